@@ -1,0 +1,46 @@
+//! What the probes count beside their records, for each CPU and family.
+//!
+//! Each counter is written by one program only, and a program does not nest in itself on one CPU
+//! (`__bpf_trace_run` refuses and counts that in `recursion_misses`, kernel/trace/bpf_trace.c), so
+//! plain additions are exact.
+
+/// Counters of one family on one CPU. All but the first three are reasons, named.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+pub struct FamilyCounters {
+    /// Executions whose start and end were both seen while recording.
+    pub observed: u64,
+    /// Of those, put into the ring.
+    pub streamed: u64,
+    /// Of those, put into the spill because the ring was full.
+    pub spilled: u64,
+    /// Of those, put into neither: the spill took no key, its overflow row neither.
+    pub lost_no_spill_row: u64,
+    /// Ends whose start was not seen: they had begun before the probes were attached.
+    pub end_without_start: u64,
+    /// Starts that never ended as far as the probes saw.
+    pub start_without_end: u64,
+    /// Work: the table of pending works was full, so the wait is unknown.
+    pub pending_table_full: u64,
+    /// Work: the table of running works was full, so the execution was not observed.
+    pub running_table_full: u64,
+    /// Work: queued anew while an earlier queueing was still pending: that one was cancelled.
+    pub cancelled: u64,
+}
+
+/// Everything one CPU's probes count, in the order of [`crate::record::kind`] less one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+pub struct Counters {
+    /// softirq, hardirq, work, module.
+    pub family: [FamilyCounters; FAMILIES],
+}
+
+/// Number of record families.
+pub const FAMILIES: usize = 4;
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, only u64, so no padding, and any bytes are a valid value.
+unsafe impl aya::Pod for Counters {}

@@ -1,0 +1,2 @@
+//! The `kctx` command.
+fn main() {}

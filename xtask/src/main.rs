@@ -1,0 +1,2 @@
+//! What a developer of kctx does.
+fn main() {}
