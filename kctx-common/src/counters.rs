@@ -7,7 +7,15 @@
 /// Counters of one family on one CPU. All but the first three are reasons, named.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
 pub struct FamilyCounters {
     /// Executions whose start and end were both seen while recording.
     pub observed: u64,
@@ -19,7 +27,7 @@ pub struct FamilyCounters {
     pub lost_no_spill_row: u64,
     /// Ends whose start was not seen: they had begun before the probes were attached.
     pub end_without_start: u64,
-    /// Starts that never ended as far as the probes saw.
+    /// Starts that found an earlier start still open: its end was not seen.
     pub start_without_end: u64,
     /// Work: the table of pending works was full, so the wait is unknown.
     pub pending_table_full: u64,
@@ -32,7 +40,15 @@ pub struct FamilyCounters {
 /// Everything one CPU's probes count, in the order of [`crate::record::kind`] less one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
 pub struct Counters {
     /// softirq, hardirq, work, module.
     pub family: [FamilyCounters; FAMILIES],
@@ -40,7 +56,11 @@ pub struct Counters {
 
 /// Number of record families.
 pub const FAMILIES: usize = 4;
-
-#[cfg(feature = "user")]
-// SAFETY: `repr(C)`, only u64, so no padding, and any bytes are a valid value.
-unsafe impl aya::Pod for Counters {}
+/// Index of the softirq family.
+pub const SOFTIRQ: usize = 0;
+/// Index of the hardirq family.
+pub const HARDIRQ: usize = 1;
+/// Index of the workqueue family.
+pub const WORKQUEUE: usize = 2;
+/// Index of the module family.
+pub const MODULE: usize = 3;

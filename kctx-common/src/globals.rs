@@ -5,8 +5,8 @@ pub const NO_OFFSET: u64 = u64::MAX;
 
 /// Names of the globals, each a `u64` in the object's .rodata.
 pub mod name {
-    /// `struct work_struct::func`
-    pub const WORK_FUNC: &str = "WORK_FUNC";
+    /// Bit n: softirq vector n is measured.
+    pub const SOFTIRQ_VECTORS: &str = "SOFTIRQ_VECTORS";
     /// `struct pool_workqueue::wq`
     pub const PWQ_WQ: &str = "PWQ_WQ";
     /// `struct workqueue_struct::name`

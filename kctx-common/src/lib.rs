@@ -7,5 +7,7 @@
 pub mod bucket;
 pub mod counters;
 pub mod globals;
+pub mod name;
+pub mod pairing;
 pub mod record;
 pub mod spill;

@@ -1,3 +1,10 @@
 //! kctx: which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
 
 pub mod aggregate;
+pub mod capture;
+pub mod decode;
+pub mod host;
+pub mod pipeline;
+pub mod probe;
+pub mod resolve;
+pub mod source;

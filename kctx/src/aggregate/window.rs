@@ -190,7 +190,7 @@ pub struct Accounting {
 }
 
 /// One family's conservation, over all CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FamilyAccounting {
     /// Executions that the probes saw whole.
     pub observed: u64,
@@ -204,4 +204,22 @@ pub struct FamilyAccounting {
     pub partial: std::collections::BTreeMap<String, u64>,
     /// Records that went into an overflow row because the key limit was reached.
     pub overflowed: u64,
+}
+
+impl FamilyAccounting {
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.observed += other.observed;
+        self.streamed += other.streamed;
+        self.spilled += other.spilled;
+        for (sums, ones) in [
+            (&mut self.lost, &other.lost),
+            (&mut self.partial, &other.partial),
+        ] {
+            for (reason, n) in ones {
+                *sums.entry(reason.clone()).or_default() += n;
+            }
+        }
+        self.overflowed += other.overflowed;
+    }
 }

@@ -1,0 +1,110 @@
+//! Out of the kernel: this CPU's ring, or when that is full this CPU's spill.
+
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_get_smp_processor_id, bpf_ringbuf_output},
+};
+use kctx_common::{
+    bucket,
+    counters::FamilyCounters,
+    spill::{SpillHistogram, SpillKey, SpillRow},
+};
+
+use crate::maps::{RINGS, SPILL, SPILL_EMPTY};
+
+/// The durations of a record, for the spill; [`NONE`] where there is none.
+#[derive(Clone, Copy)]
+pub struct Spilled {
+    pub wait_ns: u64,
+    pub service_ns: u64,
+    pub third_ns: u64,
+}
+
+/// Not measured.
+pub const NONE: u64 = u64::MAX;
+
+/// Counts an execution, and streams or spills its record.
+#[inline(always)]
+pub fn emit<T>(
+    counters: &mut FamilyCounters,
+    record: &T,
+    key: impl FnOnce() -> (SpillKey, Spilled),
+) {
+    counters.observed += 1;
+    // SAFETY: no arguments, no memory.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(ring) = RINGS.get(cpu) {
+        // SAFETY: `ring` is a ring buffer map, `record` is readable for its size. One call copies it
+        // in; a wake-up would cost a self-IPI and disturb what is measured.
+        let result = unsafe {
+            bpf_ringbuf_output(
+                core::ptr::from_ref(ring).cast_mut().cast(),
+                core::ptr::from_ref(record).cast_mut().cast(),
+                size_of::<T>() as u64,
+                u64::from(BPF_RB_NO_WAKEUP),
+            )
+        };
+        if result == 0 {
+            counters.streamed += 1;
+            return;
+        }
+    }
+    let (mut key, durations) = key();
+    if spill(&key, durations.wait_ns, durations.service_ns, durations.third_ns) != 0 {
+        counters.spilled += 1;
+        return;
+    }
+    // The table is full: the family's overflow row, which userspace made at the start, takes it.
+    key = SpillKey {
+        family: key.family,
+        unhandled: key.unhandled,
+        overflow: 1,
+        ..SpillKey::default()
+    };
+    if spill(&key, durations.wait_ns, durations.service_ns, durations.third_ns) != 0 {
+        counters.spilled += 1;
+    } else {
+        counters.lost_no_spill_row += 1;
+    }
+}
+
+/// Adds one record to its row; 0 when there is no room for the row. Not inlined: it is the cold path,
+/// and the hot one stays short.
+#[inline(never)]
+fn spill(key: &SpillKey, wait_ns: u64, service_ns: u64, third_ns: u64) -> u64 {
+    let Some(row) = row(key) else { return 0 };
+    // SAFETY: the element lives as long as the program: rows are never removed. It belongs to this
+    // CPU, and its key to one family, hence to one program, which does not nest in itself.
+    let row = unsafe { &mut *row };
+    add(&mut row.wait, wait_ns);
+    add(&mut row.service, service_ns);
+    add(&mut row.third, third_ns);
+    1
+}
+
+#[inline(always)]
+fn row(key: &SpillKey) -> Option<*mut SpillRow> {
+    if let Some(row) = SPILL.get_ptr_mut(key) {
+        return Some(row);
+    }
+    let empty = SPILL_EMPTY.get(0)?;
+    let _ = SPILL.insert(key, empty, u64::from(BPF_NOEXIST));
+    SPILL.get_ptr_mut(key)
+}
+
+#[inline(always)]
+fn add(histogram: &mut SpillHistogram, ns: u64) {
+    if ns == NONE {
+        return;
+    }
+    histogram.count += 1;
+    histogram.sum_ns += ns;
+    if ns > histogram.max_ns {
+        histogram.max_ns = ns;
+    }
+    // Without the black box LLVM drops the check, and the verifier then finds the index unbounded.
+    let index = core::hint::black_box(bucket::index(ns));
+    if let Some(count) = histogram.buckets.get_mut(index) {
+        *count = count.wrapping_add(1);
+    }
+}

@@ -1,0 +1,129 @@
+//! Typed views of kernel memory: where a field lies comes from the kernel's own BTF, by way of globals
+//! that userspace sets before the programs are loaded.
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use kctx_common::globals::NO_OFFSET;
+
+#[unsafe(no_mangle)]
+static SOFTIRQ_VECTORS: Global<u64> = Global::new(u64::MAX);
+#[unsafe(no_mangle)]
+static PWQ_WQ: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static WQ_NAME: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static WQ_NAME_LEN: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static IRQACTION_NAME: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static MODULE_LOAD_TAINTS: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static MODULE_LOAD_NAME: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static MODULE_FREE_NAME: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static MODULE_REQUEST_NAME: Global<u64> = Global::new(NO_OFFSET);
+
+/// How a program reads a field: a `tp_btf` program loads it through its typed pointer, and the verifier
+/// checks offset and size against the kernel's BTF; a `raw_tp` program asks a helper.
+pub trait Memory {
+    /// The 8 bytes at `base + offset`; 0 where they cannot be read.
+    ///
+    /// # Safety
+    ///
+    /// `base` is a pointer that the tracepoint gave, or that was read through one.
+    unsafe fn word(base: *const u8, offset: u64) -> u64;
+}
+
+/// `tp_btf`
+pub struct Btf;
+
+/// `raw_tp`
+pub struct Raw;
+
+impl Memory for Btf {
+    #[inline(always)]
+    unsafe fn word(base: *const u8, offset: u64) -> u64 {
+        // SAFETY: the verifier has checked the access; a fault reads as 0 (exception table).
+        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast()) }
+    }
+}
+
+impl Memory for Raw {
+    #[inline(always)]
+    unsafe fn word(base: *const u8, offset: u64) -> u64 {
+        // SAFETY: the helper checks the address itself.
+        unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()).unwrap_or(0) }
+    }
+}
+
+/// Whether a softirq vector is to be measured. The mask is a constant to the verifier.
+#[inline(always)]
+pub fn wanted(vector: u32) -> bool {
+    (SOFTIRQ_VECTORS.load() >> (vector & 63)) & 1 != 0
+}
+
+/// `struct pool_workqueue *`
+#[derive(Clone, Copy)]
+pub struct PoolWorkqueue(pub *const u8);
+
+impl PoolWorkqueue {
+    /// The name of the workqueue it belongs to, as far as `WQ_NAME_LEN` goes (24 bytes up to 6.1, 32 from
+    /// 6.12); `None` where the offsets are not known.
+    #[inline(always)]
+    pub fn name<M: Memory>(self) -> Option<[u64; 4]> {
+        let (wq, name, len) = (PWQ_WQ.load(), WQ_NAME.load(), WQ_NAME_LEN.load());
+        if wq == NO_OFFSET || name == NO_OFFSET || len < 24 {
+            return None;
+        }
+        // SAFETY: the tracepoint gave the pool_workqueue, which holds its workqueue.
+        unsafe {
+            let wq = M::word(self.0, wq) as *const u8;
+            Some([
+                M::word(wq, name),
+                M::word(wq, name + 8),
+                M::word(wq, name + 16),
+                if len >= 32 { M::word(wq, name + 24) } else { 0 },
+            ])
+        }
+    }
+}
+
+/// `struct irqaction *`
+#[derive(Clone, Copy)]
+pub struct IrqAction(pub *const u8);
+
+impl IrqAction {
+    /// Address of its name, a string; 0 where the offset is not known.
+    #[inline(always)]
+    pub fn name<M: Memory>(self) -> u64 {
+        let name = IRQACTION_NAME.load();
+        if name == NO_OFFSET {
+            return 0;
+        }
+        // SAFETY: the tracepoint gave the irqaction, which is in use.
+        unsafe { M::word(self.0, name) }
+    }
+}
+
+/// Offsets in the classic `module:*` tracepoints' records.
+pub mod module {
+    use super::*;
+
+    /// `taints` and the `__data_loc` of `name`.
+    #[inline(always)]
+    pub fn load() -> (u64, u64) {
+        (MODULE_LOAD_TAINTS.load(), MODULE_LOAD_NAME.load())
+    }
+
+    /// The `__data_loc` of `name`.
+    #[inline(always)]
+    pub fn free() -> u64 {
+        MODULE_FREE_NAME.load()
+    }
+
+    /// The `__data_loc` of `name`.
+    #[inline(always)]
+    pub fn request() -> u64 {
+        MODULE_REQUEST_NAME.load()
+    }
+}

@@ -1,0 +1,107 @@
+//! irq:softirq_raise, irq:softirq_entry, irq:softirq_exit.
+//!
+//! Keyed by CPU and vector: a softirq is raised on the CPU that will run it, and never nests on one
+//! (outside PREEMPT_RT). The wait counts from the first raise since the last entry; the stamp is taken
+//! at entry, so that a raise during the run belongs to the next.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use kctx_common::{
+    counters::SOFTIRQ,
+    pairing::NO_WAIT,
+    record::{self, Softirq, flags},
+    spill::SpillKey,
+};
+
+use crate::{
+    emit::{self, Spilled},
+    kernel::{self, Memory},
+    maps,
+};
+
+twin!("softirq_raise", softirq_raise, softirq_raise_raw, raise(0: u32));
+twin!("softirq_entry", softirq_entry, softirq_entry_raw, entry(0: u32));
+twin!("softirq_exit", softirq_exit, softirq_exit_raw, exit(0: u32));
+
+#[inline(always)]
+fn raise<M: Memory>(vector: u32) {
+    if !kernel::wanted(vector) {
+        return;
+    }
+    let Some(cpu) = maps::cpu_state() else { return };
+    let vector = core::hint::black_box(vector as usize);
+    let Some(raised) = cpu.softirq_raised_ns.get_mut(vector) else {
+        return;
+    };
+    if *raised == 0 {
+        // SAFETY: no arguments, no memory.
+        *raised = unsafe { bpf_ktime_get_ns() };
+    }
+}
+
+#[inline(always)]
+fn entry<M: Memory>(vector: u32) {
+    if !kernel::wanted(vector) {
+        return;
+    }
+    let Some(cpu) = maps::cpu_state() else { return };
+    // SAFETY: no arguments, no memory.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let index = core::hint::black_box(vector as usize);
+    let Some(raised) = cpu.softirq_raised_ns.get_mut(index) else {
+        return;
+    };
+    let raised_ns = core::mem::replace(raised, 0);
+    if cpu.softirq_start_ns != 0 {
+        cpu.counters.family[SOFTIRQ].start_without_end += 1;
+    }
+    cpu.softirq_wait_ns = if raised_ns == 0 { NO_WAIT } else { now.saturating_sub(raised_ns) };
+    cpu.softirq_hardirq_base_ns = cpu.hardirq_total_ns;
+    cpu.softirq_vector = u64::from(vector);
+    cpu.softirq_start_ns = now;
+}
+
+#[inline(always)]
+fn exit<M: Memory>(vector: u32) {
+    if !kernel::wanted(vector) {
+        return;
+    }
+    let Some(cpu) = maps::cpu_state() else { return };
+    let hardirq_total_ns = cpu.hardirq_total_ns;
+    // SAFETY: no arguments, no memory.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let start_ns = core::mem::replace(&mut cpu.softirq_start_ns, 0);
+    if !maps::recording() {
+        return;
+    }
+    let counters = &mut cpu.counters.family[SOFTIRQ];
+    if start_ns == 0 || cpu.softirq_vector != u64::from(vector) {
+        counters.end_without_start += 1;
+        return;
+    }
+    let service_ns = now.saturating_sub(start_ns);
+    let known = cpu.softirq_wait_ns != NO_WAIT;
+    let record = Softirq {
+        kind: record::kind::SOFTIRQ,
+        vector: vector as u8,
+        flags: if known { flags::WAIT } else { 0 },
+        reserved: [0; 5],
+        end_ns: now,
+        wait_ns: if known { cpu.softirq_wait_ns } else { 0 },
+        service_ns,
+        hardirq_ns: hardirq_total_ns.wrapping_sub(cpu.softirq_hardirq_base_ns).min(service_ns),
+    };
+    emit::emit(counters, &record, || {
+        (
+            SpillKey {
+                family: record::kind::SOFTIRQ,
+                number: vector,
+                ..SpillKey::default()
+            },
+            Spilled {
+                wait_ns: cpu.softirq_wait_ns,
+                service_ns,
+                third_ns: service_ns - record.hardirq_ns,
+            },
+        )
+    });
+}

@@ -1,0 +1,167 @@
+//! workqueue:workqueue_queue_work, workqueue_activate_work, workqueue_execute_start,
+//! workqueue_execute_end.
+//!
+//! Queueing pairs with the start by the work's address, whatever the CPUs. The pending entry is taken at
+//! the start, so that a work queued again while it runs waits for its next run.
+
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use kctx_common::{
+    counters::WORKQUEUE,
+    pairing::{PendingWork, RunningKey, RunningWork},
+    record::{self, Work, flags},
+    spill::SpillKey,
+};
+
+use crate::{
+    emit::{self, Spilled},
+    kernel::{Memory, PoolWorkqueue},
+    maps::{self, PENDING, RUNNING},
+    names,
+};
+
+twin!(
+    "workqueue_queue_work",
+    workqueue_queue_work,
+    workqueue_queue_work_raw,
+    queue(1: *const u8, 2: u64)
+);
+twin!(
+    "workqueue_activate_work",
+    workqueue_activate_work,
+    workqueue_activate_work_raw,
+    activate(0: u64)
+);
+twin!(
+    "workqueue_execute_start",
+    workqueue_execute_start,
+    workqueue_execute_start_raw,
+    execute_start(0: u64)
+);
+twin!(
+    "workqueue_execute_end",
+    workqueue_execute_end,
+    workqueue_execute_end_raw,
+    execute_end(0: u64, 1: u64)
+);
+
+#[inline(always)]
+fn queue<M: Memory>(pwq: *const u8, work: u64) {
+    let Some(cpu) = maps::cpu_state() else { return };
+    let counters = &mut cpu.counters.family[WORKQUEUE];
+    // SAFETY: neither takes arguments or touches memory.
+    let (now, this_cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let pending = PendingWork {
+        queue_ns: now,
+        activate_ns: 0,
+        workqueue_id: names::workqueue::<M>(PoolWorkqueue(pwq)),
+        cpu: u64::from(this_cpu),
+    };
+    if let Some(stale) = PENDING.get_ptr_mut(work) {
+        // Queueing is only traced when the work was not pending, so what is left here never ran.
+        counters.cancelled += 1;
+        // SAFETY: the element may be taken by a start on another CPU only after this queueing, which
+        // holds the pool's lock.
+        unsafe { *stale = pending };
+        return;
+    }
+    if PENDING.insert(work, pending, 0).is_err() {
+        counters.pending_table_full += 1;
+    }
+}
+
+#[inline(always)]
+fn activate<M: Memory>(work: u64) {
+    if let Some(pending) = PENDING.get_ptr_mut(work) {
+        // SAFETY: as in `queue`: under the pool's lock, before the start can be.
+        unsafe {
+            if (*pending).activate_ns == 0 {
+                (*pending).activate_ns = bpf_ktime_get_ns();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn execute_start<M: Memory>(work: u64) {
+    let Some(cpu) = maps::cpu_state() else { return };
+    // SAFETY: none takes arguments or touches memory.
+    let (now, this_cpu, task) =
+        unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id(), bpf_get_current_task()) };
+    let mut running = RunningWork {
+        start_ns: now,
+        wait_ns: emit::NONE,
+        activate_ns: emit::NONE,
+        workqueue_id: 0,
+        flags: 0,
+    };
+    if let Some(pending) = PENDING.get_ptr(work) {
+        // SAFETY: the element is removed only here and by userspace's sweep of stale ones.
+        let pending = unsafe { *pending };
+        running.wait_ns = now.saturating_sub(pending.queue_ns);
+        running.workqueue_id = pending.workqueue_id;
+        running.flags = u64::from(flags::WAIT);
+        if pending.activate_ns != 0 {
+            running.activate_ns = pending.activate_ns.saturating_sub(pending.queue_ns);
+            running.flags |= u64::from(flags::ACTIVATE);
+        }
+        if pending.cpu != u64::from(this_cpu) {
+            running.flags |= u64::from(flags::REMOTE);
+        }
+        let _ = PENDING.remove(work);
+    }
+    if RUNNING.insert(RunningKey { task, work }, running, 0).is_err() {
+        cpu.counters.family[WORKQUEUE].running_table_full += 1;
+    }
+}
+
+#[inline(always)]
+fn execute_end<M: Memory>(work: u64, function: u64) {
+    let Some(cpu) = maps::cpu_state() else { return };
+    // SAFETY: neither takes arguments or touches memory.
+    let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
+    let key = RunningKey { task, work };
+    let running = match RUNNING.get_ptr(key) {
+        // SAFETY: only this task adds or removes the element.
+        Some(running) => Some(unsafe { *running }),
+        None => None,
+    };
+    if running.is_some() {
+        let _ = RUNNING.remove(key);
+    }
+    if !maps::recording() {
+        return;
+    }
+    let counters = &mut cpu.counters.family[WORKQUEUE];
+    let Some(running) = running else {
+        counters.end_without_start += 1;
+        return;
+    };
+    let service_ns = now.saturating_sub(running.start_ns);
+    let flags = running.flags as u8;
+    let record = Work {
+        kind: record::kind::WORK,
+        flags,
+        reserved: [0; 6],
+        end_ns: now,
+        wait_ns: if flags & flags::WAIT != 0 { running.wait_ns } else { 0 },
+        activate_ns: if flags & flags::ACTIVATE != 0 { running.activate_ns } else { 0 },
+        service_ns,
+        function,
+        workqueue_id: running.workqueue_id,
+    };
+    emit::emit(counters, &record, || {
+        (
+            SpillKey {
+                family: record::kind::WORK,
+                name_id: record.workqueue_id,
+                function,
+                ..SpillKey::default()
+            },
+            Spilled {
+                wait_ns: running.wait_ns,
+                service_ns,
+                third_ns: running.activate_ns,
+            },
+        )
+    });
+}

@@ -1,0 +1,2 @@
+//! Bundles: what a capture brings home.
+pub mod events;

@@ -1,0 +1,11 @@
+//! What this host is and allows: its kernel's types, symbols and tracepoints, its clocks, who it is, how its
+//! kernel was built, and the kernel's own books on interrupts and softirqs.
+
+pub mod btf;
+pub mod clock;
+pub mod kallsyms;
+pub mod root;
+pub mod taint;
+pub mod tracefs;
+
+pub use root::HostRoot;

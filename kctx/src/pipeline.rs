@@ -1,0 +1,46 @@
+//! The stages in a row: what a piece of the stream goes through, live or replayed.
+
+use crate::{
+    aggregate::{Aggregator, table::RowLimits, window::Window},
+    resolve::Resolver,
+    source::Item,
+};
+
+/// Decode, resolve, aggregate.
+pub struct Pipeline {
+    aggregator: Aggregator,
+    resolver: Resolver,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    #[must_use]
+    pub fn new(limits: RowLimits, resolver: Resolver) -> Self {
+        Self {
+            aggregator: Aggregator::new(limits),
+            resolver,
+        }
+    }
+
+    /// Takes one piece of the stream; a window when that closes one.
+    pub fn take(&mut self, item: &Item) -> Option<Window> {
+        match item {
+            Item::Records { cpu, batch } => {
+                self.aggregator.records(*cpu, batch, &mut self.resolver);
+                None
+            }
+            Item::Control(control) => self.aggregator.control(control, &mut self.resolver),
+        }
+    }
+
+    /// The counts so far, and what could not be decoded.
+    #[must_use]
+    pub fn aggregator(&self) -> &Aggregator {
+        &self.aggregator
+    }
+
+    /// Names learnt since the last call; a recording needs them before the records that used them.
+    pub fn take_learnt(&mut self) -> Vec<crate::source::Control> {
+        self.resolver.take_learnt()
+    }
+}

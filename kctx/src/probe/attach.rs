@@ -1,0 +1,182 @@
+//! Attaching: what can be is, and what cannot says why.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{
+        BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink,
+        tp_btf::BtfTracePointLink, trace_point::TracePointLink,
+    },
+};
+
+use super::{PROBES, ProbeKind, ProbeSpec, load::Loaded};
+use crate::aggregate::window::ProbeStatus;
+
+/// An attachment; dropping it detaches.
+#[expect(dead_code, reason = "held for their drop")]
+enum Link {
+    Btf(BtfTracePointLink),
+    Raw(RawTracePointLink),
+    Classic(TracePointLink),
+}
+
+impl Link {
+    fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Btf(_) => "tp_btf",
+            Self::Raw(_) => "raw_tp",
+            Self::Classic(_) => "tracepoint",
+        }
+    }
+}
+
+/// All attachments, starts before ends. The kernel drops them too when the process dies: they are file
+/// descriptors, and nothing is pinned.
+#[derive(Default)]
+pub struct Attached(Vec<Link>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Ends before starts: an end whose start was not seen must not be seen either.
+        while let Some(link) = self.0.pop() {
+            drop(link);
+        }
+    }
+}
+
+/// Attaches every probe of the families that are wanted, and says for each whether, how, or why not.
+pub fn attach(
+    loaded: &mut Loaded,
+    wanted: impl Fn(&ProbeSpec) -> bool,
+) -> (Attached, Vec<ProbeStatus>) {
+    let mut attached = Attached::default();
+    // The loader's own reading of the same BTF: it needs the ids to attach by.
+    let btf = Btf::from_sys_fs();
+    let statuses = PROBES
+        .iter()
+        .map(|spec| {
+            let result = if wanted(spec) {
+                attach_one(loaded, btf.as_ref(), spec)
+            } else {
+                Err("switched off by the configuration".to_owned())
+            };
+            let (mechanism, reason) = match result {
+                Ok(link) => {
+                    let mechanism = link.mechanism().to_owned();
+                    attached.0.push(link);
+                    (Some(mechanism), None)
+                }
+                Err(reason) => (None, Some(reason)),
+            };
+            ProbeStatus {
+                name: spec.name(),
+                family: spec.family,
+                attached: mechanism.is_some(),
+                mechanism,
+                reason,
+            }
+        })
+        .collect();
+    (attached, statuses)
+}
+
+fn attach_one(
+    loaded: &mut Loaded,
+    btf: Result<&Btf, &aya::BtfError>,
+    spec: &ProbeSpec,
+) -> Result<Link, String> {
+    match spec.kind {
+        ProbeKind::Rare => attach_classic(loaded, spec).map(Link::Classic),
+        ProbeKind::Hot => {
+            let no_btf = match (btf, &loaded.btf) {
+                (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
+                    match attach_btf(&mut loaded.ebpf, spec, btf) {
+                        Ok(link) => return Ok(Link::Btf(link)),
+                        Err(reason) => reason,
+                    }
+                }
+                (Ok(_), Some(_)) => {
+                    return Err(format!("this kernel has no tracepoint {}", spec.name()));
+                }
+                _ => "no BTF in /sys/kernel/btf".to_owned(),
+            };
+            attach_raw(&mut loaded.ebpf, spec)
+                .map(Link::Raw)
+                .map_err(|raw| format!("tp_btf: {no_btf}; raw_tp: {raw}"))
+        }
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| format!("the BPF object has no program {name}"))?
+        .try_into()
+        .map_err(|e: ProgramError| one_line(&e))
+}
+
+fn attach_btf(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: &Btf) -> Result<BtfTracePointLink, String> {
+    let program: &mut BtfTracePoint = program(ebpf, spec.tracepoint)?;
+    program
+        .load(spec.tracepoint, btf)
+        .map_err(|e| one_line(&e))?;
+    let id = program.attach().map_err(|e| one_line(&e))?;
+    program.take_link(id).map_err(|e| one_line(&e))
+}
+
+fn attach_raw(ebpf: &mut Ebpf, spec: &ProbeSpec) -> Result<RawTracePointLink, String> {
+    let program: &mut RawTracePoint = program(ebpf, &format!("{}_raw", spec.tracepoint))?;
+    program.load().map_err(|e| one_line(&e))?;
+    let id = program
+        .attach(spec.tracepoint)
+        .map_err(|e| one_line(&e))?;
+    program.take_link(id).map_err(|e| one_line(&e))
+}
+
+fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLink, String> {
+    let Some(tracefs) = &loaded.tracefs else {
+        if spec.group == "module" && !std::path::Path::new("/proc/modules").exists() {
+            return Err("CONFIG_MODULES is off".to_owned());
+        }
+        return Err(
+            "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned(),
+        );
+    };
+    if !tracefs
+        .join("events")
+        .join(spec.group)
+        .join(spec.tracepoint)
+        .is_dir()
+    {
+        if spec.group == "module" && !std::path::Path::new("/proc/modules").exists() {
+            return Err("CONFIG_MODULES is off".to_owned());
+        }
+        return Err(format!("this kernel has no tracepoint {}", spec.name()));
+    }
+    let program: &mut TracePoint = program(&mut loaded.ebpf, spec.tracepoint)?;
+    program.load().map_err(|e| one_line(&e))?;
+    let id = program
+        .attach(spec.group, spec.tracepoint)
+        .map_err(|e| one_line(&e))?;
+    program.take_link(id).map_err(|e| one_line(&e))
+}
+
+/// An error with its causes in one line, without the verifier's log, which is for `KCTX_LOG=debug`.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let message = error.to_string();
+        tracing::debug!(%message, "attach");
+        let first = message.lines().next().unwrap_or_default();
+        if !text.contains(first) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(first);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,231 @@
+//! From the embedded object to programs and maps in the kernel.
+
+use std::path::PathBuf;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{ArrayOfMaps, MapData, PerCpuHashMap},
+};
+use kctx_common::{
+    bucket::BUCKETS,
+    globals::name,
+    record::{NR_SOFTIRQS, kind},
+    spill::{SpillHistogram, SpillKey, SpillRow},
+};
+
+use super::offsets::Offsets;
+use crate::{
+    host::{btf, tracefs},
+    source::rings::Ring,
+};
+
+/// The programs, as `cargo xtask build` compiled them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KCTX_BPF_OBJECT"));
+
+/// `BPF_MAP_TYPE_RINGBUF`
+const RINGBUF: u32 = 27;
+
+/// Bytes of the ring for rare events; the same in kctx-ebpf/src/maps.rs.
+const RARE_RING_BYTES: usize = 64 << 10;
+
+/// Sizes of what kctx takes in the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct MapSizes {
+    /// Bytes of each CPU's ring: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Rows of the spill, on each CPU.
+    pub spill_rows: u32,
+    /// Works that may be pending.
+    pub pending_works: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 1 << 20,
+            spill_rows: 128,
+            pending_works: 16384,
+        }
+    }
+}
+
+/// Why loading failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel refused, or the object and the kernel do not fit.
+    #[error("the kernel did not take kctx's BPF object: {0}")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A map is not there or of another kind.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What is wrong.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// A map that the object should have.
+    #[error("the BPF object has no map {0}: it is of another version than this kctx")]
+    NoMap(&'static str),
+    /// A ring could not be mapped.
+    #[error("cannot map a ring buffer: {0}")]
+    Mmap(#[source] rustix::io::Errno),
+    /// The CPUs could not be listed.
+    #[error("cannot read /sys/devices/system/cpu/possible: {0}")]
+    Cpus(#[source] std::io::Error),
+}
+
+impl LoadError {
+    /// Whether the kernel said that this process may not, rather than that it cannot.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        let mut source: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = source {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                return io.kind() == std::io::ErrorKind::PermissionDenied;
+            }
+            source = error.source();
+        }
+        false
+    }
+}
+
+/// Programs and maps in the kernel, nothing attached yet.
+pub struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) btf: Option<btf::Btf>,
+    pub(super) tracefs: Option<PathBuf>,
+    /// Each possible CPU's ring, by CPU number.
+    pub rings: Vec<Ring>,
+    rare: Option<Ring>,
+    // Kept so that the inner maps live as long as the mapping of them; the gate's closing sets one anew.
+    pub(super) ring_maps: Vec<MapData>,
+}
+
+impl Loaded {
+    /// The ring for rare events, once.
+    pub fn take_rare(&mut self) -> Result<Ring, LoadError> {
+        self.rare.take().ok_or(LoadError::NoMap("RARE"))
+    }
+}
+
+/// Loads the object: makes a ring for each possible CPU, sets the globals, makes the
+/// spill's standing rows.
+pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> {
+    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK; later ones don't care.
+    let unlimited = rustix::process::Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+
+    let cpus = aya::util::nr_cpus().map_err(|(_, e)| LoadError::Cpus(e))?;
+    let btf = std::fs::read(btf::VMLINUX)
+        .ok()
+        .and_then(|bytes| btf::Btf::parse(bytes).ok());
+    let tracefs = tracefs::mounted();
+    let offsets = Offsets::find(btf.as_ref(), tracefs.as_deref());
+
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("RINGS", cpus as u32)
+        .map_max_entries("SPILL", sizes.spill_rows)
+        .map_max_entries("PENDING", sizes.pending_works);
+    for (name, value) in &offsets.0 {
+        loader.override_global(name, value, true);
+    }
+    let vectors = u64::from(softirq_vectors);
+    loader.override_global(name::SOFTIRQ_VECTORS, &vectors, true);
+    let mut ebpf = loader
+        .load(OBJECT)
+        .map_err(|e| LoadError::Object(Box::new(e)))?;
+
+    let (rings, ring_maps) = make_rings(&mut ebpf, cpus, sizes.ring_bytes)?;
+    let rare = ebpf.map("RARE").ok_or(LoadError::NoMap("RARE"))?;
+    let aya::maps::Map::RingBuf(rare) = rare else {
+        return Err(LoadError::NoMap("RARE"));
+    };
+    let rare = Ring::map(&rare.fd(), RARE_RING_BYTES).map_err(LoadError::Mmap)?;
+    make_spill_rows(&mut ebpf, cpus)?;
+    Ok(Loaded {
+        ebpf,
+        btf,
+        tracefs,
+        rings,
+        rare: Some(rare),
+        ring_maps,
+    })
+}
+
+fn make_rings(
+    ebpf: &mut Ebpf,
+    cpus: usize,
+    bytes: u32,
+) -> Result<(Vec<Ring>, Vec<MapData>), LoadError> {
+    let error = |source| LoadError::Map {
+        map: "RINGS",
+        source: Box::new(source),
+    };
+    let mut outer: ArrayOfMaps<_> = ebpf
+        .map_mut("RINGS")
+        .ok_or(LoadError::NoMap("RINGS"))?
+        .try_into()
+        .map_err(error)?;
+    let mut rings = Vec::with_capacity(cpus);
+    let mut maps = Vec::with_capacity(cpus);
+    for cpu in 0..cpus {
+        let map = MapData::create(
+            aya_obj::Map::new_from_params(RINGBUF, 0, 0, bytes, 0),
+            "kctx_ring",
+            None,
+        )
+        .map_err(error)?;
+        outer.set(cpu as u32, &map, 0).map_err(error)?;
+        rings.push(Ring::map(map.fd(), bytes as usize).map_err(LoadError::Mmap)?);
+        maps.push(map);
+    }
+    Ok((rings, maps))
+}
+
+fn make_spill_rows(ebpf: &mut Ebpf, cpus: usize) -> Result<(), LoadError> {
+    let error = |source| LoadError::Map {
+        map: "SPILL",
+        source: Box::new(source),
+    };
+    let mut spill: PerCpuHashMap<_, SpillKey, SpillRow> = ebpf
+        .map_mut("SPILL")
+        .ok_or(LoadError::NoMap("SPILL"))?
+        .try_into()
+        .map_err(error)?;
+    let none = SpillHistogram {
+        count: 0,
+        sum_ns: 0,
+        max_ns: 0,
+        buckets: [0; BUCKETS],
+    };
+    let empty = SpillRow {
+        wait: none,
+        service: none,
+        third: none,
+    };
+    let overflow = [(kind::HARDIRQ, 0), (kind::HARDIRQ, 1), (kind::WORK, 0)].map(
+        |(family, unhandled)| SpillKey {
+            family,
+            unhandled,
+            overflow: 1,
+            ..SpillKey::default()
+        },
+    );
+    // The vectors are known beforehand: with their rows made here none of them can overflow.
+    let vectors = (0..NR_SOFTIRQS as u32).map(|number| SpillKey {
+        family: kind::SOFTIRQ,
+        number,
+        ..SpillKey::default()
+    });
+    for key in overflow.into_iter().chain(vectors) {
+        let values =
+            aya::maps::PerCpuValues::try_from(vec![empty; cpus]).map_err(LoadError::Cpus)?;
+        spill.insert(key, values, 0).map_err(error)?;
+    }
+    Ok(())
+}

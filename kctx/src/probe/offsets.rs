@@ -1,0 +1,42 @@
+//! The globals that tell the programs where kernel fields lie.
+
+use std::path::Path;
+
+use kctx_common::globals::{NO_OFFSET, name};
+
+use crate::host::{btf::Btf, tracefs};
+
+/// Name and value of each global.
+#[derive(Debug)]
+pub(super) struct Offsets(pub(super) Vec<(&'static str, u64)>);
+
+impl Offsets {
+    /// What the kernel's BTF and its `format` files say; [`NO_OFFSET`] for what they don't.
+    pub(super) fn find(btf: Option<&Btf>, tracefs: Option<&Path>) -> Self {
+        let member = |structure: &str, field: &str| {
+            btf.and_then(|btf| btf.member(structure, field).ok().flatten())
+        };
+        let offset =
+            |structure: &str, field: &str| member(structure, field).map_or(NO_OFFSET, |m| m.offset);
+        let field = |event: &str, field: &str| {
+            tracefs
+                .and_then(|path| tracefs::field_offset(path, "module", event, field))
+                .unwrap_or(NO_OFFSET)
+        };
+        Self(vec![
+            (name::PWQ_WQ, offset("pool_workqueue", "wq")),
+            (name::WQ_NAME, offset("workqueue_struct", "name")),
+            (
+                name::WQ_NAME_LEN,
+                member("workqueue_struct", "name")
+                    .and_then(|m| m.elements)
+                    .map_or(0, u64::from),
+            ),
+            (name::IRQACTION_NAME, offset("irqaction", "name")),
+            (name::MODULE_LOAD_TAINTS, field("module_load", "taints")),
+            (name::MODULE_LOAD_NAME, field("module_load", "name")),
+            (name::MODULE_FREE_NAME, field("module_free", "name")),
+            (name::MODULE_REQUEST_NAME, field("module_request", "name")),
+        ])
+    }
+}

@@ -1,0 +1,237 @@
+//! The drain: a thread of its own that empties the rings, keeps the kernel's books, and closes windows.
+//!
+//! It polls, since the probes never wake anybody, and adapts how long it sleeps to how full it found the
+//! fullest ring.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+
+use super::{Control, Item, rings::Ring};
+use crate::{aggregate::window::ProbeStatus, host::clock, probe::books::Books};
+
+/// The most that goes into one batch.
+const BATCH_BYTES: usize = 256 << 10;
+/// A ring found this full calls for the shortest sleep.
+const TARGET_FILL: f64 = 0.25;
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// Pending works older than this were cancelled, or wait for a stuck pool; their entries go.
+const PENDING_AGE: Duration = Duration::from_secs(120);
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// What the drain works on.
+pub struct Drain {
+    /// Each CPU's ring.
+    pub rings: Vec<Ring>,
+    /// The ring for rare events.
+    pub rare: Ring,
+    /// The kernel's books.
+    pub books: Books,
+    /// Whether and how each probe is attached; travels in the stream.
+    pub probes: Vec<ProbeStatus>,
+    /// Where the stream goes. When it is full the drain waits, the rings fill, and the kernel spills.
+    pub out: SyncSender<Item>,
+    /// How often a window closes; `None`: only at the end.
+    pub window: Option<Duration>,
+    /// When to end by itself.
+    pub end_after: Option<Duration>,
+}
+
+/// A running drain.
+pub struct Handle {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Handle {
+    /// Asks it to end: the gate closes, what is in the rings still comes, the last window closes.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for its end.
+    pub fn join(self) -> anyhow::Result<()> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => anyhow::bail!("the drain thread panicked"),
+        }
+    }
+}
+
+/// The receiver went away: whoever it was has ended, and so does the drain.
+struct Disconnected;
+
+impl Drain {
+    /// Starts draining, with the gate open.
+    pub fn spawn(self) -> std::io::Result<Handle> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("kctx-drain".to_owned())
+            .spawn(move || self.run(&seen))?;
+        Ok(Handle { stop, thread })
+    }
+
+    fn run(mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        let (monotonic_ns, unix_ns) = (clock::monotonic_ns(), clock::unix_ns());
+        let start = Control::Start {
+            monotonic_ns,
+            unix_ns,
+            probes: std::mem::take(&mut self.probes),
+        };
+        let mut buffer = BytesMut::new();
+        if self.send(start).is_ok() {
+            self.books.open_gate()?;
+            self.until_stopped(stop, &mut buffer)?;
+        }
+        self.books.close_gate()?;
+        let ended_ns = clock::monotonic_ns();
+        // Nothing is emitted any more, so this ends.
+        while let Ok(drained) = self.drain_all(&mut buffer) {
+            if drained == 0 {
+                let _ = self.close_window(ended_ns)?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn until_stopped(&mut self, stop: &AtomicBool, buffer: &mut BytesMut) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut next_window = self.window.map(|every| started + every);
+        let mut next_sweep = started + SWEEP_EVERY;
+        let mut sleep = SHORTEST_SLEEP;
+        while !stop.load(Ordering::Acquire) {
+            let now = Instant::now();
+            if self.end_after.is_some_and(|after| now - started >= after) {
+                break;
+            }
+            let fullest = self.fullest_drained(buffer);
+            let Ok(fullest) = fullest else { break };
+            if let (Some(at), Some(every)) = (next_window, self.window)
+                && now >= at
+            {
+                if self.close_window(clock::monotonic_ns())?.is_err() {
+                    break;
+                }
+                // Windows missed while the receiver was slow are not made up for.
+                next_window = Some(at.max(now - every) + every);
+            }
+            if now >= next_sweep {
+                self.books
+                    .sweep_pending(clock::monotonic_ns(), PENDING_AGE.as_nanos() as u64);
+                next_sweep = now + SWEEP_EVERY;
+            }
+            sleep = next_sleep(sleep, fullest);
+            let deadline = [next_window, self.end_after.map(|after| started + after)]
+                .into_iter()
+                .flatten()
+                .min();
+            let until = deadline.map_or(sleep, |at| at.saturating_duration_since(Instant::now()));
+            std::thread::park_timeout(sleep.min(until));
+        }
+        Ok(())
+    }
+
+    fn send(&self, control: Control) -> Result<(), Disconnected> {
+        self.out
+            .send(Item::Control(Box::new(control)))
+            .map_err(|_| Disconnected)
+    }
+
+    /// Empties all rings once; how full the fullest was found, from 0 to 1.
+    fn fullest_drained(&mut self, buffer: &mut BytesMut) -> Result<f64, Disconnected> {
+        let mut fullest = 0.0_f64;
+        for (cpu, ring) in self.rings.iter_mut().enumerate() {
+            let drained = drain_ring(ring, cpu as u32, buffer, &self.out)?;
+            fullest = fullest.max(drained as f64 / ring.size() as f64);
+        }
+        drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        Ok(fullest)
+    }
+
+    fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
+        let mut drained = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        for (cpu, ring) in self.rings.iter_mut().enumerate() {
+            drained += drain_ring(ring, cpu as u32, buffer, &self.out)?;
+        }
+        Ok(drained)
+    }
+
+    fn close_window(&mut self, monotonic_ns: u64) -> anyhow::Result<Result<(), Disconnected>> {
+        for delta in self.books.spilled()? {
+            if self.send(Control::Spill(Box::new(delta))).is_err() {
+                return Ok(Err(Disconnected));
+            }
+        }
+        let counted = Box::new(self.books.counted()?);
+        Ok(self
+            .send(Control::Counted(counted))
+            .and_then(|()| self.send(Control::WindowEnd { monotonic_ns })))
+    }
+}
+
+fn drain_ring(
+    ring: &mut Ring,
+    cpu: u32,
+    buffer: &mut BytesMut,
+    out: &SyncSender<Item>,
+) -> Result<usize, Disconnected> {
+    let mut total = 0;
+    // Not more than a ring's worth, so that one busy CPU does not keep the others waiting for ever.
+    while total < ring.size() {
+        // Reuses the allocation once all batches split off it before are gone.
+        buffer.reserve(BATCH_BYTES);
+        let len = ring.drain(BATCH_BYTES, buffer);
+        if len == 0 {
+            break;
+        }
+        total += len;
+        let batch = buffer.split().freeze();
+        out.send(Item::Records { cpu, batch })
+            .map_err(|_| Disconnected)?;
+    }
+    Ok(total)
+}
+
+/// The sleep after which the fullest ring would have been at its target fill, going up by no more than
+/// twice, so that the end of a lull is not slept through.
+fn next_sleep(slept: Duration, fullest: f64) -> Duration {
+    let wanted = if fullest <= 0.0 {
+        LONGEST_SLEEP
+    } else {
+        slept.mul_f64((TARGET_FILL / fullest).min(2.0))
+    };
+    wanted.min(slept * 2).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sleep_shrinks_at_once_and_grows_slowly() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_sleep(ms(100), 1.0), ms(25));
+        assert_eq!(next_sleep(ms(10), 0.0), ms(20));
+        assert_eq!(next_sleep(ms(80), 0.0), ms(100));
+        assert_eq!(next_sleep(ms(1), 1.0), ms(1));
+        assert_eq!(next_sleep(ms(20), 0.25), ms(20));
+    }
+}
