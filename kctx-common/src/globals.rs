@@ -7,6 +7,8 @@ pub const NO_OFFSET: u64 = u64::MAX;
 pub mod name {
     /// Bit n: softirq vector n is measured.
     pub const SOFTIRQ_VECTORS: &str = "SOFTIRQ_VECTORS";
+    /// `struct work_struct::func`
+    pub const WORK_FUNC: &str = "WORK_FUNC";
     /// `struct pool_workqueue::wq`
     pub const PWQ_WQ: &str = "PWQ_WQ";
     /// `struct workqueue_struct::name`

@@ -67,6 +67,8 @@ pub struct RunningWork {
     pub activate_ns: u64,
     /// Its workqueue's name; 0 for unknown.
     pub workqueue_id: u64,
+    /// Its function; 0 where the start could not read it.
+    pub function: u64,
     /// [`crate::record::flags`]
     pub flags: u64,
 }

@@ -7,6 +7,8 @@ use kctx_common::globals::NO_OFFSET;
 #[unsafe(no_mangle)]
 static SOFTIRQ_VECTORS: Global<u64> = Global::new(u64::MAX);
 #[unsafe(no_mangle)]
+static WORK_FUNC: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
 static PWQ_WQ: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
 static WQ_NAME: Global<u64> = Global::new(NO_OFFSET);
@@ -60,6 +62,17 @@ impl Memory for Raw {
 #[inline(always)]
 pub fn wanted(vector: u32) -> bool {
     (SOFTIRQ_VECTORS.load() >> (vector & 63)) & 1 != 0
+}
+
+/// `work_struct::func`; 0 where the offset is not known.
+#[inline(always)]
+pub fn work_function<M: Memory>(work: *const u8) -> u64 {
+    let func = WORK_FUNC.load();
+    if func == NO_OFFSET {
+        return 0;
+    }
+    // SAFETY: the tracepoint gave the work, which is about to run.
+    unsafe { M::word(work, func) }
 }
 
 /// `struct pool_workqueue *`

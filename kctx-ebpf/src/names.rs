@@ -40,14 +40,14 @@ static ACTION_CACHE: PerCpuArray<CachedAction, SLOTS> = PerCpuArray::new();
 #[btf_map]
 static WORKQUEUE_CACHE: PerCpuArray<u64, SLOTS> = PerCpuArray::new();
 
-/// The id of an irq action's name; 0 where it cannot be read.
+/// The id of an irq action's name; 0 where it cannot be read. `address` is the same pointer as a plain
+/// number: a `tp_btf` program may not calculate with a typed one.
 #[inline(always)]
-pub fn action<M: Memory>(action: IrqAction, now_ns: u64) -> u64 {
+pub fn action<M: Memory>(action: IrqAction, address: u64, now_ns: u64) -> u64 {
     let name = action.name::<M>();
     if name == 0 {
         return 0;
     }
-    let address = action.0 as u64;
     let slot = ((address >> 6) ^ (address >> 12)) as u32 % SLOTS as u32;
     let Some(cached) = ACTION_CACHE.get_ptr_mut(slot) else {
         return 0;

@@ -27,7 +27,7 @@ twin!(
 #[inline(always)]
 fn entry<M: Memory>(action: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
-    if cpu.hardirq_start_ns != 0 {
+    if cpu.hardirq_start_ns != 0 && maps::recording() {
         cpu.counters.family[HARDIRQ].start_without_end += 1;
     }
     cpu.hardirq_action = action as u64;
@@ -62,7 +62,7 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
         irq,
         end_ns: now,
         service_ns,
-        name_id: names::action::<M>(IrqAction(action), now),
+        name_id: names::action::<M>(IrqAction(action), cpu.hardirq_action, now),
     };
     emit::emit(counters, &record, || {
         (

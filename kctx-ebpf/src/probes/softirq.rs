@@ -51,7 +51,7 @@ fn entry<M: Memory>(vector: u32) {
         return;
     };
     let raised_ns = core::mem::replace(raised, 0);
-    if cpu.softirq_start_ns != 0 {
+    if cpu.softirq_start_ns != 0 && maps::recording() {
         cpu.counters.family[SOFTIRQ].start_without_end += 1;
     }
     cpu.softirq_wait_ns = if raised_ns == 0 { NO_WAIT } else { now.saturating_sub(raised_ns) };

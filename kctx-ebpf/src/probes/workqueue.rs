@@ -4,7 +4,11 @@
 //! Queueing pairs with the start by the work's address, whatever the CPUs. The pending entry is taken at
 //! the start, so that a work queued again while it runs waits for its next run.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::{
+    helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use kctx_common::{
     counters::WORKQUEUE,
     pairing::{PendingWork, RunningKey, RunningWork},
@@ -14,7 +18,7 @@ use kctx_common::{
 
 use crate::{
     emit::{self, Spilled},
-    kernel::{Memory, PoolWorkqueue},
+    kernel::{self, Memory, PoolWorkqueue},
     maps::{self, PENDING, RUNNING},
     names,
 };
@@ -35,14 +39,22 @@ twin!(
     "workqueue_execute_start",
     workqueue_execute_start,
     workqueue_execute_start_raw,
-    execute_start(0: u64)
+    execute_start(0: *const u8)
 );
-twin!(
-    "workqueue_execute_end",
-    workqueue_execute_end,
-    workqueue_execute_end_raw,
-    execute_end(0: u64, 1: u64)
-);
+/// A `tp_btf` program may not load the second argument: its type is a function's
+/// (`btf_ctx_access`, kernel/bpf/btf.c). The start has read the function from the work.
+#[btf_tracepoint(function = "workqueue_execute_end")]
+pub fn workqueue_execute_end(ctx: BtfTracePointContext) -> i32 {
+    execute_end(ctx.arg(0), None);
+    0
+}
+
+/// A `raw_tp` program may, and does not need to know where the work keeps it.
+#[raw_tracepoint(tracepoint = "workqueue_execute_end")]
+pub fn workqueue_execute_end_raw(ctx: RawTracePointContext) -> i32 {
+    execute_end(ctx.arg(0), Some(ctx.arg(1)));
+    0
+}
 
 #[inline(always)]
 fn queue<M: Memory>(pwq: *const u8, work: u64) {
@@ -82,7 +94,7 @@ fn activate<M: Memory>(work: u64) {
 }
 
 #[inline(always)]
-fn execute_start<M: Memory>(work: u64) {
+fn execute_start<M: Memory>(work: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
     // SAFETY: none takes arguments or touches memory.
     let (now, this_cpu, task) =
@@ -92,8 +104,10 @@ fn execute_start<M: Memory>(work: u64) {
         wait_ns: emit::NONE,
         activate_ns: emit::NONE,
         workqueue_id: 0,
+        function: kernel::work_function::<M>(work),
         flags: 0,
     };
+    let work = work as u64;
     if let Some(pending) = PENDING.get_ptr(work) {
         // SAFETY: the element is removed only here and by userspace's sweep of stale ones.
         let pending = unsafe { *pending };
@@ -115,7 +129,7 @@ fn execute_start<M: Memory>(work: u64) {
 }
 
 #[inline(always)]
-fn execute_end<M: Memory>(work: u64, function: u64) {
+fn execute_end(work: u64, function: Option<u64>) {
     let Some(cpu) = maps::cpu_state() else { return };
     // SAFETY: neither takes arguments or touches memory.
     let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
@@ -136,6 +150,7 @@ fn execute_end<M: Memory>(work: u64, function: u64) {
         counters.end_without_start += 1;
         return;
     };
+    let function = function.unwrap_or(running.function);
     let service_ns = now.saturating_sub(running.start_ns);
     let flags = running.flags as u8;
     let record = Work {

@@ -60,10 +60,10 @@ pub fn attach(
                 Err("switched off by the configuration".to_owned())
             };
             let (mechanism, reason) = match result {
-                Ok(link) => {
+                Ok((link, instead_of)) => {
                     let mechanism = link.mechanism().to_owned();
                     attached.0.push(link);
-                    (Some(mechanism), None)
+                    (Some(mechanism), instead_of)
                 }
                 Err(reason) => (None, Some(reason)),
             };
@@ -79,18 +79,19 @@ pub fn attach(
     (attached, statuses)
 }
 
+/// The attachment, and where it is not by the best mechanism, why.
 fn attach_one(
     loaded: &mut Loaded,
     btf: Result<&Btf, &aya::BtfError>,
     spec: &ProbeSpec,
-) -> Result<Link, String> {
+) -> Result<(Link, Option<String>), String> {
     match spec.kind {
-        ProbeKind::Rare => attach_classic(loaded, spec).map(Link::Classic),
+        ProbeKind::Rare => attach_classic(loaded, spec).map(|link| (Link::Classic(link), None)),
         ProbeKind::Hot => {
             let no_btf = match (btf, &loaded.btf) {
                 (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
                     match attach_btf(&mut loaded.ebpf, spec, btf) {
-                        Ok(link) => return Ok(Link::Btf(link)),
+                        Ok(link) => return Ok((Link::Btf(link), None)),
                         Err(reason) => reason,
                     }
                 }
@@ -99,9 +100,10 @@ fn attach_one(
                 }
                 _ => "no BTF in /sys/kernel/btf".to_owned(),
             };
-            attach_raw(&mut loaded.ebpf, spec)
-                .map(Link::Raw)
-                .map_err(|raw| format!("tp_btf: {no_btf}; raw_tp: {raw}"))
+            match attach_raw(&mut loaded.ebpf, spec) {
+                Ok(link) => Ok((Link::Raw(link), Some(format!("not tp_btf: {no_btf}")))),
+                Err(raw) => Err(format!("tp_btf: {no_btf}; raw_tp: {raw}")),
+            }
         }
     }
 }
@@ -168,7 +170,7 @@ fn one_line(error: &dyn std::error::Error) -> String {
     let mut source = Some(error);
     while let Some(error) = source {
         let message = error.to_string();
-        tracing::debug!(%message, "attach");
+        if std::env::var_os("DBG").is_some() { eprintln!("{message}"); }
         let first = message.lines().next().unwrap_or_default();
         if !text.contains(first) {
             if !text.is_empty() {

@@ -24,6 +24,7 @@ impl Offsets {
                 .unwrap_or(NO_OFFSET)
         };
         Self(vec![
+            (name::WORK_FUNC, offset("work_struct", "func")),
             (name::PWQ_WQ, offset("pool_workqueue", "wq")),
             (name::WQ_NAME, offset("workqueue_struct", "name")),
             (
