@@ -1,3 +1,6 @@
 //! kctx: which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
 
 pub mod aggregate;
+pub mod capture;
+pub mod host;
+pub mod report;

@@ -1,0 +1,92 @@
+//! The directory under which `/proc`, `/sys`, `/etc` and `/boot` are looked for.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+/// `/`, or a directory of fixtures that stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRoot(PathBuf);
+
+impl Default for HostRoot {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+/// A file's bytes up to a bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounded {
+    /// The first bytes.
+    pub bytes: Vec<u8>,
+    /// There was more.
+    pub truncated: bool,
+}
+
+impl HostRoot {
+    /// The running system.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(PathBuf::from("/"))
+    }
+
+    /// A directory that stands for `/`.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self(directory.into())
+    }
+
+    /// Where the absolute path `path` lies under this root.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.0.join(Path::new(path.trim_start_matches('/')))
+    }
+
+    /// Reads at most `limit` bytes.
+    ///
+    /// Sizes are not asked for: procfs says 0 for all of its files.
+    pub fn read_bounded(&self, path: &str, limit: usize) -> io::Result<Bounded> {
+        let mut bytes = Vec::new();
+        File::open(self.path(path))?
+            .take(limit as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        let truncated = bytes.len() > limit;
+        bytes.truncate(limit);
+        Ok(Bounded { bytes, truncated })
+    }
+
+    /// Reads a small text file, without white space at its ends; bytes that are not UTF-8 are replaced.
+    pub fn read_line(&self, path: &str) -> io::Result<String> {
+        // One page is what sysctl and sysfs files may hold.
+        let bounded = self.read_bounded(path, 4096)?;
+        Ok(String::from_utf8_lossy(&bounded.bytes).trim().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_paths_stay_under_the_root() {
+        let root = HostRoot::new("/fixture");
+        assert_eq!(root.path("/proc/stat"), Path::new("/fixture/proc/stat"));
+        assert_eq!(
+            HostRoot::system().path("/proc/stat"),
+            Path::new("/proc/stat")
+        );
+    }
+
+    #[test]
+    fn reads_up_to_the_bound_and_says_when_there_was_more() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("f"), b"12345").unwrap();
+        let root = HostRoot::new(directory.path());
+        let whole = root.read_bounded("/f", 5).unwrap();
+        assert_eq!((whole.bytes.len(), whole.truncated), (5, false));
+        let cut = root.read_bounded("/f", 4).unwrap();
+        assert_eq!((cut.bytes.as_slice(), cut.truncated), (&b"1234"[..], true));
+    }
+}
