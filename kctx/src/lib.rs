@@ -6,5 +6,6 @@ pub mod decode;
 pub mod host;
 pub mod pipeline;
 pub mod probe;
+pub mod report;
 pub mod resolve;
 pub mod source;

@@ -1,2 +1,5 @@
-//! Bundles: what a capture brings home.
+//! Incident capture: the evidence, the recorded stream, and the bundle that holds both.
+
+pub mod bundle;
 pub mod events;
+pub mod evidence;

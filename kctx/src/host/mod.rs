@@ -3,9 +3,15 @@
 
 pub mod btf;
 pub mod clock;
+pub mod cpus;
+pub mod identity;
+pub mod irqs;
 pub mod kallsyms;
+pub mod kernel_config;
+pub mod kmsg;
 pub mod root;
 pub mod taint;
 pub mod tracefs;
 
+pub use identity::HostIdentity;
 pub use root::HostRoot;

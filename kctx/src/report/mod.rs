@@ -1,0 +1,1 @@
+//! What was measured, for programs and for people.
