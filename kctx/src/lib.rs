@@ -2,10 +2,14 @@
 
 pub mod aggregate;
 pub mod capture;
+pub mod config;
+pub mod cli;
+pub mod daemon;
 pub mod decode;
 pub mod host;
 pub mod pipeline;
 pub mod probe;
 pub mod report;
 pub mod resolve;
+pub mod signals;
 pub mod source;

@@ -33,6 +33,11 @@ impl Pipeline {
         }
     }
 
+    /// Closes what a stream that was cut short left open.
+    pub fn finish(&mut self) -> Option<Window> {
+        self.aggregator.close_unfinished()
+    }
+
     /// The counts so far, and what could not be decoded.
     #[must_use]
     pub fn aggregator(&self) -> &Aggregator {

@@ -12,7 +12,7 @@ use self::{
 };
 use crate::{
     decode::{self, Record},
-    host::taint,
+    host::{HostIdentity, taint},
     resolve::Resolver,
     source::{Control, SpillDelta},
 };
@@ -37,6 +37,11 @@ pub struct Aggregator {
     window_start_ns: u64,
     received: [u64; 4],
     undecoded: u64,
+    /// A window is open.
+    started: bool,
+    /// When the latest record seen so far ended.
+    latest_ns: u64,
+    host: HostIdentity,
 }
 
 impl Aggregator {
@@ -55,6 +60,9 @@ impl Aggregator {
             window_start_ns: 0,
             received: [0; 4],
             undecoded: 0,
+            started: false,
+            latest_ns: 0,
+            host: HostIdentity::default(),
         }
     }
 
@@ -86,6 +94,7 @@ impl Aggregator {
     #[inline]
     fn softirq(&mut self, cpu: u32, r: &Softirq) {
         self.received[Family::Softirq as usize] += 1;
+        self.latest_ns = self.latest_ns.max(r.end_ns);
         let Some(row) = self.softirq.row(u32::from(r.vector), cpu) else {
             self.undecoded += 1;
             return;
@@ -104,6 +113,7 @@ impl Aggregator {
     #[inline]
     fn hardirq(&mut self, cpu: u32, r: &Hardirq, names: &mut Resolver) {
         self.received[Family::Hardirq as usize] += 1;
+        self.latest_ns = self.latest_ns.max(r.end_ns);
         let (row, overflow) =
             self.hardirq
                 .row(Some(r.irq), r.name_id, cpu, self.limits.hardirq, names);
@@ -122,6 +132,7 @@ impl Aggregator {
     #[inline]
     fn work(&mut self, r: &Work, names: &mut Resolver) {
         self.received[Family::Workqueue as usize] += 1;
+        self.latest_ns = self.latest_ns.max(r.end_ns);
         let key = Some((r.workqueue_id, r.function));
         let (row, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
         row.count += 1;
@@ -142,6 +153,7 @@ impl Aggregator {
 
     fn module(&mut self, r: &Module, names: &mut Resolver) {
         self.received[Family::Module as usize] += 1;
+        self.latest_ns = self.latest_ns.max(r.time_ns);
         let event = match r.event {
             module_event::LOAD => ModuleEvent::Load,
             module_event::FREE => ModuleEvent::Free,
@@ -177,7 +189,10 @@ impl Aggregator {
                 monotonic_ns,
                 unix_ns,
                 probes,
+                host,
             } => {
+                self.host.clone_from(host);
+                self.started = true;
                 self.unix_offset_ns = unix_ns.wrapping_sub(*monotonic_ns);
                 self.window_start_ns = *monotonic_ns;
                 self.probes.clone_from(probes);
@@ -238,6 +253,32 @@ impl Aggregator {
             }
             _ => self.undecoded += 1,
         }
+    }
+
+    /// The machine that the stream comes from.
+    #[must_use]
+    pub fn host(&self) -> &HostIdentity {
+        &self.host
+    }
+
+    /// Closes a window that a stream cut short left open, at its last record. What the probes counted is
+    /// not known then: observed and streamed are what came.
+    pub fn close_unfinished(&mut self) -> Option<Window> {
+        if !self.started || self.latest_ns <= self.window_start_ns {
+            return None;
+        }
+        let mut window = self.close(self.latest_ns);
+        let by_family = &mut window.accounting.by_family;
+        by_family[Family::Softirq as usize].streamed = window.softirq.iter().map(|r| r.count).sum();
+        by_family[Family::Hardirq as usize].streamed =
+            window.hardirq.iter().map(|r| r.count + r.unhandled).sum();
+        by_family[Family::Workqueue as usize].streamed =
+            window.workqueue.iter().map(|r| r.count).sum();
+        by_family[Family::Module as usize].streamed = window.module.len() as u64;
+        for family in by_family {
+            family.observed = family.streamed;
+        }
+        Some(window)
     }
 
     fn close(&mut self, monotonic_ns: u64) -> Window {

@@ -47,6 +47,7 @@ pub struct Encoder {
     last_end_ns: FxHashMap<u32, u64>,
     dictionary: FxHashMap<u64, u64>,
     frame: Vec<u8>,
+    records: u64,
 }
 
 impl Default for Encoder {
@@ -56,6 +57,7 @@ impl Default for Encoder {
             last_end_ns: FxHashMap::default(),
             dictionary: FxHashMap::default(),
             frame: Vec::new(),
+            records: 0,
         }
     }
 }
@@ -65,6 +67,12 @@ impl Encoder {
     #[must_use]
     pub fn len(&self) -> usize {
         self.out.len()
+    }
+
+    /// Records in the segment so far.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        self.records
     }
 
     /// Whether nothing was put in.
@@ -109,6 +117,7 @@ impl Encoder {
         }
         self.frame = frame;
         self.last_end_ns.insert(cpu, last);
+        self.records += total;
         total
     }
 

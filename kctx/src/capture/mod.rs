@@ -3,3 +3,6 @@
 pub mod bundle;
 pub mod events;
 pub mod evidence;
+pub mod recorder;
+#[cfg(kctx_live)]
+pub mod session;

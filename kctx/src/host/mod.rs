@@ -9,6 +9,7 @@ pub mod irqs;
 pub mod kallsyms;
 pub mod kernel_config;
 pub mod kmsg;
+pub mod privilege;
 pub mod root;
 pub mod taint;
 pub mod tracefs;

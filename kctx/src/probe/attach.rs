@@ -34,6 +34,20 @@ impl Link {
 #[derive(Default)]
 pub struct Attached(Vec<Link>);
 
+impl Attached {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
         // Ends before starts: an end whose start was not seen must not be seen either.
@@ -170,7 +184,7 @@ fn one_line(error: &dyn std::error::Error) -> String {
     let mut source = Some(error);
     while let Some(error) = source {
         let message = error.to_string();
-        if std::env::var_os("DBG").is_some() { eprintln!("{message}"); }
+        tracing::debug!("{message}");
         let first = message.lines().next().unwrap_or_default();
         if !text.contains(first) {
             if !text.is_empty() {

@@ -11,6 +11,9 @@ pub mod load;
 #[cfg(kctx_live)]
 mod offsets;
 
+/// What a kctx that was built without the programs says.
+pub const NO_OBJECT: &str = "this kctx was built without its BPF programs: build it with cargo xtask build";
+
 /// A probe: one tracepoint and the program for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeSpec {

@@ -16,7 +16,11 @@ use std::{
 use bytes::BytesMut;
 
 use super::{Control, Item, rings::Ring};
-use crate::{aggregate::window::ProbeStatus, host::clock, probe::books::Books};
+use crate::{
+    aggregate::window::ProbeStatus,
+    host::{HostIdentity, clock},
+    probe::books::Books,
+};
 
 /// The most that goes into one batch.
 const BATCH_BYTES: usize = 256 << 10;
@@ -38,6 +42,8 @@ pub struct Drain {
     pub books: Books,
     /// Whether and how each probe is attached; travels in the stream.
     pub probes: Vec<ProbeStatus>,
+    /// The machine; travels in the stream.
+    pub host: HostIdentity,
     /// Where the stream goes. When it is full the drain waits, the rings fill, and the kernel spills.
     pub out: SyncSender<Item>,
     /// How often a window closes; `None`: only at the end.
@@ -94,6 +100,7 @@ impl Drain {
             monotonic_ns,
             unix_ns,
             probes: std::mem::take(&mut self.probes),
+            host: Box::new(std::mem::take(&mut self.host)),
         };
         let mut buffer = BytesMut::new();
         if self.send(start).is_ok() {

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     aggregate::window::{Family, ProbeStatus},
+    host::{HostIdentity, HostRoot, privilege},
     probe::{
         attach::{self, Attached},
         books::Books,
-        load::{self, Loaded, MapSizes},
+        load::{self, LoadError, Loaded, MapSizes},
     },
     resolve::{Live, Resolver},
 };
@@ -33,47 +34,71 @@ pub struct LiveSettings {
     pub end_after: Option<Duration>,
 }
 
-/// Programs attached, and the drain at work.
-pub struct LiveSession {
-    handle: Handle,
+/// Why there can be no live measurement, in one line with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotLive(String);
+
+impl NotLive {
+    fn from_load(error: &LoadError) -> Self {
+        let missing = privilege::missing();
+        if !missing.is_empty() {
+            return Self(format!(
+                "missing {}: run kctx as root (sudo), or give it these capabilities",
+                missing.join(" and ")
+            ));
+        }
+        if error.is_permission() {
+            return Self(format!(
+                "the kernel refuses BPF although the capabilities are there (a container's seccomp filter, \
+                 or kernel lockdown?): {error:#}"
+            ));
+        }
+        Self(format!("{error:#}"))
+    }
+}
+
+/// Programs attached, the gate still closed.
+pub struct Prepared {
+    drain: Drain,
     attached: Attached,
-    // Holds the programs and the maps that nobody reads.
     loaded: Loaded,
     probes: Vec<ProbeStatus>,
 }
 
-impl LiveSession {
-    /// Loads and attaches, then opens the gate: the footprint of attaching (hundreds of IPIs) lies before
-    /// the window. Fails where no probe at all could be attached.
-    pub fn start(
-        settings: &LiveSettings,
-        out: SyncSender<Item>,
-    ) -> anyhow::Result<(Self, Resolver)> {
-        let mut loaded = load::load(settings.sizes, settings.softirq_vectors)?;
-        let (attached, probes) = attach::attach(&mut loaded, |spec| settings.families.contains(&spec.family));
+impl Prepared {
+    /// Loads and attaches, and gives up what privileges are no longer needed. Fails where no probe at all
+    /// could be attached.
+    pub fn attach(settings: &LiveSettings, out: SyncSender<Item>) -> anyhow::Result<(Self, Resolver)> {
+        let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
+            .map_err(|error| NotLive::from_load(&error))?;
+        let (attached, probes) =
+            attach::attach(&mut loaded, |spec| settings.families.contains(&spec.family));
         if !probes.iter().any(|p| p.attached) {
-            let reason = probes.iter().find_map(|p| p.reason.clone()).unwrap_or_default();
-            anyhow::bail!("no probe could be attached: {reason}");
+            let reason = probes.iter().find_map(|p| p.reason.clone());
+            let reason = reason.unwrap_or_else(|| "no family is configured".to_owned());
+            return Err(NotLive(format!("no probe could be attached: {reason}")).into());
         }
         let (books, names) = Books::open(&mut loaded)?;
-        let handle = Drain {
+        // Before any thread is made: each inherits what this one has left.
+        privilege::drop_after_attach().context("cannot drop privileges")?;
+        let drain = Drain {
             rings: std::mem::take(&mut loaded.rings),
             rare: loaded.take_rare()?,
             books,
             probes: probes.clone(),
+            host: HostIdentity::collect(&HostRoot::system()),
             out,
             window: settings.window,
             end_after: settings.end_after,
-        }
-        .spawn()
-        .context("cannot start the drain thread")?;
-        let session = Self {
-            handle,
+        };
+        let prepared = Self {
+            drain,
             attached,
             loaded,
             probes,
         };
-        Ok((session, Resolver::new(Box::new(Live::new(names)))))
+        Ok((prepared, Resolver::new(Box::new(Live::new(names)))))
     }
 
     /// Each probe, and whether it is attached.
@@ -82,16 +107,42 @@ impl LiveSession {
         &self.probes
     }
 
-    /// Asks the drain to end.
+    /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before
+    /// it.
+    pub fn start(self) -> anyhow::Result<LiveSession> {
+        let handle = self.drain.spawn().context("cannot start the drain thread")?;
+        Ok(LiveSession {
+            handle: Some(handle),
+            attached: self.attached,
+            _loaded: self.loaded,
+        })
+    }
+}
+
+/// Programs attached, and the drain at work. Dropping it detaches, ends before starts.
+pub struct LiveSession {
+    handle: Option<Handle>,
+    attached: Attached,
+    // Holds the programs, and the maps that nobody reads.
+    _loaded: Loaded,
+}
+
+impl LiveSession {
+    /// Asks the drain to end: the gate closes, what is in the rings still comes, the last window closes.
     pub fn stop(&self) {
-        self.handle.stop();
+        if let Some(handle) = &self.handle {
+            handle.stop();
+        }
     }
 
-    /// Waits for the drain's end, then detaches, ends before starts.
-    pub fn finish(self) -> anyhow::Result<()> {
-        let drained = self.handle.join();
-        drop(self.attached);
-        drop(self.loaded);
-        drained
+    /// Waits for the drain's end. The programs are still attached then, behind a closed gate.
+    pub fn wait(&mut self) -> anyhow::Result<()> {
+        self.handle.take().map_or(Ok(()), Handle::join)
+    }
+
+    /// How many programs are attached.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.attached.len()
     }
 }

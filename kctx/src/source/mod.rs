@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::window::{FamilyAccounting, ProbeStatus};
+use crate::{
+    aggregate::window::{FamilyAccounting, ProbeStatus},
+    host::HostIdentity,
+};
 
 #[cfg(kctx_live)]
 pub mod drain;
@@ -39,6 +42,8 @@ pub enum Control {
         unix_ns: u64,
         /// Which probes there are.
         probes: Vec<ProbeStatus>,
+        /// The machine.
+        host: Box<HostIdentity>,
     },
     /// An interned name.
     Name {

@@ -1,0 +1,139 @@
+//! The recorder: the stream into a bundle's event segments, then summary and manifest.
+
+use std::path::Path;
+
+use super::{
+    bundle::{
+        BundleError, BundleWindow, BundleWriter, LimitUse, Manifest, MissingEvidence, SUMMARY, Segment,
+        WriteLimits, Written,
+    },
+    events::Encoder,
+    evidence::Evidence,
+};
+use crate::{
+    report::summary::Summary,
+    source::{Control, Item},
+};
+
+/// A segment is closed when it has grown to this.
+const SEGMENT_BYTES: usize = 1 << 20;
+
+/// Writes a bundle while the window runs.
+pub struct Recorder {
+    writer: BundleWriter,
+    encoder: Encoder,
+    segments: usize,
+    full: bool,
+    records_dropped: u64,
+    missing: Vec<MissingEvidence>,
+    limits: Vec<(String, LimitUse)>,
+}
+
+impl Recorder {
+    /// Opens the output, so that a path that cannot be written is known before the capture begins.
+    pub fn create(output: &Path, limits: WriteLimits) -> Result<Self, BundleError> {
+        Ok(Self {
+            writer: BundleWriter::create(output, limits)?,
+            encoder: Encoder::default(),
+            segments: 0,
+            full: false,
+            records_dropped: 0,
+            missing: Vec::new(),
+            limits: Vec::new(),
+        })
+    }
+
+    /// Adds one sample of evidence.
+    pub fn evidence(&mut self, evidence: Evidence) -> Result<(), BundleError> {
+        let truncated = evidence.files.iter().filter(|f| f.truncated).count() as u64;
+        for file in &evidence.files {
+            self.writer.add_file(&file.path, &file.bytes)?;
+        }
+        self.missing.extend(evidence.missing);
+        self.bound("evidence_files_cut", truncated);
+        self.bound("kmsg_records", evidence.kmsg_left_out);
+        Ok(())
+    }
+
+    fn bound(&mut self, name: &str, dropped: u64) {
+        if dropped > 0 {
+            let bite = LimitUse {
+                limit: 0,
+                hit: true,
+                dropped,
+            };
+            self.limits.push((name.to_owned(), bite));
+        }
+    }
+
+    /// Adds a piece of the stream, after the names that were learnt from it.
+    pub fn item(&mut self, learnt: &[Control], item: &Item) -> Result<(), BundleError> {
+        if self.full {
+            if let Item::Records { batch, .. } = item {
+                self.records_dropped += crate::decode::records(batch).count() as u64;
+            }
+            return Ok(());
+        }
+        for control in learnt {
+            self.encoder.control(control);
+        }
+        match item {
+            Item::Records { cpu, batch } => {
+                self.encoder.records(*cpu, batch);
+            }
+            Item::Control(control) => self.encoder.control(control),
+        }
+        if self.encoder.len() >= SEGMENT_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), BundleError> {
+        if self.encoder.is_empty() {
+            return Ok(());
+        }
+        let records = self.encoder.record_count();
+        let path = format!("events/{:06}.seg", self.segments);
+        match self.writer.add_segment(&path, &self.encoder.finish())? {
+            Segment::Added => self.segments += 1,
+            Segment::LimitReached => {
+                self.full = true;
+                self.records_dropped += records;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, the summary and the manifest, and gives the bundle its name.
+    pub fn finish(mut self, summary: &Summary, interrupted: bool) -> Result<Written, BundleError> {
+        self.flush()?;
+        let mut json = serde_json::to_vec_pretty(summary)
+            .map_err(|_| BundleError::Schema("the summary cannot be written".to_owned()))?;
+        json.push(b'\n');
+        self.writer.add_file(SUMMARY, &json)?;
+        let window = BundleWindow {
+            start_unix_ns: summary.window.start_unix_ns,
+            duration_ns: summary.window.duration_ns,
+        };
+        let mut manifest = Manifest::new(summary.host.clone(), window);
+        manifest.evidence_missing = self.missing;
+        manifest.interrupted = interrupted;
+        for (name, bite) in self.limits {
+            let entry = manifest.limits.entry(name).or_default();
+            entry.hit = true;
+            entry.dropped += bite.dropped;
+        }
+        if self.records_dropped > 0 {
+            manifest.limits.insert(
+                "event_records".to_owned(),
+                LimitUse {
+                    limit: 0,
+                    hit: true,
+                    dropped: self.records_dropped,
+                },
+            );
+        }
+        self.writer.finish(manifest)
+    }
+}

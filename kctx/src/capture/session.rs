@@ -1,0 +1,85 @@
+//! One capture, from the open output to the finished bundle.
+
+use std::{path::Path, sync::mpsc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::sync::oneshot;
+
+use super::{
+    bundle::{WriteLimits, Written},
+    evidence::{self, EvidenceLimits, Phase},
+    recorder::Recorder,
+};
+use crate::{
+    aggregate::window::Window,
+    config::Config,
+    daemon::{CHANNEL_ITEMS, live_settings},
+    host::HostRoot,
+    pipeline::Pipeline,
+    report::summary::Summary,
+    signals::{Ended, Signals},
+    source::live::Prepared,
+};
+
+/// A capture that was written.
+#[derive(Debug)]
+pub struct Captured {
+    /// Where, and how large.
+    pub written: Written,
+    /// What was measured.
+    pub summary: Summary,
+    /// A signal ended it before its window was over.
+    pub interrupted: bool,
+}
+
+/// Measures for `window` and writes the bundle.
+pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Result<Captured> {
+    let mut signals = Signals::install().context("cannot catch signals")?;
+    let limits = WriteLimits {
+        max_bytes: config.capture.max_size,
+    };
+    let mut recorder = Recorder::create(output, limits)?;
+    let root = HostRoot::system();
+    let evidence_limits = EvidenceLimits::default();
+
+    let settings = live_settings(config, None, Some(window));
+    let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
+    recorder.evidence(evidence::collect(&root, Phase::Before, &evidence_limits))?;
+    let mut session = prepared.start()?;
+
+    let mut pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let (done, mut is_done) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("kctx-pipeline".to_owned())
+        .spawn(move || -> anyhow::Result<(Recorder, Pipeline, Option<Window>)> {
+            let mut closed = None;
+            for item in stream {
+                closed = pipeline.take(&item).or(closed);
+                recorder.item(&pipeline.take_learnt(), &item)?;
+            }
+            drop(done);
+            Ok((recorder, pipeline, closed))
+        })?;
+
+    let interrupted = signals.wait(&mut is_done) == Ended::Signal;
+    session.stop();
+    let drained = session.wait();
+    let (mut recorder, pipeline, window) = thread
+        .join()
+        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))??;
+    drained?;
+    recorder.evidence(evidence::collect(&root, Phase::After, &evidence_limits))?;
+    drop(session);
+
+    let window = window.context("the stream ended without closing its window")?;
+    let host = pipeline.aggregator().host().clone();
+    let taint = host.taint;
+    let summary = Summary::from_window(&window, host, taint);
+    let written = recorder.finish(&summary, interrupted)?;
+    Ok(Captured {
+        written,
+        summary,
+        interrupted,
+    })
+}

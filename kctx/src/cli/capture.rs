@@ -1,0 +1,69 @@
+//! `kctx capture`: a bounded window, brought home.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config;
+
+/// Longer is not a window: it is what `kctx run` is for.
+const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(kctx_live), expect(dead_code, reason = "there is nothing to capture with"))]
+pub(super) struct Args {
+    /// How long: from 10ms to 1h.
+    #[arg(long, value_name = "DURATION", value_parser = window, default_value = "10s")]
+    window: Duration,
+    /// The bundle to write; it appears under this name when it is whole.
+    #[arg(short, long, value_name = "FILE", default_value = "kctx.tar.zst")]
+    output: PathBuf,
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The most that the bundle may take; records over it are left out and counted.
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_bundle_size)]
+    max_size: Option<u64>,
+    /// Size of each CPU's ring.
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
+    ring_size: Option<u32>,
+    /// Print the summary as text when done.
+    #[arg(long)]
+    print: bool,
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let window = config::parse_duration(text)?;
+    if (Duration::from_millis(10)..=LONGEST_WINDOW).contains(&window) {
+        Ok(window)
+    } else {
+        Err("a window is from 10ms to 1h; kctx run measures without an end".to_owned())
+    }
+}
+
+#[cfg(not(kctx_live))]
+pub(super) fn run(_args: &Args) -> anyhow::Result<()> {
+    anyhow::bail!(crate::probe::NO_OBJECT)
+}
+
+#[cfg(kctx_live)]
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    use crate::{capture::session, config::Config, report::text};
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(size) = args.max_size {
+        config.capture.max_size = size;
+    }
+    if let Some(size) = args.ring_size {
+        config.kernel.ring_size = size;
+    }
+    let captured = session::capture(&config, args.window, &args.output)?;
+    eprintln!(
+        "kctx: wrote {} ({} bytes, {} records{})",
+        captured.written.path.display(),
+        captured.written.bytes,
+        captured.summary.accounting.observed,
+        if captured.interrupted { ", ended early" } else { "" },
+    );
+    if args.print {
+        super::output(&text::render(&captured.summary), None)?;
+    }
+    Ok(())
+}

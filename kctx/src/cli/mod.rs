@@ -1,0 +1,156 @@
+//! The command line: one file a command.
+
+mod capture;
+mod doctor;
+mod replay;
+mod report;
+mod run;
+mod shell;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
+#[derive(Debug, Parser)]
+#[command(name = "kctx", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure until told to stop: show it live, and push it as OTLP where an endpoint is set.
+    Run(run::Args),
+    /// Measure for a bounded window, and bring home a bundle with the evidence.
+    Capture(capture::Args),
+    /// Read a bundle.
+    Report(report::Args),
+    /// Send a bundle through the whole pipeline, its exporters too.
+    Replay(replay::Args),
+    /// Say what this kernel, these privileges and this configuration allow, and what to do.
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell.
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page.
+    Man,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Wrong usage that the parser cannot see: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Runs the command that the arguments name. Exit status: 0 done; 1 failed, with one line on stderr; 2 wrong
+/// usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    init_log();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man => shell::man(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kctx: {}", one_line(&error));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// `KCTX_LOG` takes what tracing's EnvFilter does: `debug`, `kctx::export=trace`.
+fn init_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KCTX_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("kctx=warn,error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// The error and its causes in one line.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        // Some errors repeat their cause in their own text.
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+/// Whoever read our output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Writes to stdout, or to a file where one is named.
+fn output(text: &str, path: Option<&std::path::Path>) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    match path {
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+        }
+        Some(path) => {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_one_line_without_repetition() {
+        let error = anyhow::anyhow!("inner\nmore")
+            .context("outer: inner more")
+            .context("top");
+        assert_eq!(one_line(&error), "top: outer: inner more");
+    }
+}

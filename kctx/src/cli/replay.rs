@@ -1,0 +1,38 @@
+//! `kctx replay`: a bundle through the daemon's whole pipeline.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::{config::Config, daemon, source::recorded::RecordedSource};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The bundle.
+    bundle: PathBuf,
+    /// The configuration; /etc/kctx/kctx.toml where there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = Config::load(args.config.as_deref())?;
+    replay(&args.bundle, &config)
+}
+
+pub(super) fn replay(bundle: &Path, config: &Config) -> anyhow::Result<()> {
+    let cannot = || format!("cannot replay {}", bundle.display());
+    let mut source = RecordedSource::open(bundle).with_context(cannot)?;
+    let path = bundle.to_owned();
+    let stream = std::iter::from_fn(move || match source.next_item() {
+        Ok(Some(item)) => Some(Ok(item)),
+        Ok(None) => {
+            if source.truncated() {
+                eprintln!("kctx: {} was cut short; this is what is in it", path.display());
+            }
+            None
+        }
+        Err(error) => Some(Err(error.into())),
+    });
+    daemon::run_recorded(config, stream).with_context(cannot)
+}

@@ -1,0 +1,68 @@
+//! `kctx run`: the daemon.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config::{self, Config};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration; /etc/kctx/kctx.toml where there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How often the live view changes.
+    #[arg(long, value_name = "DURATION", value_parser = config::parse_interval)]
+    interval: Option<Duration>,
+    /// End by itself after this long.
+    #[arg(long, value_name = "DURATION", value_parser = config::parse_duration)]
+    duration: Option<Duration>,
+    /// Size of each CPU's ring.
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
+    ring_size: Option<u32>,
+    /// Where this machine permits no live measurement, say why and replay this bundle.
+    #[arg(long, value_name = "FILE")]
+    or_replay: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(interval) = args.interval {
+        config.run.interval = interval;
+    }
+    if let Some(size) = args.ring_size {
+        config.kernel.ring_size = size;
+    }
+    let error = match live(&config, args.duration) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    match &args.or_replay {
+        Some(sample) if is_not_live(&error) => {
+            eprintln!("kctx: ================================================================");
+            eprintln!("kctx: NOT LIVE: {}", super::one_line(&error));
+            eprintln!("kctx: What follows is the recording {}, not this machine.", sample.display());
+            eprintln!("kctx: ================================================================");
+            super::replay::replay(sample, &config)
+        }
+        _ => Err(error),
+    }
+}
+
+#[cfg(kctx_live)]
+fn live(config: &Config, duration: Option<Duration>) -> anyhow::Result<()> {
+    crate::daemon::run_live(config, duration)
+}
+
+#[cfg(kctx_live)]
+fn is_not_live(error: &anyhow::Error) -> bool {
+    error.is::<crate::source::live::NotLive>()
+}
+
+#[cfg(not(kctx_live))]
+fn live(_config: &Config, _duration: Option<Duration>) -> anyhow::Result<()> {
+    anyhow::bail!(crate::probe::NO_OBJECT)
+}
+
+#[cfg(not(kctx_live))]
+fn is_not_live(_error: &anyhow::Error) -> bool {
+    true
+}

@@ -1,0 +1,166 @@
+//! Wires the stages, and owns the shutdown.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::sync::oneshot;
+
+use crate::{
+    aggregate::window::Window,
+    config::Config,
+    pipeline::Pipeline,
+    report::live,
+    signals::{Ended, Signals},
+    source::Item,
+};
+
+/// Pieces of the stream that may wait for the pipeline: at 256 KiB a batch, 16 MiB.
+pub const CHANNEL_ITEMS: usize = 64;
+
+/// How long an orderly end may take after a signal.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the configuration means for the live source.
+#[cfg(kctx_live)]
+#[must_use]
+pub fn live_settings(
+    config: &Config,
+    window: Option<Duration>,
+    end_after: Option<Duration>,
+) -> crate::source::live::LiveSettings {
+    crate::source::live::LiveSettings {
+        families: config.probes.families.clone(),
+        softirq_vectors: config.probes.softirq_vectors,
+        sizes: crate::probe::load::MapSizes {
+            ring_bytes: config.kernel.ring_size,
+            spill_rows: config.kernel.spill_rows,
+            pending_works: config.kernel.pending_works,
+        },
+        window,
+        end_after,
+    }
+}
+
+/// Shows windows: a table that is redrawn on a terminal, else one line each.
+struct Display {
+    terminal: bool,
+}
+
+impl Display {
+    fn new() -> Self {
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+        }
+    }
+
+    fn show(&self, window: &Window) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.terminal {
+            let (width, height) = terminal_size();
+            // Home, the table, and erase what is left of the one before.
+            write!(out, "\x1b[H{}\x1b[J", live::table(window, width, height).replace('\n', "\x1b[K\n"))?;
+        } else {
+            writeln!(out, "{}", live::one_line(window))?;
+        }
+        out.flush()
+    }
+}
+
+fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    match size {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            (usize::from(size.ws_col), usize::from(size.ws_row))
+        }
+        _ => (100, 40),
+    }
+}
+
+/// Sends a stream through the pipeline and its windows to the sinks, until the stream ends. A sink that is
+/// gone (a closed pipe) ends it too.
+fn pump(
+    stream: impl Iterator<Item = anyhow::Result<Item>>,
+    pipeline: &mut Pipeline,
+    sink: &mut dyn FnMut(Arc<Window>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for item in stream {
+        if let Some(window) = pipeline.take(&item?) {
+            sink(Arc::new(window))?;
+        }
+        // Nobody records here.
+        drop(pipeline.take_learnt());
+    }
+    if let Some(window) = pipeline.finish() {
+        sink(Arc::new(window))?;
+    }
+    Ok(())
+}
+
+/// `kctx run`: this kernel to the sinks, until a signal or the end of `duration`.
+#[cfg(kctx_live)]
+pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<()> {
+    let mut signals = Signals::install().context("cannot catch signals")?;
+    let settings = live_settings(config, Some(config.run.interval), duration);
+    let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let (prepared, resolver) =
+        crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
+        let reason = probe.reason.as_deref().unwrap_or_default();
+        if probe.attached {
+            tracing::warn!("{} is attached, but {reason}", probe.name);
+        } else {
+            eprintln!("kctx: {} is not attached: {reason}", probe.name);
+        }
+    }
+    let pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let mut session = prepared.start()?;
+    let result = serve(&mut signals, stream.into_iter().map(Ok), pipeline, config, || session.stop());
+    let drained = session.wait();
+    drop(session);
+    result.and(drained)
+}
+
+/// A recorded stream to the same sinks.
+pub fn run_recorded(
+    config: &Config,
+    stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::install().context("cannot catch signals")?;
+    let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
+    let pipeline = Pipeline::new(config.limits.rows(), resolver);
+    serve(&mut signals, stream, pipeline, config, || {})
+}
+
+fn serve(
+    signals: &mut Signals,
+    stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
+    mut pipeline: Pipeline,
+    _config: &Config,
+    stop: impl Fn(),
+) -> anyhow::Result<()> {
+    let (done, mut is_done) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("kctx-pipeline".to_owned())
+        .spawn(move || {
+            let display = Display::new();
+            let mut sink = |window: Arc<Window>| -> anyhow::Result<()> {
+                display.show(&window)?;
+                Ok(())
+            };
+            let result = pump(stream, &mut pipeline, &mut sink);
+            drop(done);
+            result
+        })
+        .context("cannot start the pipeline thread")?;
+    if signals.wait(&mut is_done) == Ended::Signal {
+        stop();
+        signals.wait_for_end(&mut is_done, PATIENCE);
+    }
+    thread
+        .join()
+        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?
+}

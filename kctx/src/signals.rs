@@ -1,0 +1,69 @@
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second does not wait for it.
+
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+/// Both signals, caught from when this is made.
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// What came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal.
+    Signal,
+    /// The work itself.
+    Done,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    pub fn install() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let guard = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(guard);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+
+    /// Waits for the work's end or a signal. A dropped sender counts as the end.
+    pub fn wait(&mut self, done: &mut oneshot::Receiver<()>) -> Ended {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => Ended::Signal,
+                _ = self.terminate.recv() => Ended::Signal,
+                _ = done => Ended::Done,
+            }
+        })
+    }
+
+    /// Waits for what the first signal set going; at a second one, or after `patience`, the process ends
+    /// at once. Nothing stays attached: the kernel closes the file descriptors.
+    pub fn wait_for_end(&mut self, done: &mut oneshot::Receiver<()>, patience: Duration) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => std::process::exit(1),
+                _ = self.terminate.recv() => std::process::exit(1),
+                () = tokio::time::sleep(patience) => {
+                    eprintln!("kctx: gave up waiting for an orderly end");
+                    std::process::exit(1)
+                }
+                _ = done => {}
+            }
+        });
+    }
+}
