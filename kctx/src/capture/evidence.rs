@@ -11,7 +11,7 @@ use crate::host::{
     taint,
 };
 
-use super::bundle::{BundleError, BundleWriter, LimitUse, Manifest, MissingEvidence};
+use super::bundle::{BundleError, BundleWriter, Manifest, MissingEvidence};
 
 /// Which of the two samples; two make rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,10 +154,7 @@ impl Evidence {
             ("evidence_file_bytes", limits.file_bytes as u64, cut),
             ("kmsg_records", records, self.kmsg_left_out),
         ] {
-            let entry = manifest
-                .limits
-                .entry(name.to_owned())
-                .or_insert(LimitUse::default());
+            let entry = manifest.limits.entry(name.to_owned()).or_default();
             entry.limit = limit;
             entry.hit |= dropped > 0;
             entry.dropped = entry.dropped.saturating_add(dropped);
