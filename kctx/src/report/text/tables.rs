@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{finish, more, title};
 use crate::{
+    aggregate::window::Family,
     host::cpus::format_cpu_list,
     report::{
         columns::Columns,
@@ -65,7 +66,7 @@ pub(super) fn softirqs(out: &mut String, summary: &Summary) {
         "Softirqs (net of interrupts; p99 of all CPUs is the worst CPU's)",
     );
     if summary.softirq.is_empty() {
-        out.push_str("  none seen\n");
+        out.push_str(nothing(summary, Family::Softirq));
         return;
     }
     let window = summary.window.duration_ns;
@@ -123,7 +124,7 @@ pub(super) fn softirqs(out: &mut String, summary: &Summary) {
 pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
     title(out, "Interrupt handlers (share of all CPUs' time)");
     if summary.hardirq.is_empty() {
-        out.push_str("  none seen\n");
+        out.push_str(nothing(summary, Family::Hardirq));
         return;
     }
     // The overflow row, which has no number, after the others.
@@ -177,7 +178,7 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
 pub(super) fn workqueues(out: &mut String, summary: &Summary) {
     title(out, "Work items by time (wall time: a work may sleep)");
     if summary.workqueue.is_empty() {
-        out.push_str("  none seen\n");
+        out.push_str(nothing(summary, Family::Workqueue));
         return;
     }
     let mut table = Columns::new([
@@ -223,4 +224,14 @@ fn all_cpus_ns(summary: &Summary) -> u64 {
 
 fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
+}
+
+/// An empty table must not read as an idle machine when nobody looked.
+fn nothing(summary: &Summary, family: Family) -> &'static str {
+    let mut probes = summary.probes.iter().filter(|probe| probe.family == family);
+    if probes.any(|probe| !probe.attached) {
+        "  not measured, or not whole: see the probes not attached\n"
+    } else {
+        "  none seen\n"
+    }
 }

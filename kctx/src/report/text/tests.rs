@@ -135,6 +135,17 @@ fn long_tables_end_with_how_many_are_left() {
 }
 
 #[test]
+fn a_family_without_probes_is_not_called_idle() {
+    let mut window = Window::default();
+    let mut probe = fixture::window().probes[1].clone();
+    probe.family = crate::aggregate::window::Family::Hardirq;
+    window.probes.push(probe);
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert_eq!(text.matches("none seen").count(), 2);
+    assert_eq!(text.matches("not measured").count(), 1);
+}
+
+#[test]
 fn an_empty_window_is_rendered() {
     let text = render(&Summary::from_window(
         &Window::default(),
