@@ -1,1 +1,12 @@
 //! What was measured, for programs and for people.
+
+mod columns;
+pub mod human;
+pub mod live;
+pub mod summary;
+pub mod text;
+
+pub use summary::Summary;
+
+#[cfg(test)]
+mod fixture;

@@ -2,6 +2,7 @@
 
 mod manifest;
 mod reader;
+mod survey;
 mod writer;
 
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 pub use manifest::{
     BUNDLE_SCHEMA, BundleWindow, LimitUse, Manifest, MemberDigest, MissingEvidence,
 };
-pub use reader::{BundleReader, Member, ReadLimits, Step, Survey, survey};
+pub use reader::{BundleReader, Member, ReadLimits, Step};
+pub use survey::{Survey, survey};
 pub use writer::{BundleWriter, Segment, WriteLimits, Written};
 
 /// Path of the manifest in a bundle.

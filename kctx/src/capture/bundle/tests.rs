@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::HostIdentity;
 use proptest::prelude::*;
-use std::{fs, io::Read as _, path::Path, sync::LazyLock};
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, sync::LazyLock};
 
 type Members = Vec<(String, Vec<u8>)>;
 
@@ -153,6 +153,8 @@ fn an_unfinished_bundle_keeps_its_partial_file_readable() {
         assert_eq!(members[1], ("events/000000".to_owned(), b"second".to_vec()));
     }
     assert!(!path.exists());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&partial), 0o600, "evidence is for its owner");
     // The same output can be captured to again.
     write(&path, &[("summary.json", b"{}")]);
     assert!(path.exists() && !partial.exists());

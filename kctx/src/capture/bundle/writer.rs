@@ -104,24 +104,7 @@ impl BundleWriter {
         let mut partial_name = name.to_owned();
         partial_name.push(".partial");
         let partial = output.with_file_name(partial_name);
-        // Evidence tells much about a machine: for its owner only. And kctx is often root: a
-        // symbolic link laid out under a guessable name must not make it write elsewhere.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&partial)
-            .map_err(io_error("write", &partial))?;
-        // A file left by an interrupted capture is written over, one in use is not.
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BundleError::Busy(partial)),
-            // File systems without locks: go on without.
-            Err(TryLockError::Error(_)) => {}
-        }
-        file.set_len(0).map_err(io_error("write", &partial))?;
+        let file = open_partial(&partial)?;
         let mut encoder = Encoder::new(Metered { file, written: 0 }, LEVEL)
             .map_err(io_error("write", &partial))?;
         encoder
@@ -267,6 +250,45 @@ impl Drop for BundleWriter {
             let _ = encoder.flush();
             let _ = encoder.get_ref().file.sync_all();
         }
+    }
+}
+
+/// Opens the temporary file anew. One left by an interrupted capture is replaced, one in use is not.
+fn open_partial(partial: &Path) -> Result<File, BundleError> {
+    // kctx is often root: neither a symbolic link nor a pipe laid out under a guessable name may
+    // make it write, or wait, elsewhere.
+    let left_over = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(partial);
+    match left_over {
+        Ok(file) => {
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Err(BundleError::Busy(partial.to_owned()));
+            }
+            // Removed rather than written over: it may be somebody else's, or have been renamed to a
+            // whole bundle since it was opened.
+            match fs::remove_file(partial) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("replace", partial)(error));
+                }
+                _ => {}
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("write", partial)(error)),
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        // Evidence tells much about a machine: for its owner only.
+        .mode(0o600)
+        .open(partial)
+        .map_err(io_error("write", partial))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(BundleError::Busy(partial.to_owned())),
+        // File systems without locks: go on without.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 

@@ -1,0 +1,174 @@
+use super::*;
+use crate::{aggregate::window::Window, host::HostIdentity, report::fixture};
+use proptest::prelude::*;
+
+fn report() -> String {
+    render(&Summary::from_window(
+        &fixture::window(),
+        fixture::host(),
+        Some(4097),
+    ))
+}
+
+/// The one line that has all of `parts`, with single blanks.
+fn line(text: &str, parts: &[&str]) -> String {
+    let mut lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| parts.iter().all(|part| line.contains(part)));
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("no {parts:?} in:\n{text}"));
+    assert_eq!(lines.next(), None, "{parts:?} more than once in:\n{text}");
+    line
+}
+
+#[test]
+fn the_head_says_where_and_when() {
+    let text = report();
+    assert_eq!(
+        line(&text, &["host "]),
+        "host db-3, Debian GNU/Linux 12 (bookworm), Linux 6.1.0 x86_64"
+    );
+    assert_eq!(
+        line(&text, &["window 2026"]),
+        "window 2026-11-22 03:04:05 UTC, 1.00 s"
+    );
+    assert_eq!(
+        line(&text, &["CPUs 3"]),
+        "CPUs 3 online (0-2) of 4 possible, HZ 250"
+    );
+    assert_eq!(line(&text, &["taint 4097"]), "taint 4097: PO");
+    assert!(line(&text, &["O A module"]).ends_with("outside of the kernel tree was loaded."));
+}
+
+#[test]
+fn every_cpu_has_its_share() {
+    let text = report();
+    assert_eq!(line(&text, &["0.25 %", "5.25 %"]), "0 0.25 % 5.00 % 5.25 %");
+    assert_eq!(line(&text, &["2 0.00 % 0.00 %"]), "2 0.00 % 0.00 % 0.00 %");
+    // Of three CPUs.
+    assert_eq!(line(&text, &["all 0.08 %"]), "all 0.08 % 15.00 % 15.08 %");
+}
+
+#[test]
+fn softirqs_have_a_row_for_all_cpus_and_for_each_hot_one() {
+    let text = report();
+    assert_eq!(
+        line(&text, &["NET_RX all"]),
+        "NET_RX all 450 450 ms 15.00 % 1.00 ms 1.00 ms 1.00 ms 2.00 ms 2.00 ms 2.00 ms"
+    );
+    assert!(line(&text, &["40.00 %", "400 ms"]).starts_with("1 400 400 ms 40.00 %"));
+    // RCU took 10 µs of CPU 0: no row for that CPU.
+    let rcu = text.lines().position(|line| line.contains("RCU")).unwrap();
+    assert_eq!(text.lines().nth(rcu + 1), Some(""));
+}
+
+#[test]
+fn interrupts_and_works_stand_by_their_time() {
+    let text = report();
+    assert_eq!(
+        line(&text, &["virtio1"]),
+        "36 virtio1\\u{1b}[2J 0 10 2 1 2.50 ms 0.08 % 250 µs 250 µs 250 µs"
+    );
+    assert!(line(&text, &["rest"]).ends_with("0.00 % - - -"));
+    assert!(text.find("virtio1") < text.find("ttyS0") && text.find("ttyS0") < text.find("rest"));
+    assert!(line(&text, &["flush_to_ldisc"]).starts_with("events flush_to_ldisc 3 900 ms 300 ms"));
+    assert!(text.find("flush_to_ldisc") < text.find("wb_workfn"));
+}
+
+#[test]
+fn what_went_wrong_is_said() {
+    let text = report();
+    assert_eq!(
+        line(&text, &["observed 467"]),
+        "observed 467 = streamed 454 + spilled 10 + lost 3 (no_spill_row 3)"
+    );
+    assert!(line(&text, &["workqueue: observed 7"]).contains("lost 3"));
+    assert!(line(&text, &["not whole"]).ends_with("cancelled 5"));
+    assert!(line(&text, &["key limit"]).starts_with("workqueue: 2 records"));
+    assert_eq!(
+        line(&text, &["module:module_load"]),
+        "module:module_load CONFIG_MODULES is off"
+    );
+    assert!(!text.contains("irq:softirq_entry"), "it is attached");
+    assert!(!text.contains("DOES NOT ADD UP"));
+    let mut window = fixture::window();
+    window.accounting.by_family[0].observed += 1;
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert!(line(&text, &["softirq: observed"]).contains("DOES NOT ADD UP"));
+}
+
+#[test]
+fn nothing_from_the_kernel_controls_the_terminal_and_lines_stay_narrow() {
+    let text = report();
+    assert_eq!(
+        line(&text, &["insmod"]),
+        "500 ms load evil\\n OE insmod[77] 1"
+    );
+    assert!(
+        text.chars()
+            .all(|c| c == '\n' || c == 'µ' || c == ' ' || c.is_ascii_graphic())
+    );
+    for line in text.lines() {
+        assert!(line.chars().count() <= 110, "{line}");
+    }
+}
+
+#[test]
+fn long_tables_end_with_how_many_are_left() {
+    let mut window = fixture::window();
+    let name = "a_function_with_a_very_long_name_indeed";
+    window.workqueue = (1..=25)
+        .map(|each| fixture::work("events_highpri_and_more", name, 1, each * 1_234_567))
+        .collect();
+    window.hardirq = (1..=22)
+        .flat_map(|irq| [0, 2, 4, 6].map(|cpu| fixture::hardirq(Some(irq), name, cpu, 250_000)))
+        .collect();
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert!(text.contains("  and 2 more interrupt lines"));
+    assert!(text.contains("  and 5 more work functions"));
+    assert!(text.contains("30.9 ms") && !text.contains("6.17 ms"));
+    for line in text.lines() {
+        assert!(line.chars().count() <= 110, "{line}");
+    }
+}
+
+#[test]
+fn a_family_without_probes_is_not_called_idle() {
+    let mut window = Window::default();
+    let mut probe = fixture::window().probes[1].clone();
+    probe.family = crate::aggregate::window::Family::Hardirq;
+    window.probes.push(probe);
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert_eq!(text.matches("none seen").count(), 2);
+    assert_eq!(text.matches("not measured").count(), 1);
+}
+
+#[test]
+fn an_empty_window_is_rendered() {
+    let text = render(&Summary::from_window(
+        &Window::default(),
+        HostIdentity::default(),
+        None,
+    ));
+    assert_eq!(text.matches("none seen").count(), 3);
+    assert!(text.contains("taint    could not be read"));
+}
+
+proptest! {
+    #[test]
+    fn any_numbers_are_rendered(count in any::<u64>(), sum in any::<u64>(), duration in any::<u64>()) {
+        let mut summary = Summary::from_window(&fixture::window(), fixture::host(), Some(count));
+        summary.window.duration_ns = duration;
+        for row in &mut summary.softirq {
+            (row.count, row.service_net.count, row.service_net.sum_ns) = (count, count, sum);
+        }
+        for cpu in &mut summary.cpu {
+            (cpu.hardirq_ns, cpu.softirq_ns) = (sum, sum);
+        }
+        summary.accounting.total.streamed = count;
+        summary.accounting.total.lost.insert("x".to_owned(), sum);
+        prop_assert!(!render(&summary).is_empty());
+    }
+}
