@@ -156,7 +156,9 @@ pub struct CaptureConfig {
 
 impl Default for CaptureConfig {
     fn default() -> Self {
-        Self { max_size: 256 << 20 }
+        Self {
+            max_size: 256 << 20,
+        }
     }
 }
 
@@ -223,7 +225,9 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
     if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
         Ok(interval)
     } else {
-        Err(format!("{text:?} is out of range: an interval is from 100ms to 1h"))
+        Err(format!(
+            "{text:?} is out of range: an interval is from 100ms to 1h"
+        ))
     }
 }
 
@@ -244,7 +248,9 @@ fn bundle_size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
 pub fn parse_bundle_size(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text)?;
     if bytes < 64 << 10 {
-        return Err(format!("{text:?} is too small for a bundle: at least 64KiB"));
+        return Err(format!(
+            "{text:?} is too small for a bundle: at least 64KiB"
+        ));
     }
     Ok(bytes)
 }
@@ -253,7 +259,9 @@ fn within<E: serde::de::Error>(value: u32, low: u32, high: u32) -> Result<u32, E
     if (low..=high).contains(&value) {
         Ok(value)
     } else {
-        Err(E::custom(format!("{value} is out of range: from {low} to {high}")))
+        Err(E::custom(format!(
+            "{value} is out of range: from {low} to {high}"
+        )))
     }
 }
 
@@ -320,13 +328,19 @@ mod tests {
                 "[probes]\nsoftirq_vectors = [\"NET_RXX\"]",
                 "unknown softirq vector \"NET_RXX\"; the vectors are HI, TIMER",
             ),
-            ("[probes]\nsoftirq_vectors = []", "no softirq vector is named"),
+            (
+                "[probes]\nsoftirq_vectors = []",
+                "no softirq vector is named",
+            ),
             ("[run]\nintervall = \"1s\"", "unknown field `intervall`"),
             ("[run]\ninterval = \"soon\"", "\"soon\" is no duration"),
             ("[run]\ninterval = \"0s\"", "out of range"),
             ("[kernel]\nring_size = \"5KiB\"", "power of two"),
             ("[kernel]\nspill_rows = 1", "out of range"),
-            ("[probes]\nfamilies = [\"softirqs\"]", "unknown variant `softirqs`"),
+            (
+                "[probes]\nfamilies = [\"softirqs\"]",
+                "unknown variant `softirqs`",
+            ),
             ("[run\n", "line 1"),
         ] {
             let message = Config::parse(text).unwrap_err();

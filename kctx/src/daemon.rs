@@ -62,7 +62,11 @@ impl Display {
         if self.terminal {
             let (width, height) = terminal_size();
             // Home, the table, and erase what is left of the one before.
-            write!(out, "\x1b[H{}\x1b[J", live::table(window, width, height).replace('\n', "\x1b[K\n"))?;
+            write!(
+                out,
+                "\x1b[H{}\x1b[J",
+                live::table(window, width, height).replace('\n', "\x1b[K\n")
+            )?;
         } else {
             writeln!(out, "{}", live::one_line(window))?;
         }
@@ -106,8 +110,7 @@ pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<(
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
-    let (prepared, resolver) =
-        crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    let (prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
         let reason = probe.reason.as_deref().unwrap_or_default();
         if probe.attached {
@@ -118,7 +121,13 @@ pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<(
     }
     let pipeline = Pipeline::new(config.limits.rows(), resolver);
     let mut session = prepared.start()?;
-    let result = serve(&mut signals, stream.into_iter().map(Ok), pipeline, config, || session.stop());
+    let result = serve(
+        &mut signals,
+        stream.into_iter().map(Ok),
+        pipeline,
+        config,
+        || session.stop(),
+    );
     let drained = session.wait();
     drop(session);
     result.and(drained)

@@ -2,10 +2,11 @@
 
 pub mod aggregate;
 pub mod capture;
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod doctor;
 pub mod host;
 pub mod pipeline;
 pub mod probe;

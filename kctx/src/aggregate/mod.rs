@@ -204,7 +204,13 @@ impl Aggregator {
                     sum.add(one);
                 }
             }
-            Control::WindowEnd { monotonic_ns } => return Some(self.close(*monotonic_ns)),
+            Control::WindowEnd {
+                monotonic_ns,
+                taint,
+            } => {
+                self.host.taint = taint.or(self.host.taint);
+                return Some(self.close(*monotonic_ns));
+            }
         }
         None
     }

@@ -470,7 +470,7 @@ mod tests {
                 decode::append(&mut batch, record);
             }
             encoder.records(0, &batch);
-            encoder.control(&Control::WindowEnd { monotonic_ns: 5 });
+            encoder.control(&Control::WindowEnd { monotonic_ns: 5, taint: None });
             let mut segment = encoder.finish();
             if let Some(b) = segment.get_mut(at) {
                 *b = byte;

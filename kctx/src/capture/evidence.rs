@@ -77,9 +77,9 @@ pub struct Evidence {
 ///
 /// Those that can change within a window are taken twice.
 const FILES: [(&str, &str, bool); 13] = [
-    ("/proc/stat", "proc/stat", true),
-    ("/proc/interrupts", "proc/interrupts", true),
     ("/proc/softirqs", "proc/softirqs", true),
+    ("/proc/interrupts", "proc/interrupts", true),
+    ("/proc/stat", "proc/stat", true),
     ("/proc/net/softnet_stat", "proc/net/softnet_stat", true),
     ("/proc/net/dev", "proc/net/dev", true),
     ("/proc/schedstat", "proc/schedstat", true),
@@ -92,52 +92,65 @@ const FILES: [(&str, &str, bool); 13] = [
     ("/etc/os-release", "etc/os-release", false),
 ];
 
-/// Takes one sample of the machine under `root`.
+/// Takes one sample of the machine under `root`. The counters are read close together, on the window's side
+/// of everything else: last before it, first after it.
 #[must_use]
 pub fn collect(root: &HostRoot, phase: Phase, limits: &EvidenceLimits) -> Evidence {
     let mut evidence = Evidence::default();
-    let folder = phase.folder();
-    // The counters first, and close together: the sample should be of one moment.
-    for (source, target, after_too) in FILES {
-        if phase == Phase::After && !after_too {
-            continue;
+    match phase {
+        Phase::Before => {
+            evidence.add_kernel(root, phase.folder(), limits.file_bytes);
+            evidence.add_state(root, phase, limits);
+            evidence.add_files(root, phase, limits);
         }
-        let path = format!("{folder}/{target}");
-        match root.read_bounded(source, limits.file_bytes) {
-            Ok(file) => evidence.files.push(EvidenceFile {
-                path,
-                bytes: file.bytes,
-                truncated: file.truncated,
-            }),
-            Err(error) => evidence.miss(path, reason(source, &error)),
+        Phase::After => {
+            evidence.add_files(root, phase, limits);
+            evidence.add_state(root, phase, limits);
         }
-    }
-    match taint::read(root) {
-        Ok(value) => evidence.keep(
-            format!("{folder}/taint.txt"),
-            taint::describe(value),
-            limits.file_bytes,
-        ),
-        Err(error) => evidence.miss(
-            format!("{folder}/taint.txt"),
-            reason("/proc/sys/kernel/tainted", &error),
-        ),
-    }
-    if phase == Phase::Before {
-        evidence.add_kernel(root, folder, limits.file_bytes);
-    }
-    let path = format!("{folder}/kmsg");
-    match kmsg::read(root, limits.kmsg) {
-        Ok(selection) => {
-            evidence.kmsg_left_out = selection.left_out;
-            evidence.keep(path, selection.render(), limits.file_bytes);
-        }
-        Err(error) => evidence.miss(path, reason("/dev/kmsg", &error)),
     }
     evidence
 }
 
 impl Evidence {
+    /// Files as they are. The interrupt and softirq counts come last before the window, first after it.
+    fn add_files(&mut self, root: &HostRoot, phase: Phase, limits: &EvidenceLimits) {
+        let mut files = FILES;
+        if phase == Phase::Before {
+            files.reverse();
+        }
+        for (source, target, after_too) in files {
+            if phase == Phase::After && !after_too {
+                continue;
+            }
+            let path = format!("{}/{target}", phase.folder());
+            match root.read_bounded(source, limits.file_bytes) {
+                Ok(file) => self.files.push(EvidenceFile {
+                    path,
+                    bytes: file.bytes,
+                    truncated: file.truncated,
+                }),
+                Err(error) => self.miss(path, reason(source, &error)),
+            }
+        }
+    }
+
+    /// The taint decoded, and the kernel log.
+    fn add_state(&mut self, root: &HostRoot, phase: Phase, limits: &EvidenceLimits) {
+        let path = format!("{}/taint.txt", phase.folder());
+        match taint::read(root) {
+            Ok(value) => self.keep(path, taint::describe(value), limits.file_bytes),
+            Err(error) => self.miss(path, reason("/proc/sys/kernel/tainted", &error)),
+        }
+        let path = format!("{}/kmsg", phase.folder());
+        match kmsg::read(root, limits.kmsg) {
+            Ok(selection) => {
+                self.kmsg_left_out = selection.left_out;
+                self.keep(path, selection.render(), limits.file_bytes);
+            }
+            Err(error) => self.miss(path, reason("/dev/kmsg", &error)),
+        }
+    }
+
     /// Puts the files into a bundle.
     pub fn write_to(&self, bundle: &mut BundleWriter) -> Result<(), BundleError> {
         self.files

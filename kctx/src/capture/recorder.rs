@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::{
     bundle::{
-        BundleError, BundleWindow, BundleWriter, LimitUse, Manifest, MissingEvidence, SUMMARY, Segment,
-        WriteLimits, Written,
+        BundleError, BundleWindow, BundleWriter, LimitUse, Manifest, SUMMARY, Segment, WriteLimits,
+        Written,
     },
     events::Encoder,
-    evidence::Evidence,
+    evidence::{Evidence, EvidenceLimits},
 };
 use crate::{
+    host::HostIdentity,
     report::summary::Summary,
     source::{Control, Item},
 };
@@ -25,8 +26,7 @@ pub struct Recorder {
     segments: usize,
     full: bool,
     records_dropped: u64,
-    missing: Vec<MissingEvidence>,
-    limits: Vec<(String, LimitUse)>,
+    manifest: Manifest,
 }
 
 impl Recorder {
@@ -38,32 +38,20 @@ impl Recorder {
             segments: 0,
             full: false,
             records_dropped: 0,
-            missing: Vec::new(),
-            limits: Vec::new(),
+            // Host and window are known in the end.
+            manifest: Manifest::new(HostIdentity::default(), BundleWindow::default()),
         })
     }
 
     /// Adds one sample of evidence.
-    pub fn evidence(&mut self, evidence: Evidence) -> Result<(), BundleError> {
-        let truncated = evidence.files.iter().filter(|f| f.truncated).count() as u64;
-        for file in &evidence.files {
-            self.writer.add_file(&file.path, &file.bytes)?;
-        }
-        self.missing.extend(evidence.missing);
-        self.bound("evidence_files_cut", truncated);
-        self.bound("kmsg_records", evidence.kmsg_left_out);
+    pub fn evidence(
+        &mut self,
+        evidence: &Evidence,
+        limits: &EvidenceLimits,
+    ) -> Result<(), BundleError> {
+        evidence.write_to(&mut self.writer)?;
+        evidence.note_in(&mut self.manifest, limits);
         Ok(())
-    }
-
-    fn bound(&mut self, name: &str, dropped: u64) {
-        if dropped > 0 {
-            let bite = LimitUse {
-                limit: 0,
-                hit: true,
-                dropped,
-            };
-            self.limits.push((name.to_owned(), bite));
-        }
     }
 
     /// Adds a piece of the stream, after the names that were learnt from it.
@@ -112,18 +100,13 @@ impl Recorder {
             .map_err(|_| BundleError::Schema("the summary cannot be written".to_owned()))?;
         json.push(b'\n');
         self.writer.add_file(SUMMARY, &json)?;
-        let window = BundleWindow {
+        let mut manifest = self.manifest;
+        manifest.host = summary.host.clone();
+        manifest.window = BundleWindow {
             start_unix_ns: summary.window.start_unix_ns,
             duration_ns: summary.window.duration_ns,
         };
-        let mut manifest = Manifest::new(summary.host.clone(), window);
-        manifest.evidence_missing = self.missing;
         manifest.interrupted = interrupted;
-        for (name, bite) in self.limits {
-            let entry = manifest.limits.entry(name).or_default();
-            entry.hit = true;
-            entry.dropped += bite.dropped;
-        }
         if self.records_dropped > 0 {
             manifest.limits.insert(
                 "event_records".to_owned(),

@@ -45,22 +45,25 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let settings = live_settings(config, None, Some(window));
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
-    recorder.evidence(evidence::collect(&root, Phase::Before, &evidence_limits))?;
+    let before = evidence::collect(&root, Phase::Before, &evidence_limits);
+    recorder.evidence(&before, &evidence_limits)?;
     let mut session = prepared.start()?;
 
     let mut pipeline = Pipeline::new(config.limits.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())
-        .spawn(move || -> anyhow::Result<(Recorder, Pipeline, Option<Window>)> {
-            let mut closed = None;
-            for item in stream {
-                closed = pipeline.take(&item).or(closed);
-                recorder.item(&pipeline.take_learnt(), &item)?;
-            }
-            drop(done);
-            Ok((recorder, pipeline, closed))
-        })?;
+        .spawn(
+            move || -> anyhow::Result<(Recorder, Pipeline, Option<Window>)> {
+                let mut closed = None;
+                for item in stream {
+                    closed = pipeline.take(&item).or(closed);
+                    recorder.item(&pipeline.take_learnt(), &item)?;
+                }
+                drop(done);
+                Ok((recorder, pipeline, closed))
+            },
+        )?;
 
     let interrupted = signals.wait(&mut is_done) == Ended::Signal;
     session.stop();
@@ -69,7 +72,8 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
         .join()
         .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))??;
     drained?;
-    recorder.evidence(evidence::collect(&root, Phase::After, &evidence_limits))?;
+    let after = evidence::collect(&root, Phase::After, &evidence_limits);
+    recorder.evidence(&after, &evidence_limits)?;
     drop(session);
 
     let window = window.context("the stream ended without closing its window")?;

@@ -8,7 +8,10 @@ use crate::config;
 const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(kctx_live), expect(dead_code, reason = "there is nothing to capture with"))]
+#[cfg_attr(
+    not(kctx_live),
+    expect(dead_code, reason = "there is nothing to capture with")
+)]
 pub(super) struct Args {
     /// How long: from 10ms to 1h.
     #[arg(long, value_name = "DURATION", value_parser = window, default_value = "10s")]
@@ -59,8 +62,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         "kctx: wrote {} ({} bytes, {} records{})",
         captured.written.path.display(),
         captured.written.bytes,
-        captured.summary.accounting.observed,
-        if captured.interrupted { ", ended early" } else { "" },
+        captured.summary.accounting.total.observed,
+        if captured.interrupted {
+            ", ended early"
+        } else {
+            ""
+        },
     );
     if args.print {
         super::output(&text::render(&captured.summary), None)?;

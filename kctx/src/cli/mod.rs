@@ -130,7 +130,8 @@ fn output(text: &str, path: Option<&std::path::Path>) -> anyhow::Result<()> {
             out.flush()?;
         }
         Some(path) => {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     Ok(())

@@ -28,7 +28,10 @@ pub(super) fn replay(bundle: &Path, config: &Config) -> anyhow::Result<()> {
         Ok(Some(item)) => Some(Ok(item)),
         Ok(None) => {
             if source.truncated() {
-                eprintln!("kctx: {} was cut short; this is what is in it", path.display());
+                eprintln!(
+                    "kctx: {} was cut short; this is what is in it",
+                    path.display()
+                );
             }
             None
         }

@@ -39,7 +39,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Some(sample) if is_not_live(&error) => {
             eprintln!("kctx: ================================================================");
             eprintln!("kctx: NOT LIVE: {}", super::one_line(&error));
-            eprintln!("kctx: What follows is the recording {}, not this machine.", sample.display());
+            eprintln!(
+                "kctx: What follows is the recording {}, not this machine.",
+                sample.display()
+            );
             eprintln!("kctx: ================================================================");
             super::replay::replay(sample, &config)
         }

@@ -3,8 +3,8 @@
 use aya::{
     Btf, Ebpf,
     programs::{
-        BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint, raw_trace_point::RawTracePointLink,
-        tp_btf::BtfTracePointLink, trace_point::TracePointLink,
+        BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint,
+        raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink, trace_point::TracePointLink,
     },
 };
 
@@ -144,9 +144,7 @@ fn attach_btf(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: &Btf) -> Result<BtfTracePo
 fn attach_raw(ebpf: &mut Ebpf, spec: &ProbeSpec) -> Result<RawTracePointLink, String> {
     let program: &mut RawTracePoint = program(ebpf, &format!("{}_raw", spec.tracepoint))?;
     program.load().map_err(|e| one_line(&e))?;
-    let id = program
-        .attach(spec.tracepoint)
-        .map_err(|e| one_line(&e))?;
+    let id = program.attach(spec.tracepoint).map_err(|e| one_line(&e))?;
     program.take_link(id).map_err(|e| one_line(&e))
 }
 

@@ -208,14 +208,15 @@ fn make_spill_rows(ebpf: &mut Ebpf, cpus: usize) -> Result<(), LoadError> {
         service: none,
         third: none,
     };
-    let overflow = [(kind::HARDIRQ, 0), (kind::HARDIRQ, 1), (kind::WORK, 0)].map(
-        |(family, unhandled)| SpillKey {
-            family,
-            unhandled,
-            overflow: 1,
-            ..SpillKey::default()
-        },
-    );
+    let overflow =
+        [(kind::HARDIRQ, 0), (kind::HARDIRQ, 1), (kind::WORK, 0)].map(|(family, unhandled)| {
+            SpillKey {
+                family,
+                unhandled,
+                overflow: 1,
+                ..SpillKey::default()
+            }
+        });
     // The vectors are known beforehand: with their rows made here none of them can overflow.
     let vectors = (0..NR_SOFTIRQS as u32).map(|number| SpillKey {
         family: kind::SOFTIRQ,

@@ -12,7 +12,8 @@ pub mod load;
 mod offsets;
 
 /// What a kctx that was built without the programs says.
-pub const NO_OBJECT: &str = "this kctx was built without its BPF programs: build it with cargo xtask build";
+pub const NO_OBJECT: &str =
+    "this kctx was built without its BPF programs: build it with cargo xtask build";
 
 /// A probe: one tracepoint and the program for it.
 #[derive(Clone, Copy, Debug)]

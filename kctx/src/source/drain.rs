@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use super::{Control, Item, rings::Ring};
 use crate::{
     aggregate::window::ProbeStatus,
-    host::{HostIdentity, clock},
+    host::{HostIdentity, HostRoot, clock, taint},
     probe::books::Books,
 };
 
@@ -188,9 +188,12 @@ impl Drain {
             }
         }
         let counted = Box::new(self.books.counted()?);
-        Ok(self
-            .send(Control::Counted(counted))
-            .and_then(|()| self.send(Control::WindowEnd { monotonic_ns })))
+        Ok(self.send(Control::Counted(counted)).and_then(|()| {
+            self.send(Control::WindowEnd {
+                monotonic_ns,
+                taint: taint::read(&HostRoot::system()).ok(),
+            })
+        }))
     }
 }
 

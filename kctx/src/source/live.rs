@@ -69,7 +69,10 @@ pub struct Prepared {
 impl Prepared {
     /// Loads and attaches, and gives up what privileges are no longer needed. Fails where no probe at all
     /// could be attached.
-    pub fn attach(settings: &LiveSettings, out: SyncSender<Item>) -> anyhow::Result<(Self, Resolver)> {
+    pub fn attach(
+        settings: &LiveSettings,
+        out: SyncSender<Item>,
+    ) -> anyhow::Result<(Self, Resolver)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
         let (attached, probes) =
@@ -110,7 +113,10 @@ impl Prepared {
     /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before
     /// it.
     pub fn start(self) -> anyhow::Result<LiveSession> {
-        let handle = self.drain.spawn().context("cannot start the drain thread")?;
+        let handle = self
+            .drain
+            .spawn()
+            .context("cannot start the drain thread")?;
         Ok(LiveSession {
             handle: Some(handle),
             attached: self.attached,

@@ -67,6 +67,9 @@ pub enum Control {
     WindowEnd {
         /// `CLOCK_MONOTONIC` then.
         monotonic_ns: u64,
+        /// The kernel's taint then, where it can be read.
+        #[serde(default)]
+        taint: Option<u64>,
     },
 }
 

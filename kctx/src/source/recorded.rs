@@ -62,13 +62,12 @@ impl RecordedSource {
             }
             match self.reader.step()? {
                 Step::Member(member) if member.path.starts_with(EVENTS) => {
-                    let decoder =
-                        Decoder::new(Bytes::from(member.bytes)).map_err(|source| {
-                            ReplayError::Events {
-                                path: member.path.clone(),
-                                source,
-                            }
-                        })?;
+                    let decoder = Decoder::new(Bytes::from(member.bytes)).map_err(|source| {
+                        ReplayError::Events {
+                            path: member.path.clone(),
+                            source,
+                        }
+                    })?;
                     self.segment = Some((member.path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),

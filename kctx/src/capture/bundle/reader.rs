@@ -88,7 +88,7 @@ impl BundleReader<'static> {
 
 impl<'a> BundleReader<'a> {
     /// Reads a bundle from any source.
-    pub fn new(mut source: impl Read + 'a, limits: ReadLimits) -> Result<Self, BundleError> {
+    pub fn new(mut source: impl Read + Send + 'a, limits: ReadLimits) -> Result<Self, BundleError> {
         let mut magic = Vec::with_capacity(ZSTD_MAGIC.len());
         source
             .by_ref()
@@ -309,7 +309,7 @@ impl From<BundleError> for Stop {
 
 /// The unpacked bytes, up to a bound.
 struct Tape<'a> {
-    inner: Box<dyn Read + 'a>,
+    inner: Box<dyn Read + Send + 'a>,
     left: u64,
 }
 
