@@ -85,6 +85,14 @@ fn other_architectures_have_a_trigger_column() {
 }
 
 #[test]
+fn a_controller_named_by_a_number_is_not_taken_for_the_hardware_number() {
+    let table = InterruptTable::parse("  CPU0\n 14:   1   8259  7-edge      timer\n");
+    let row = table.irq(14).unwrap();
+    assert_eq!((row.chip.as_str(), row.hwirq), ("8259", Some(7)));
+    assert_eq!(actions(&table, 14), ["timer"]);
+}
+
+#[test]
 fn one_cpu_has_a_column_and_not_a_total() {
     let table = InterruptTable::parse("           CPU0       \nLOC:         42   Local timer\n");
     assert_eq!(table.count("LOC", 0), Some(42));

@@ -65,6 +65,24 @@ fn softirqs_have_a_row_for_all_cpus_and_for_each_hot_one() {
 }
 
 #[test]
+fn the_worst_cpu_stands_for_all_in_the_quantile() {
+    let mut summary = Summary::from_window(&fixture::window(), fixture::host(), None);
+    // Rows of CPU 0 come first: the worst is neither taken by being first nor by being last.
+    summary.softirq[0].service_net.p99_ns = 7_770_000;
+    summary.softirq[0].wait.max_ns = 8_880_000;
+    let row = line(&render(&summary), &["NET_RX all"]);
+    assert!(
+        row.contains(" 7.77 ms ") && row.ends_with(" 8.88 ms"),
+        "{row}"
+    );
+    (
+        summary.softirq[0].service_net.p99_ns,
+        summary.softirq[1].service_net.p99_ns,
+    ) = (1, 6_660_000);
+    assert!(line(&render(&summary), &["NET_RX all"]).contains(" 6.66 ms "));
+}
+
+#[test]
 fn interrupts_and_works_stand_by_their_time() {
     let text = report();
     assert_eq!(
