@@ -56,17 +56,14 @@ pub(crate) fn get(ws: &Workspace, name: &str) -> Result<Kernel> {
         }
         return load(&dir);
     }
+    check_name(name)?;
     let path = Path::new(name);
-    if !path.is_file() {
-        let known = SUITES.map(|(version, _)| version).join(", ");
-        bail!("{name} is neither one of {known} nor the path of a kernel image or package");
-    }
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     if path.extension().is_some_and(|extension| extension == "deb") {
         let dir = kernels.join(&*file);
         if !is_stored(&dir) {
             let tree = kernels.join(format!("{file}.tree"));
-            suite::unpack(ws, path, &tree)?;
+            suite::unpack(ws, &file, &[path.to_path_buf()], &tree)?;
             store(ws, &tree, &dir)?;
         }
         return load(&dir);
@@ -79,6 +76,16 @@ pub(crate) fn get(ws: &Workspace, name: &str) -> Result<Kernel> {
         module: None,
         config: None,
     })
+}
+
+/// An error if `get` could not know what is meant.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let known = SUITES.map(|(version, _)| version);
+    if !known.contains(&name) && !Path::new(name).is_file() {
+        let known = known.join(", ");
+        bail!("{name} is neither one of {known} nor the path of a kernel image or package");
+    }
+    Ok(())
 }
 
 /// The release file is written last.
@@ -122,7 +129,10 @@ fn store(ws: &Workspace, tree: &Path, dir: &Path) -> Result<()> {
     if let Some(module) = find(tree, &named(MODULE))? {
         fs::write(dir.join(MODULE), decompressed(ws, &module)?)?;
     }
-    if let Some(config) = find(tree, &named("config-"))? {
+    // From 7.2 on it lies beside the modules.
+    let beside = Path::new("modules").join(&release).join("config");
+    let is_config = |path: &Path| named("config-")(path) || path.ends_with(&beside);
+    if let Some(config) = find(tree, &is_config)? {
         fs::copy(config, dir.join("config"))?;
     }
     fs::write(dir.join("release"), release)?;

@@ -107,22 +107,25 @@ impl<'a> Suite<'a> {
             &mut download,
             "is the network there, and the disk not full?",
         )?;
-        for entry in fs::read_dir(&debs)? {
-            unpack(self.ws, &entry?.path(), into)?;
-        }
+        let files: Vec<PathBuf> = fs::read_dir(&debs)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_>>()?;
+        unpack(self.ws, what, &files, into)?;
         fs::remove_dir_all(&debs).with_context(|| format!("cannot remove {}", debs.display()))
     }
 }
 
-/// Unpacks one package file.
-pub(crate) fn unpack(ws: &Workspace, deb: &Path, into: &Path) -> Result<()> {
+/// Unpacks package files over each other.
+pub(crate) fn unpack(ws: &Workspace, what: &str, debs: &[PathBuf], into: &Path) -> Result<()> {
     fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
-    let name = deb.file_name().unwrap_or_default().to_string_lossy();
     command::step(
         ws,
-        &format!("unpacking {name}"),
-        15,
-        Command::new("dpkg").arg("-x").arg(deb).arg(into),
+        &format!("unpacking {what}"),
+        10,
+        Command::new("sh")
+            .args(["-ec", r#"for deb; do dpkg -x "$deb" "$0"; done"#])
+            .arg(into)
+            .args(debs),
         "is it a Debian package, and the disk not full?",
     )
 }

@@ -53,6 +53,10 @@ impl Default for Options {
 
 /// The command: what was asked for and could not be run is a failure.
 pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<ExitCode> {
+    // A slip of the keyboard should not cost a build.
+    for kernel in &options.kernels {
+        kernels::check_name(kernel)?;
+    }
     let object = build::bpf(ws)?;
     Ok(results::finish(&groups(ws, &object, options), true))
 }

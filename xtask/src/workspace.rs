@@ -53,7 +53,9 @@ impl Workspace {
         let mut cargo = Command::new(cargo_program());
         cargo
             .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", &self.target);
+            .env("CARGO_TARGET_DIR", &self.target)
+            // Programs are looked for where cargo puts them for this machine.
+            .env_remove("CARGO_BUILD_TARGET");
         cargo
     }
 
