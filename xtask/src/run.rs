@@ -49,10 +49,7 @@ fn sudo() -> Option<Command> {
         }
         Some(_) => "sudo wants a password and there is no terminal to ask on",
     };
-    eprintln!(
-        "run: live data needs root and {why}: run `cargo xtask run` as root, or give the user \
-         CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; going on without"
-    );
+    eprintln!("run: live data needs root and {why}: run this as root for it; going on without");
     None
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::workspace::Workspace;
 use crate::{apt, command};
@@ -108,20 +108,30 @@ pub(crate) fn compiler(ws: &Workspace) -> Result<Toolchain> {
     if let Some(installed) = installed_nightly().or_else(|| debian().ok()) {
         return Ok(installed);
     }
+    let mut refused = None;
     for names in DEBIAN {
         let new_enough = |version: String| minor(&version).is_some_and(|it| it >= MINOR_NEEDED);
         if apt::has(ws, &names) && apt::candidate(names[0]).is_some_and(new_enough) {
-            apt::install(ws, "installing Debian's Rust compiler for BPF", 30, &names)?;
-            return debian().context("Debian's packages are installed and still");
+            match apt::install(ws, "installing Debian's Rust compiler for BPF", 30, &names) {
+                Ok(()) => return debian().context("Debian's packages are installed, and still"),
+                Err(error) => refused = Some(error),
+            }
+            break;
         }
     }
     let Some(rustup) = command::program("rustup") else {
-        bail!(
-            "no Rust compiler with rust-src, which BPF needs: no rustup here, and no Debian package \
-             {} of version 1.{MINOR_NEEDED}; install rustup, or name one in KCTX_BPF_RUSTC",
-            DEBIAN[0][0]
-        );
+        return Err(refused.unwrap_or_else(|| {
+            anyhow!(
+                "no Rust compiler with rust-src, which BPF needs: no rustup here, and no Debian \
+                 package {} of version 1.{MINOR_NEEDED}; install rustup, or name a compiler in \
+                 KCTX_BPF_RUSTC",
+                DEBIAN[0][0]
+            )
+        }));
     };
+    if let Some(error) = refused {
+        eprintln!("setup: {error:#}; trying rustup");
+    }
     command::step(
         ws,
         "installing rustup's nightly with rust-src",
