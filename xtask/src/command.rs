@@ -88,7 +88,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         bail!(
             "`{shown}` failed ({}): {}",
             output.status,
-            last_line(&stderr).unwrap_or("it said nothing")
+            last_line(&stderr).unwrap_or("the reason is above, if it gave one")
         );
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` wrote no UTF-8"))

@@ -153,9 +153,12 @@ fn named_by_environment() -> Result<Option<Toolchain>> {
         (None, None) => return Ok(None),
     };
     let cargo = cargo.unwrap_or_else(|| rustc.with_file_name("cargo"));
-    Toolchain::probe(rustc, cargo, "the compiler named in KCTX_BPF_RUSTC")
-        .map(Some)
-        .context("set KCTX_BPF_RUSTC and KCTX_BPF_CARGO to a toolchain with rust-src, or to none")
+    match Toolchain::probe(rustc, cargo, "the compiler named in KCTX_BPF_RUSTC") {
+        Ok(toolchain) => Ok(Some(toolchain)),
+        Err(error) => bail!(
+            "{error:#}; set KCTX_BPF_RUSTC and KCTX_BPF_CARGO to a toolchain with rust-src, or unset them"
+        ),
+    }
 }
 
 fn installed_nightly() -> Option<Toolchain> {
