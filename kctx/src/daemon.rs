@@ -42,6 +42,7 @@ pub fn live_settings(
         },
         window,
         end_after,
+        keep: rustix::thread::CapabilitySet::empty(),
     }
 }
 
@@ -120,7 +121,7 @@ pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<(
         }
     }
     let pipeline = Pipeline::new(config.limits.rows(), resolver);
-    let mut session = prepared.start()?;
+    let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),

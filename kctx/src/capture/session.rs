@@ -3,11 +3,12 @@
 use std::{path::Path, sync::mpsc, time::Duration};
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 use tokio::sync::oneshot;
 
 use super::{
     bundle::{WriteLimits, Written},
-    evidence::{self, EvidenceLimits, Phase},
+    evidence::{self, Evidence, EvidenceLimits, Phase},
     recorder::Recorder,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     pipeline::Pipeline,
     report::summary::Summary,
     signals::{Ended, Signals},
-    source::live::Prepared,
+    source::{drain::Edges, live::Prepared},
 };
 
 /// A capture that was written.
@@ -32,6 +33,29 @@ pub struct Captured {
     pub interrupted: bool,
 }
 
+/// The two samples of evidence, once they are taken.
+struct Samples {
+    before: mpsc::Receiver<Evidence>,
+    after: mpsc::Receiver<Evidence>,
+}
+
+fn evidence_at_edges(root: &HostRoot, limits: EvidenceLimits) -> (Samples, Edges) {
+    let (send_before, before) = mpsc::sync_channel(1);
+    let (send_after, after) = mpsc::sync_channel(1);
+    let sample = |phase: Phase, out: mpsc::SyncSender<Evidence>| {
+        let root = root.clone();
+        Box::new(move || {
+            // Where nobody waits for it any more the capture has failed otherwise.
+            let _ = out.send(evidence::collect(&root, phase, &limits));
+        })
+    };
+    let edges = Edges {
+        before_open: sample(Phase::Before, send_before),
+        after_close: sample(Phase::After, send_after),
+    };
+    (Samples { before, after }, edges)
+}
+
 /// Measures for `window` and writes the bundle.
 pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Result<Captured> {
     let mut signals = Signals::install().context("cannot catch signals")?;
@@ -42,12 +66,13 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let root = HostRoot::system();
     let evidence_limits = EvidenceLimits::default();
 
-    let settings = live_settings(config, None, Some(window));
+    let mut settings = live_settings(config, None, Some(window));
+    // The bundle is renamed in the end, maybe in a folder that is not root's.
+    settings.keep = CapabilitySet::DAC_OVERRIDE;
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
-    let before = evidence::collect(&root, Phase::Before, &evidence_limits);
-    recorder.evidence(&before, &evidence_limits)?;
-    let mut session = prepared.start()?;
+    let (samples, edges) = evidence_at_edges(&root, evidence_limits);
+    let mut session = prepared.start(edges)?;
 
     let mut pipeline = Pipeline::new(config.limits.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();
@@ -68,12 +93,10 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let interrupted = signals.wait(&mut is_done) == Ended::Signal;
     session.stop();
     let drained = session.wait();
-    let (mut recorder, pipeline, window) = thread
+    let (recorder, pipeline, window) = thread
         .join()
         .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))??;
     drained?;
-    let after = evidence::collect(&root, Phase::After, &evidence_limits);
-    recorder.evidence(&after, &evidence_limits)?;
     drop(session);
 
     let window = window.context("the stream ended without closing its window")?;

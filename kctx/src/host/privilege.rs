@@ -10,15 +10,15 @@ pub const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::SYSLOG)
     .union(CapabilitySet::DAC_READ_SEARCH);
 
-/// Gives up all capabilities but [`KEPT`], for good: for this thread and those it makes from now on.
-pub fn drop_after_attach() -> rustix::io::Result<()> {
+/// Gives up all capabilities but these, for good: for this thread and those it makes from now on.
+pub fn drop_all_but(kept: CapabilitySet) -> rustix::io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     let now = rustix::thread::capabilities(None)?;
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
-            effective: now.effective & KEPT,
-            permitted: now.permitted & KEPT,
+            effective: now.effective & kept,
+            permitted: now.permitted & kept,
             inheritable: CapabilitySet::empty(),
         },
     )

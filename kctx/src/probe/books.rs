@@ -105,10 +105,14 @@ impl Books {
         self.gate.set(0, 1, 0)
     }
 
-    /// Closes the gate and waits until no program that saw it open still runs: an update of a map of maps
-    /// returns only after a grace period (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c; since 4.20).
+    /// Closes the gate: from here on, ends are neither counted nor emitted, but by programs that saw it open.
     pub fn close_gate(&mut self) -> Result<(), MapError> {
-        self.gate.set(0, 0, 0)?;
+        self.gate.set(0, 0, 0)
+    }
+
+    /// Waits until no program that saw the gate open still runs: an update of a map of maps returns only
+    /// after a grace period (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c; since 4.20).
+    pub fn wait_for_programs(&mut self) -> Result<(), MapError> {
         self.rings.set(0, &self.first_ring, 0)
     }
 

@@ -50,6 +50,26 @@ pub struct Drain {
     pub window: Option<Duration>,
     /// When to end by itself.
     pub end_after: Option<Duration>,
+    /// What is done at the window's very edges.
+    pub edges: Edges,
+}
+
+/// What is done at the window's very edges, on the drain's thread: evidence that is to be compared with
+/// the window must not be a drained backlog away from it.
+pub struct Edges {
+    /// Just before the gate opens.
+    pub before_open: Box<dyn FnOnce() + Send>,
+    /// Just after it closed.
+    pub after_close: Box<dyn FnOnce() + Send>,
+}
+
+impl Default for Edges {
+    fn default() -> Self {
+        Self {
+            before_open: Box::new(|| {}),
+            after_close: Box::new(|| {}),
+        }
+    }
 }
 
 /// A running drain.
@@ -95,20 +115,23 @@ impl Drain {
     }
 
     fn run(mut self, stop: &AtomicBool) -> anyhow::Result<()> {
-        let (monotonic_ns, unix_ns) = (clock::monotonic_ns(), clock::unix_ns());
+        let edges = std::mem::take(&mut self.edges);
+        let mut buffer = BytesMut::new();
+        (edges.before_open)();
         let start = Control::Start {
-            monotonic_ns,
-            unix_ns,
+            monotonic_ns: clock::monotonic_ns(),
+            unix_ns: clock::unix_ns(),
             probes: std::mem::take(&mut self.probes),
             host: Box::new(std::mem::take(&mut self.host)),
         };
-        let mut buffer = BytesMut::new();
+        self.books.open_gate()?;
         if self.send(start).is_ok() {
-            self.books.open_gate()?;
             self.until_stopped(stop, &mut buffer)?;
         }
-        self.books.close_gate()?;
         let ended_ns = clock::monotonic_ns();
+        self.books.close_gate()?;
+        (edges.after_close)();
+        self.books.wait_for_programs()?;
         // Nothing is emitted any more, so this ends.
         while let Ok(drained) = self.drain_all(&mut buffer) {
             if drained == 0 {

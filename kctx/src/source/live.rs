@@ -3,10 +3,11 @@
 use std::{sync::mpsc::SyncSender, time::Duration};
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 
 use super::{
     Item,
-    drain::{Drain, Handle},
+    drain::{Drain, Edges, Handle},
 };
 use crate::{
     aggregate::window::{Family, ProbeStatus},
@@ -32,6 +33,8 @@ pub struct LiveSettings {
     pub window: Option<Duration>,
     /// When to end by itself.
     pub end_after: Option<Duration>,
+    /// What to keep beside [`privilege::KEPT`].
+    pub keep: CapabilitySet,
 }
 
 /// Why there can be no live measurement, in one line with what to do.
@@ -84,7 +87,8 @@ impl Prepared {
         }
         let (books, names) = Books::open(&mut loaded)?;
         // Before any thread is made: each inherits what this one has left.
-        privilege::drop_after_attach().context("cannot drop privileges")?;
+        privilege::drop_all_but(privilege::KEPT | settings.keep)
+            .context("cannot drop privileges")?;
         let drain = Drain {
             rings: std::mem::take(&mut loaded.rings),
             rare: loaded.take_rare()?,
@@ -94,6 +98,7 @@ impl Prepared {
             out,
             window: settings.window,
             end_after: settings.end_after,
+            edges: Edges::default(),
         };
         let prepared = Self {
             drain,
@@ -112,7 +117,8 @@ impl Prepared {
 
     /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before
     /// it.
-    pub fn start(self) -> anyhow::Result<LiveSession> {
+    pub fn start(mut self, edges: Edges) -> anyhow::Result<LiveSession> {
+        self.drain.edges = edges;
         let handle = self
             .drain
             .spawn()

@@ -304,3 +304,12 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Bund
         source,
     }
 }
+
+/// Under sudo the bundle belongs to whoever called it: it is readable by its owner alone, and they are to
+/// take it away. Where that does not work it stays root's, and they use sudo once more.
+fn give_to_invoker(file: &File) {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) {
+        let _ = std::os::unix::fs::fchown(file, Some(uid), Some(gid));
+    }
+}

@@ -1,0 +1,34 @@
+#!/bin/busybox sh
+# The first process of a test VM: mounts what kctx reads, runs the live tests, says how they ended,
+# and turns the VM off.
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /sbin /usr/bin /usr/sbin
+/bin/busybox --install -s
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TMPDIR=/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
+hostname kctx-vm
+ip link set lo up
+
+echo "KCTX-VM kernel $(uname -r)"
+export KCTX_BIN=/bin/kctx KCTX_VM=1 RUST_BACKTRACE=1
+set -- --test-threads=1
+while read -r word; do
+    set -- "$@" "$word"
+done </test-arguments
+cd /tmp || exit 1
+/bin/live "$@" </dev/null 2>&1
+code=$?
+if [ "$code" != 0 ]; then
+    echo "KCTX-VM the kernel's last words:"
+    dmesg | tail -n 40
+fi
+echo "KCTX-VM exit $code"
+poweroff -f

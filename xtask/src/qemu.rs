@@ -1,0 +1,129 @@
+//! One boot of a VM: its console is read until it ends or its time is up.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::command;
+
+/// QEMU for the only architecture that VMs are started on.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+
+/// What to boot, and how.
+pub(crate) struct Boot<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    pub(crate) cpus: u32,
+    /// More of the kernel's command line.
+    pub(crate) append: &'a str,
+    pub(crate) timeout: Duration,
+    /// Where the console is kept.
+    pub(crate) log: &'a Path,
+}
+
+/// Boots, hands every console line to `line`, and returns true if the VM ended by itself.
+pub(crate) fn boot(boot: &Boot<'_>, mut line: impl FnMut(&str)) -> Result<bool> {
+    let mut log =
+        File::create(boot.log).with_context(|| format!("cannot write {}", boot.log.display()))?;
+    let mut qemu = Running(qemu(boot).spawn().context("cannot start QEMU")?);
+    let console = qemu.0.stdout.take().context("QEMU has no console")?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut console = BufReader::new(console);
+        let mut bytes = Vec::new();
+        while console.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
+            let text = String::from_utf8_lossy(&bytes);
+            if sender.send(clean(&text)).is_err() {
+                break;
+            }
+            bytes.clear();
+        }
+    });
+
+    let end = Instant::now() + boot.timeout;
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(text) => {
+                writeln!(log, "{text}").context("cannot write the console's log")?;
+                line(&text);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(true),
+            Err(RecvTimeoutError::Timeout) => return Ok(false),
+        }
+    }
+}
+
+fn qemu(boot: &Boot<'_>) -> Command {
+    let program = command::program(PROGRAM).unwrap_or_else(|| PROGRAM.into());
+    // Should xtask itself be killed, the VM must not stay behind.
+    let mut qemu = match command::program("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    let memory = if boot.cpus > 8 { "2048" } else { "1024" };
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+    // Emulation: KVM is often there and not usable.
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory])
+        .args(["-display", "none", "-serial", "stdio", "-monitor", "none"])
+        .args(["-nic", "none", "-no-reboot", "-smp"])
+        .arg(boot.cpus.to_string())
+        .arg("-kernel")
+        .arg(boot.image)
+        .arg("-initrd")
+        .arg(boot.initramfs)
+        .arg("-append")
+        // Only a dying kernel writes between the tests' lines; the others are in dmesg.
+        .arg(format!(
+            "console=ttyS0 panic=-1 quiet loglevel=1 {}",
+            boot.append
+        ));
+    qemu
+}
+
+/// Ends its own child, and only that, whichever way the boot is left.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A console line without the firmware's escape sequences and the line's end.
+fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            // ESC [ parameters letter, or ESC letter.
+            if chars.next() == Some('[') {
+                let _ = chars.find(char::is_ascii_alphabetic);
+            }
+        } else if c == '\t' || !c.is_control() {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_line_ends_go() {
+        assert_eq!(clean("\u{1b}c\u{1b}[?7l\u{1b}[2JSeaBIOS\r\n"), "SeaBIOS");
+        assert_eq!(clean("a\tb [1]\n"), "a\tb [1]");
+    }
+}

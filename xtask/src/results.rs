@@ -1,0 +1,161 @@
+//! The table at the end of a test run.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::libtest::Counts;
+
+/// With this set to 1, a group that was not run is a failure.
+const REQUIRE_VARIABLE: &str = "KCTX_REQUIRE_LIVE";
+
+/// What became of a group of tests.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ran {
+        counts: Counts,
+        took: Duration,
+        /// Why the group failed, where the counts do not say it.
+        note: Option<String>,
+    },
+    NotRun(String),
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+}
+
+impl Group {
+    pub(crate) fn not_run(name: &str, reason: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            outcome: Outcome::NotRun(reason),
+        }
+    }
+
+    /// A group that ended; `trouble` is what went wrong besides the tests that say so themselves.
+    pub(crate) fn ran(
+        name: &str,
+        mut counts: Counts,
+        took: Duration,
+        trouble: Option<String>,
+    ) -> Self {
+        // Trouble without a failed test is a failure all the same.
+        if trouble.is_some() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        Self {
+            name: name.to_owned(),
+            outcome: Outcome::Ran {
+                counts,
+                took,
+                note: trouble,
+            },
+        }
+    }
+}
+
+/// Prints the table and decides the exit status; `strict` makes NOT RUN a failure.
+pub(crate) fn finish(groups: &[Group], strict: bool) -> ExitCode {
+    print!("{}", table(groups));
+    if is_good(groups, strict) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// True if the environment asks for every group to run.
+pub(crate) fn all_required() -> bool {
+    std::env::var(REQUIRE_VARIABLE).is_ok_and(|value| value == "1")
+}
+
+fn is_good(groups: &[Group], strict: bool) -> bool {
+    groups.iter().all(|group| match &group.outcome {
+        Outcome::Ran { counts, .. } => counts.failed == 0,
+        Outcome::NotRun(_) => !strict,
+    })
+}
+
+fn table(groups: &[Group]) -> String {
+    let width = groups.iter().map(|group| group.name.len()).max();
+    let width = width.unwrap_or(0).max("group".len());
+    let mut text = format!("\n{:width$}  passed  failed  seconds\n", "group");
+    let (mut total, mut not_run) = (Counts::default(), 0);
+    for group in groups {
+        // Writing to a String cannot fail.
+        let _ = match &group.outcome {
+            Outcome::Ran { counts, took, note } => {
+                total.passed += counts.passed;
+                total.failed += counts.failed;
+                writeln!(
+                    text,
+                    "{:width$}  {:6}  {:6}  {:7}  {}",
+                    group.name,
+                    counts.passed,
+                    counts.failed,
+                    took.as_secs(),
+                    note.as_deref().unwrap_or("")
+                )
+            }
+            Outcome::NotRun(reason) => {
+                not_run += 1;
+                writeln!(text, "{:width$}  NOT RUN: {reason}", group.name)
+            }
+        };
+    }
+    text = text.lines().fold(String::new(), |mut all, line| {
+        all.push_str(line.trim_end());
+        all.push('\n');
+        all
+    });
+    if not_run > 0 {
+        let _ = writeln!(text, "\n{not_run} of {} groups NOT RUN", groups.len());
+    }
+    let Counts { passed, failed } = total;
+    let _ = writeln!(text, "\n{passed} passed, {failed} failed");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(passed: u64, failed: u64) -> Counts {
+        Counts { passed, failed }
+    }
+
+    #[test]
+    fn the_last_line_sums_the_groups() {
+        let groups = [
+            Group::ran("unit", counts(10, 0), Duration::from_secs(5), None),
+            Group::ran("live", counts(3, 1), Duration::from_secs(61), None),
+            Group::not_run("VM 6.1", "no QEMU".to_owned()),
+        ];
+        let expected = "\n\
+            group   passed  failed  seconds\n\
+            unit        10       0        5\n\
+            live         3       1       61\n\
+            VM 6.1  NOT RUN: no QEMU\n\
+            \n1 of 3 groups NOT RUN\n\
+            \n13 passed, 1 failed\n";
+        assert_eq!(table(&groups), expected);
+        assert!(!is_good(&groups, false));
+    }
+
+    #[test]
+    fn a_group_not_run_fails_only_a_strict_run() {
+        let groups = [Group::not_run("live", "not root".to_owned())];
+        assert!(is_good(&groups, false));
+        assert!(!is_good(&groups, true));
+    }
+
+    #[test]
+    fn trouble_without_a_failed_test_fails() {
+        let group = Group::ran("e2e", counts(4, 0), Duration::ZERO, Some("crashed".into()));
+        assert!(!is_good(&[group], false));
+    }
+}

@@ -1,0 +1,181 @@
+//! `cargo xtask test`: every test that this machine permits, and a table that hides none.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, Object};
+use crate::libtest::{self, Counts};
+use crate::results::{self, Group};
+use crate::workspace::Workspace;
+use crate::{command, vm};
+
+/// The package of the tests that need more than one crate, and the targets it must have.
+const PACKAGE: &str = "kctx-tests";
+const TARGETS: [&str; 3] = ["replay", "e2e", "live"];
+
+/// The command.
+pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
+    check_targets(ws)?;
+    let (kctx, object) = build::release(ws)?;
+    let cargo_test = |words: &[&str]| {
+        let mut cargo = ws.cargo();
+        cargo
+            .args(["test", "--no-fail-fast"])
+            .args(words)
+            .env("KCTX_BIN", &kctx);
+        object.apply(&mut cargo);
+        cargo
+    };
+
+    let mut groups = vec![
+        group(
+            "unit and property",
+            cargo_test(&["--workspace", "--exclude", PACKAGE]),
+        ),
+        harness(cargo_test(&["--package", PACKAGE, "--lib"])),
+    ];
+    for target in ["replay", "e2e"] {
+        let words = ["--package", PACKAGE, "--test", target];
+        groups.push(group(target, cargo_test(&words)));
+    }
+    let name = format!("live {}", this_kernel());
+    groups.push(match live_permitted(&kctx, &object) {
+        Ok(()) => {
+            let words = ["--package", PACKAGE, "--test", "live"];
+            let mut cargo = cargo_test(&words);
+            // They share the one kernel.
+            cargo.args(["--", "--test-threads=1"]);
+            group(&name, cargo)
+        }
+        Err(error) => Group::not_run(&name, format!("{error:#}")),
+    });
+    groups.extend(vm::groups(ws, &object, &vm::Options::default()));
+    Ok(results::finish(&groups, results::all_required()))
+}
+
+/// Runs a group of tests; one without a single test is a failure.
+fn group(name: &str, cargo: Command) -> Group {
+    run_group(name, cargo, false)
+}
+
+/// The harness may have no tests of its own.
+fn harness(cargo: Command) -> Group {
+    run_group("harness", cargo, true)
+}
+
+fn run_group(name: &str, mut cargo: Command, may_be_empty: bool) -> Group {
+    let start = Instant::now();
+    let (counts, trouble) = match libtest::run(&mut cargo) {
+        Err(error) => (Counts::default(), Some(format!("{error:#}"))),
+        Ok((counts, status)) => {
+            let trouble = if !status.success() && counts.failed == 0 {
+                Some(format!("did not build, or crashed ({status})"))
+            } else if counts == Counts::default() && !may_be_empty {
+                Some("no test was run".to_owned())
+            } else {
+                None
+            };
+            (counts, trouble)
+        }
+    };
+    Group::ran(name, counts, start.elapsed(), trouble)
+}
+
+/// A test target that is gone must not pass for one that has nothing to say.
+fn check_targets(ws: &Workspace) -> Result<()> {
+    let mut metadata = ws.cargo();
+    metadata.args(["metadata", "--no-deps", "--format-version=1"]);
+    let json: serde_json::Value = serde_json::from_str(&command::capture(&mut metadata)?)
+        .context("cargo metadata did not print JSON")?;
+    let missing = missing(&json);
+    if !missing.is_empty() {
+        bail!(
+            "package {PACKAGE} has no test target {}; see tests/Cargo.toml",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn missing(metadata: &serde_json::Value) -> Vec<&'static str> {
+    let targets: Vec<&str> = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|package| package["name"] == PACKAGE)
+        .filter_map(|package| package["targets"].as_array())
+        .flatten()
+        .filter(|target| target["kind"][0] == "test")
+        .filter_map(|target| target["name"].as_str())
+        .collect();
+    TARGETS
+        .into_iter()
+        .filter(|name| !targets.contains(name))
+        .collect()
+}
+
+fn this_kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|release| release.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Asks kctx itself; the error is the reason why not.
+fn live_permitted(kctx: &Path, object: &Object) -> Result<()> {
+    if let Object::Unavailable(reason) = object {
+        bail!("{reason}");
+    }
+    let mut doctor = Command::new(kctx);
+    doctor.args(["doctor", "--format", "json"]);
+    let answer = doctor
+        .output()
+        .with_context(|| format!("cannot start `{}`", command::shown(&doctor)))?;
+    read_doctor(&answer.stdout)
+}
+
+fn read_doctor(json: &[u8]) -> Result<()> {
+    let json: serde_json::Value =
+        serde_json::from_slice(json).context("`kctx doctor` did not print JSON")?;
+    match json["live"].as_bool() {
+        Some(true) => Ok(()),
+        Some(false) => bail!(
+            "{}",
+            json["live_reason"]
+                .as_str()
+                .unwrap_or("`kctx doctor` gives no reason")
+        ),
+        None => bail!("`kctx doctor` does not say whether live capture works"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_doctors_reason_is_handed_on() {
+        assert!(read_doctor(br#"{"live": true}"#).is_ok());
+        let no = read_doctor(br#"{"live": false, "live_reason": "missing CAP_BPF"}"#);
+        assert_eq!(
+            no.map_err(|error| error.to_string()),
+            Err("missing CAP_BPF".to_owned())
+        );
+        assert!(read_doctor(b"{}").is_err());
+        assert!(read_doctor(b"").is_err());
+    }
+
+    #[test]
+    fn a_missing_target_is_named() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "kctx", "targets": [{"kind": ["test"], "name": "replay"}]},
+            {"name": "kctx-tests", "targets": [
+                {"kind": ["lib"], "name": "e2e"},
+                {"kind": ["test"], "name": "live"},
+            ]},
+        ]});
+        assert_eq!(missing(&metadata), ["replay", "e2e"]);
+    }
+}
