@@ -81,9 +81,16 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
         .spawn(
             move || -> anyhow::Result<(Recorder, Pipeline, Option<Window>)> {
                 let mut closed = None;
+                // Taken before the gate opened, so it is there or about to be.
+                if let Ok(before) = samples.before.recv() {
+                    recorder.evidence(&before, &evidence_limits)?;
+                }
                 for item in stream {
                     closed = pipeline.take(&item).or(closed);
                     recorder.item(&pipeline.take_learnt(), &item)?;
+                }
+                if let Ok(after) = samples.after.recv() {
+                    recorder.evidence(&after, &evidence_limits)?;
                 }
                 drop(done);
                 Ok((recorder, pipeline, closed))

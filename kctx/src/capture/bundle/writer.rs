@@ -105,6 +105,7 @@ impl BundleWriter {
         partial_name.push(".partial");
         let partial = output.with_file_name(partial_name);
         let file = open_partial(&partial)?;
+        give_to_invoker(&file);
         let mut encoder = Encoder::new(Metered { file, written: 0 }, LEVEL)
             .map_err(io_error("write", &partial))?;
         encoder
