@@ -2,7 +2,7 @@
 //!
 //! Only files are read; no command is run. What cannot be read is listed with the reason.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use crate::host::{
     kernel_config::KernelConfig,
@@ -101,6 +101,9 @@ pub fn collect(root: &HostRoot, phase: Phase, limits: &EvidenceLimits) -> Eviden
         Phase::Before => {
             evidence.add_kernel(root, phase.folder(), limits.file_bytes);
             evidence.add_state(root, phase, limits);
+            // Woken afresh, this thread has a whole time slice before it, and will hardly be preempted
+            // between the counters and the opening of the window.
+            std::thread::sleep(Duration::from_millis(2));
             evidence.add_files(root, phase, limits);
         }
         Phase::After => {

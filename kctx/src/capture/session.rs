@@ -1,6 +1,10 @@
 //! One capture, from the open output to the finished bundle.
 
-use std::{path::Path, sync::mpsc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock, mpsc},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
@@ -33,27 +37,27 @@ pub struct Captured {
     pub interrupted: bool,
 }
 
-/// The two samples of evidence, once they are taken.
+/// The two samples of evidence, once they are taken. Nobody is woken for them: at the window's edge that
+/// would take the CPU from the drain just before it opens the gate.
+#[derive(Clone, Default)]
 struct Samples {
-    before: mpsc::Receiver<Evidence>,
-    after: mpsc::Receiver<Evidence>,
+    before: Arc<OnceLock<Evidence>>,
+    after: Arc<OnceLock<Evidence>>,
 }
 
-fn evidence_at_edges(root: &HostRoot, limits: EvidenceLimits) -> (Samples, Edges) {
-    let (send_before, before) = mpsc::sync_channel(1);
-    let (send_after, after) = mpsc::sync_channel(1);
-    let sample = |phase: Phase, out: mpsc::SyncSender<Evidence>| {
-        let root = root.clone();
-        Box::new(move || {
-            // Where nobody waits for it any more the capture has failed otherwise.
-            let _ = out.send(evidence::collect(&root, phase, &limits));
-        })
-    };
-    let edges = Edges {
-        before_open: sample(Phase::Before, send_before),
-        after_close: sample(Phase::After, send_after),
-    };
-    (Samples { before, after }, edges)
+impl Samples {
+    fn at_edges(&self, root: &HostRoot, limits: EvidenceLimits) -> Edges {
+        let sample = |phase: Phase, place: &Arc<OnceLock<Evidence>>| {
+            let (root, place) = (root.clone(), Arc::clone(place));
+            Box::new(move || {
+                let _ = place.set(evidence::collect(&root, phase, &limits));
+            })
+        };
+        Edges {
+            before_open: sample(Phase::Before, &self.before),
+            after_close: sample(Phase::After, &self.after),
+        }
+    }
 }
 
 /// Measures for `window` and writes the bundle.
@@ -71,8 +75,8 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     settings.keep = CapabilitySet::DAC_OVERRIDE;
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
-    let (samples, edges) = evidence_at_edges(&root, evidence_limits);
-    let mut session = prepared.start(edges)?;
+    let samples = Samples::default();
+    let mut session = prepared.start(samples.at_edges(&root, evidence_limits))?;
 
     let mut pipeline = Pipeline::new(config.limits.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();
@@ -81,16 +85,18 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
         .spawn(
             move || -> anyhow::Result<(Recorder, Pipeline, Option<Window>)> {
                 let mut closed = None;
-                // Taken before the gate opened, so it is there or about to be.
-                if let Ok(before) = samples.before.recv() {
-                    recorder.evidence(&before, &evidence_limits)?;
-                }
-                for item in stream {
+                for (i, item) in stream.into_iter().enumerate() {
+                    // The first item is sent after the gate opened, hence after the sample.
+                    if i == 0
+                        && let Some(before) = samples.before.get()
+                    {
+                        recorder.evidence(before, &evidence_limits)?;
+                    }
                     closed = pipeline.take(&item).or(closed);
                     recorder.item(&pipeline.take_learnt(), &item)?;
                 }
-                if let Ok(after) = samples.after.recv() {
-                    recorder.evidence(&after, &evidence_limits)?;
+                if let Some(after) = samples.after.get() {
+                    recorder.evidence(after, &evidence_limits)?;
                 }
                 drop(done);
                 Ok((recorder, pipeline, closed))
