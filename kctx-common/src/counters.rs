@@ -7,7 +7,15 @@
 /// Counters of one family on one CPU. All but the first three are reasons, named.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
 pub struct FamilyCounters {
     /// Executions whose start and end were both seen while recording.
     pub observed: u64,
@@ -32,7 +40,15 @@ pub struct FamilyCounters {
 /// Everything one CPU's probes count, in the order of [`crate::record::kind`] less one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
 pub struct Counters {
     /// softirq, hardirq, work, module.
     pub family: [FamilyCounters; FAMILIES],

@@ -167,8 +167,20 @@ impl Cumulative {
             .with_some("cpu.logical_number", cpu);
         let max = self.limits.max_buckets;
         absorb(&mut self.softirq_wait, &attributes, &row.wait, start, max);
-        absorb(&mut self.softirq_gross, &attributes, &row.service, start, max);
-        absorb(&mut self.softirq_net, &attributes, &row.service_net, start, max);
+        absorb(
+            &mut self.softirq_gross,
+            &attributes,
+            &row.service,
+            start,
+            max,
+        );
+        absorb(
+            &mut self.softirq_net,
+            &attributes,
+            &row.service_net,
+            start,
+            max,
+        );
         // Net: what interrupt handlers took in the middle of it is counted as theirs.
         self.add_context_time("softirq", cpu, &row.service_net, start);
     }
@@ -217,7 +229,13 @@ impl Cumulative {
         };
         let max = self.limits.max_buckets;
         absorb(&mut self.workqueue_wait, &attributes, &row.wait, start, max);
-        absorb(&mut self.workqueue_activate, &attributes, &row.activate, start, max);
+        absorb(
+            &mut self.workqueue_activate,
+            &attributes,
+            &row.activate,
+            start,
+            max,
+        );
         absorb(&mut self.workqueue, &attributes, &row.service, start, max);
     }
 
@@ -262,7 +280,8 @@ impl Cumulative {
             *self.probe_attached.entry(attributes.clone(), start, || 0) = value;
             current.push(attributes);
         }
-        self.probe_attached.retain(|attributes| current.contains(attributes));
+        self.probe_attached
+            .retain(|attributes| current.contains(attributes));
     }
 }
 
@@ -275,7 +294,13 @@ fn absorb(
     max_buckets: usize,
 ) {
     if durations.count() > 0 {
-        set.entry(attributes.clone(), start, || ExponentialHistogram::new(max_buckets))
-            .absorb(durations);
+        set.entry(attributes.clone(), start, || {
+            ExponentialHistogram::new(max_buckets)
+        })
+        .absorb(durations);
     }
 }
+
+#[cfg(test)]
+#[path = "cumulative_tests.rs"]
+mod tests;

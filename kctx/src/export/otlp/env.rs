@@ -64,10 +64,7 @@ pub fn resolve(
     })
 }
 
-fn settings(
-    config: &OtlpConfig,
-    env: &mut Env<'_>,
-) -> Result<Option<OtlpSettings>, SettingsError> {
+fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSettings>, SettingsError> {
     let Some(endpoint) = Endpoint::find(config, env) else {
         return Ok(None);
     };
@@ -88,25 +85,28 @@ fn settings(
     let uri = endpoint.uri(protocol, insecure, &mut env.warnings)?;
     let mut settings = OtlpSettings::new(uri, protocol);
     settings.headers = headers(config, env)?;
-    if let Some(compression) = config.compression.or_else(|| env.parsed::<Compression>("COMPRESSION")) {
+    if let Some(compression) = config
+        .compression
+        .or_else(|| env.parsed::<Compression>("COMPRESSION"))
+    {
         settings.compression = compression;
     }
-    if let Some(kind) = config
-        .histogram
-        .or_else(|| env.parsed_name::<HistogramKind>(
-            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-        ))
-    {
+    if let Some(kind) = config.histogram.or_else(|| {
+        env.parsed_name::<HistogramKind>("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION")
+    }) {
         settings.histogram = kind;
     }
     env.check_temporality();
     settings.timeout = timeout(config, env, settings.timeout);
     let interval = config.interval.map(|span| span.0);
-    if let Some(interval) = interval.or_else(|| env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 100)) {
+    if let Some(interval) =
+        interval.or_else(|| env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 100))
+    {
         settings.interval = interval;
     }
     let path = |set: &Option<PathBuf>, env: &Env<'_>, suffix| {
-        set.clone().or_else(|| env.otlp(suffix).map(|(_, text)| PathBuf::from(text)))
+        set.clone()
+            .or_else(|| env.otlp(suffix).map(|(_, text)| PathBuf::from(text)))
     };
     settings.certificate = path(&config.certificate, env, "CERTIFICATE");
     let key = path(&config.client_key, env, "CLIENT_KEY");
@@ -141,10 +141,14 @@ fn timeout(config: &OtlpConfig, env: &mut Env<'_>, default: Option<Duration>) ->
         return limit(span.0);
     }
     let exporter = match env.otlp("TIMEOUT") {
-        Some((name, text)) => env.parse_milliseconds(&name, &text, 0).map_or(default, limit),
+        Some((name, text)) => env
+            .parse_milliseconds(&name, &text, 0)
+            .map_or(default, limit),
         None => default,
     };
-    let reader = env.milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 0).and_then(limit);
+    let reader = env
+        .milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 0)
+        .and_then(limit);
     match (exporter, reader) {
         (Some(exporter), Some(reader)) => Some(exporter.min(reader)),
         (exporter, reader) => exporter.or(reader),
@@ -169,7 +173,12 @@ fn resource_attributes(config: &OtlpConfig, env: &mut Env<'_>) -> Vec<(String, S
     if let Some(resource) = &config.resource {
         attributes.extend(resource.iter().map(|(k, v)| (k.clone(), v.clone())));
     }
-    attributes.extend(config.service_name.iter().map(|name| ("service.name".to_owned(), name.clone())));
+    attributes.extend(
+        config
+            .service_name
+            .iter()
+            .map(|name| ("service.name".to_owned(), name.clone())),
+    );
     attributes
 }
 
@@ -278,7 +287,9 @@ impl Endpoint {
             (false, Protocol::Grpc) if insecure => format!("http://{text}"),
             (false, Protocol::Grpc) => format!("https://{text}"),
             (false, Protocol::HttpProtobuf) => {
-                return Err(bad(&format!("has no scheme: give http://{text} or https://{text}")));
+                return Err(bad(&format!(
+                    "has no scheme: give http://{text} or https://{text}"
+                )));
             }
         };
         let uri: Uri = with_scheme
@@ -289,8 +300,17 @@ impl Endpoint {
             Some("http" | "https") => {}
             _ => return Err(bad(&"is neither http:// nor https://")),
         }
-        if parts.authority.as_ref().is_none_or(|authority| authority.host().is_empty()) {
+        let Some(authority) = parts.authority.as_ref().filter(|a| !a.host().is_empty()) else {
             return Err(bad(&"names no host"));
+        };
+        if authority.as_str().contains('@') {
+            // Not quoted: it is a secret.
+            return Err(SettingsError(format!(
+                "{source} holds a user or password: give them as an Authorization header"
+            )));
+        }
+        if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
+            return Err(bad(&"has no valid port"));
         }
         let given = parts.path_and_query.as_ref();
         let path = given.map_or("", PathAndQuery::path).trim_end_matches('/');
@@ -369,15 +389,21 @@ impl Env<'_> {
         if let Some(text) = self.get(name)
             && !text.trim().eq_ignore_ascii_case("cumulative")
         {
-            self.warnings.push(format!("{name} is ignored: {text:?} is not cumulative, all that kctx sends"));
+            self.warnings.push(format!(
+                "{name} is ignored: {text:?} is not cumulative, all that kctx sends"
+            ));
         }
     }
 
     /// Whether the environment turns the export off.
     fn turned_off(&mut self, config: &OtlpConfig) -> bool {
-        if self.get("OTEL_SDK_DISABLED").is_some_and(|text| is_true(text.trim())) {
+        if self
+            .get("OTEL_SDK_DISABLED")
+            .is_some_and(|text| is_true(text.trim()))
+        {
             if config.endpoint.is_some() || config.metrics_endpoint.is_some() {
-                self.warnings.push("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
+                self.warnings
+                    .push("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
             }
             return true;
         }
@@ -388,10 +414,14 @@ impl Env<'_> {
         let Some(text) = self.get("OTEL_METRICS_EXPORTER") else {
             return false;
         };
-        let names: Vec<_> = text.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+        let names: Vec<_> = text
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
         for name in &names {
             if !["otlp", "prometheus", "console", "none", ""].contains(&name.as_str()) {
-                self.warnings.push(format!("OTEL_METRICS_EXPORTER: {name:?} is not known"));
+                self.warnings
+                    .push(format!("OTEL_METRICS_EXPORTER: {name:?} is not known"));
             }
         }
         let wanted = names.iter().any(|name| name == "otlp");

@@ -12,8 +12,10 @@ fn resolve_with(
     file: &OtlpConfig,
     vars: &[(&str, &str)],
 ) -> Result<Resolved, SettingsError> {
-    let vars: BTreeMap<String, String> =
-        vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let vars: BTreeMap<String, String> = vars
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     resolve(cli, file, &|name| vars.get(name).cloned())
 }
 
@@ -40,35 +42,87 @@ fn endpoints() {
         (&[(all, "http://h:4318")], "http://h:4318/v1/metrics"),
         (&[(all, "http://h:4318/")], "http://h:4318/v1/metrics"),
         (&[(all, " https://h/a/b/ ")], "https://h/a/b/v1/metrics"),
-        (&[(all, "http://h/a?token=1")], "http://h/a/v1/metrics?token=1"),
-        (&[(all, "http://[::1]:4318")], "http://[::1]:4318/v1/metrics"),
+        (
+            &[(all, "http://h/a?token=1")],
+            "http://h/a/v1/metrics?token=1",
+        ),
+        (
+            &[(all, "http://[::1]:4318")],
+            "http://[::1]:4318/v1/metrics",
+        ),
         (&[(own, "http://h:4318")], "http://h:4318/"),
-        (&[(own, "http://h/x/"), (all, "http://other")], "http://h/x/"),
+        (
+            &[(own, "http://h/x/"), (all, "http://other")],
+            "http://h/x/",
+        ),
         (&[(own, ""), (all, "http://h")], "http://h/v1/metrics"),
         (&[grpc, (all, "http://h:4317")], "http://h:4317/"),
         (&[grpc, (all, "h:4317")], "https://h:4317/"),
-        (&[grpc, (all, "h:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "TRUE")], "http://h:4317/"),
-        (&[grpc, (all, "h:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "1")], "https://h:4317/"),
-        (&[grpc, (all, "https://h:1"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "https://h:1/"),
+        (
+            &[
+                grpc,
+                (all, "h:4317"),
+                ("OTEL_EXPORTER_OTLP_INSECURE", "TRUE"),
+            ],
+            "http://h:4317/",
+        ),
+        (
+            &[grpc, (all, "h:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "1")],
+            "https://h:4317/",
+        ),
+        (
+            &[
+                grpc,
+                (all, "https://h:1"),
+                ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+            ],
+            "https://h:1/",
+        ),
     ];
     for (vars, expected) in cases {
         let resolved = resolve_env(vars).unwrap();
-        assert_eq!(resolved.settings.unwrap().endpoint.to_string(), *expected, "{vars:?}");
+        assert_eq!(
+            resolved.settings.unwrap().endpoint.to_string(),
+            *expected,
+            "{vars:?}"
+        );
     }
 }
 
 #[test]
 fn bad_endpoints_are_errors_of_one_line_that_name_their_source() {
-    for text in ["host:4318", "localhost", "ftp://h", "http://", "http:// h", "http://h:99999999"] {
-        let error = resolve_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", text)]).unwrap_err().to_string();
-        assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{error}");
+    for text in [
+        "host:4318",
+        "localhost",
+        "ftp://h",
+        "http://",
+        "http:// h",
+        "http://h:99999999",
+        "http://h:x",
+        "http://h:",
+    ] {
+        let error = resolve_env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", text)])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "),
+            "{error}"
+        );
         assert!(!error.contains('\n'));
     }
+    let secret = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@h:1")];
+    let error = resolve_env(&secret).unwrap_err().to_string();
+    assert!(
+        error.contains("header") && !error.contains("secret"),
+        "{error}"
+    );
     let file = OtlpConfig {
         endpoint: Some("nowhere".to_owned()),
         ..OtlpConfig::default()
     };
-    let error = resolve_with(&OtlpConfig::default(), &file, &[]).unwrap_err().to_string();
+    let error = resolve_with(&OtlpConfig::default(), &file, &[])
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("otlp.endpoint: "), "{error}");
 }
 
@@ -93,7 +147,13 @@ fn export_is_on_only_with_an_endpoint() {
     for vars in on {
         assert!(resolve_env(vars).unwrap().settings.is_some(), "{vars:?}");
     }
-    assert_eq!(resolve_env(&[("OTEL_METRICS_EXPORTER", "otlp")]).unwrap().warnings.len(), 1);
+    assert_eq!(
+        resolve_env(&[("OTEL_METRICS_EXPORTER", "otlp")])
+            .unwrap()
+            .warnings
+            .len(),
+        1
+    );
     let cli = OtlpConfig {
         endpoint: Some("http://cli".to_owned()),
         ..OtlpConfig::default()
@@ -134,8 +194,14 @@ fn the_metrics_variable_wins() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "b=2"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "30000"),
-        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "Explicit_Bucket_Histogram"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "Explicit_Bucket_Histogram",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "Cumulative",
+        ),
     ]);
     assert_eq!(settings.compression, Compression::None);
     assert_eq!(settings.timeout, Some(Duration::from_millis(2500)));
@@ -159,7 +225,11 @@ fn timeouts() {
         (&[(reader, "0")], Some(10_000)),
     ];
     for (vars, ms) in cases {
-        assert_eq!(settings_of(vars).timeout, ms.map(Duration::from_millis), "{vars:?}");
+        assert_eq!(
+            settings_of(vars).timeout,
+            ms.map(Duration::from_millis),
+            "{vars:?}"
+        );
     }
 }
 
@@ -175,7 +245,10 @@ fn what_cannot_be_understood_is_named_and_ignored() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "=x"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "k=a%0Ab"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "k=%ff"),
-        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "summary"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "summary",
+        ),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b"),
     ];
@@ -184,7 +257,11 @@ fn what_cannot_be_understood_is_named_and_ignored() {
         let resolved = with_base(&[(name, value)]);
         assert_eq!(resolved.warnings.len(), 1, "{name}={value}");
         assert!(resolved.warnings[0].starts_with(&format!("{name} is ignored: ")));
-        assert_eq!(format!("{:?}", resolved.settings.unwrap()), default, "{name}={value}");
+        assert_eq!(
+            format!("{:?}", resolved.settings.unwrap()),
+            default,
+            "{name}={value}"
+        );
         assert!(resolved.resource.is_empty());
     }
     let error = resolve_env(&[BASE, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).unwrap_err();
@@ -200,11 +277,20 @@ fn headers_are_percent_decoded_and_never_shown() {
         "OTEL_EXPORTER_OTLP_HEADERS",
         "Authorization=Basic%20c2VjcmV0PQ==, x-scope = a;b ,",
     )]);
-    let headers: Vec<_> =
-        settings.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
-    assert_eq!(headers, [("authorization", "Basic c2VjcmV0PQ=="), ("x-scope", "a;b")]);
+    let headers: Vec<_> = settings
+        .headers
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.to_str().unwrap()))
+        .collect();
+    assert_eq!(
+        headers,
+        [("authorization", "Basic c2VjcmV0PQ=="), ("x-scope", "a;b")]
+    );
     let shown = format!("{settings:?}");
-    assert!(shown.contains("authorization") && !shown.contains("c2VjcmV0"), "{shown}");
+    assert!(
+        shown.contains("authorization") && !shown.contains("c2VjcmV0"),
+        "{shown}"
+    );
     let warned = with_base(&[("OTEL_EXPORTER_OTLP_HEADERS", "k=top-secret,other")]);
     assert!(!warned.warnings[0].contains("top-secret"));
 }
@@ -217,7 +303,10 @@ fn resource_attributes_in_order() {
         ..OtlpConfig::default()
     };
     let vars = [
-        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=list,a=x%2Cy,b=env"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=list,a=x%2Cy,b=env",
+        ),
         ("OTEL_SERVICE_NAME", "env"),
     ];
     let mut resource = Resource::default();
@@ -225,7 +314,9 @@ fn resource_attributes_in_order() {
     assert_eq!(resource.get("service.name"), Some("env"));
     assert_eq!(resource.get("a"), Some("x,y"));
     assert_eq!(resource.get("b"), Some("env"));
-    resolve_with(&OtlpConfig::default(), &file, &vars).unwrap().apply_to(&mut resource);
+    resolve_with(&OtlpConfig::default(), &file, &vars)
+        .unwrap()
+        .apply_to(&mut resource);
     assert_eq!(resource.get("service.name"), Some("file"));
     assert_eq!(resource.get("b"), Some("file"));
 }
@@ -242,7 +333,11 @@ fn command_line_then_file_then_environment() {
         per_cpu: Some(false),
         ..OtlpConfig::default()
     };
-    let vars = [BASE, ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"), ("OTEL_EXPORTER_OTLP_HEADERS", "e=1")];
+    let vars = [
+        BASE,
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "e=1"),
+    ];
     let none = OtlpConfig::default();
     let from_file = resolve_with(&none, &file, &vars).unwrap().settings.unwrap();
     assert_eq!(from_file.endpoint, "http://file/whole");

@@ -289,7 +289,16 @@ mod tests {
     #[test]
     fn explicit_buckets_hold_their_bounds() {
         let bounds = explicit_bounds();
-        let values = [1, 119, 120, 1_000, 1_953_125, 1_953_126, 1_000_000_000, 9_000_000_000];
+        let values = [
+            1,
+            119,
+            120,
+            1_000,
+            1_953_125,
+            1_953_126,
+            1_000_000_000,
+            9_000_000_000,
+        ];
         for value in values {
             let mut exponential = ExponentialHistogram::new(160);
             let one = durations(&[value]);
@@ -297,7 +306,10 @@ mod tests {
             let explicit = exponential.explicit_counts();
             let bucket = explicit.iter().position(|count| *count == 1).unwrap();
             let seconds = one.histogram().median_equivalent(value) as f64 / 1e9;
-            assert!(bucket == bounds.len() || seconds <= bounds[bucket], "{value}");
+            assert!(
+                bucket == bounds.len() || seconds <= bounds[bucket],
+                "{value}"
+            );
             assert!(bucket == 0 || seconds > bounds[bucket - 1], "{value}");
         }
     }

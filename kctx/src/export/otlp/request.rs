@@ -319,9 +319,7 @@ fn taken<P: Message>(points: &mut std::vec::IntoIter<P>, count: usize) -> (Vec<P
 impl Points {
     fn of(mut data: Data) -> Self {
         let points = match &mut data {
-            Data::Sum(sum) => {
-                PointList::Number(std::mem::take(&mut sum.data_points).into_iter())
-            }
+            Data::Sum(sum) => PointList::Number(std::mem::take(&mut sum.data_points).into_iter()),
             Data::Gauge(gauge) => {
                 PointList::Number(std::mem::take(&mut gauge.data_points).into_iter())
             }
@@ -386,3 +384,7 @@ impl Points {
         (data, size)
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -54,15 +54,24 @@ impl Resource {
             }
         };
         set("service.name", Some("kctx".to_owned()));
-        set("service.version", Some(env!("CARGO_PKG_VERSION").to_owned()));
+        set(
+            "service.version",
+            Some(env!("CARGO_PKG_VERSION").to_owned()),
+        );
         set("service.instance.id", instance.map(|id| id.to_string()));
         set("host.name", host_name);
         set("host.id", machine_id);
-        set("host.arch", Some(host_arch(std::env::consts::ARCH).to_owned()));
+        set(
+            "host.arch",
+            Some(host_arch(std::env::consts::ARCH).to_owned()),
+        );
         set("os.type", Some("linux".to_owned()));
         set("os.name", os("NAME"));
         set("os.version", os("VERSION_ID"));
-        set("os.build_id", os("BUILD_ID").or_else(|| kernel_release.clone()));
+        set(
+            "os.build_id",
+            os("BUILD_ID").or_else(|| kernel_release.clone()),
+        );
         set("kctx.kernel.release", kernel_release);
         resource
     }
@@ -132,7 +141,10 @@ mod tests {
             ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
             ("proc/sys/kernel/hostname", "node-7\n"),
             ("proc/sys/kernel/osrelease", "6.12.1-amd64\n"),
-            ("etc/os-release", "NAME=\"Debian GNU/Linux\"\nVERSION_ID='13'\nID=debian\n"),
+            (
+                "etc/os-release",
+                "NAME=\"Debian GNU/Linux\"\nVERSION_ID='13'\nID=debian\n",
+            ),
         ]);
         let id = Uuid::new_v5(&INSTANCE_NAMESPACE, b"0123456789abcdef0123456789abcdef");
         for (key, value) in [

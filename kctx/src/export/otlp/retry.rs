@@ -126,7 +126,10 @@ mod tests {
             );
             assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
         }
-        assert_eq!(http_verdict(413, None, SystemTime::UNIX_EPOCH), Verdict::TooLarge);
+        assert_eq!(
+            http_verdict(413, None, SystemTime::UNIX_EPOCH),
+            Verdict::TooLarge
+        );
     }
 
     #[test]
@@ -189,8 +192,9 @@ mod tests {
             let wait = backoff.next(Some(asked));
             assert!(wait >= asked && wait <= asked + Backoff::MAX);
         }
-        let waits: std::collections::HashSet<_> =
-            (0..50).map(|seed| Backoff::seeded(seed).next(None)).collect();
+        let waits: std::collections::HashSet<_> = (0..50)
+            .map(|seed| Backoff::seeded(seed).next(None))
+            .collect();
         assert!(waits.len() > 40, "no jitter");
         let mut grown = Backoff::seeded(1);
         grown.next(Some(Duration::from_secs(4)));

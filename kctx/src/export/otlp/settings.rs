@@ -101,7 +101,9 @@ pub struct Span(pub Duration);
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let unit_at = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
         let scale_ms = match unit {
             "ms" => Some(1),
@@ -128,7 +130,9 @@ pub struct Bytes(pub usize);
 impl FromStr for Bytes {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let unit_at = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
         let shift = match unit {
             "" | "B" => Some(0),
@@ -201,9 +205,25 @@ impl OtlpConfig {
             };
         }
         let mut merged = first!(
-            endpoint, metrics_endpoint, protocol, insecure, certificate, client_key,
-            client_certificate, headers, compression, timeout, histogram, max_buckets, interval,
-            per_cpu, max_series, max_request_size, max_response_size, service_name, resource,
+            endpoint,
+            metrics_endpoint,
+            protocol,
+            insecure,
+            certificate,
+            client_key,
+            client_certificate,
+            headers,
+            compression,
+            timeout,
+            histogram,
+            max_buckets,
+            interval,
+            per_cpu,
+            max_series,
+            max_request_size,
+            max_response_size,
+            service_name,
+            resource,
         );
         // One thing said in two ways: the higher source wins whichever way it says it.
         if self.endpoint.is_some() && self.metrics_endpoint.is_none() {
@@ -299,7 +319,9 @@ impl OtlpSettings {
             )));
         }
         if self.limits.max_series < 2 {
-            return Err(SettingsError("otlp.max_series must be at least 2".to_owned()));
+            return Err(SettingsError(
+                "otlp.max_series must be at least 2".to_owned(),
+            ));
         }
         Ok(())
     }

@@ -77,7 +77,9 @@ mod tests {
         let mut reporter = Reporter::default();
         assert!(reporter.remarked("a"));
         assert!(!reporter.remarked("a"));
-        let told = (0..100).filter(|n| reporter.remarked(&n.to_string())).count();
+        let told = (0..100)
+            .filter(|n| reporter.remarked(&n.to_string()))
+            .count();
         assert_eq!(told, MAX_NOTES - 1);
     }
 }
