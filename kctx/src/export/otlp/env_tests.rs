@@ -213,11 +213,13 @@ fn the_metrics_variable_wins() {
     assert_eq!(settings.histogram, HistogramKind::Explicit);
 }
 
+type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
+
 #[test]
 fn timeouts() {
     let exporter = "OTEL_EXPORTER_OTLP_TIMEOUT";
     let reader = "OTEL_METRIC_EXPORT_TIMEOUT";
-    let cases: &[(&[(&str, &str)], Option<u64>)] = &[
+    let cases: &[Case<'_>] = &[
         (&[(exporter, "0")], None),
         (&[(exporter, "0"), (reader, "700")], Some(700)),
         (&[(exporter, "500"), (reader, "700")], Some(500)),

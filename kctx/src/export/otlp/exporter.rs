@@ -141,6 +141,7 @@ impl OtlpExporter {
                 reporter: Reporter::default(),
                 folded: 0,
                 taken: 0,
+                final_chance_used: false,
             };
             std::thread::Builder::new()
                 .name("kctx-otlp".to_owned())
@@ -273,6 +274,7 @@ struct Sender {
     /// Windows that are in the state, and how many of them an export has taken.
     folded: u64,
     taken: u64,
+    final_chance_used: bool,
 }
 
 struct Flight {
@@ -295,6 +297,13 @@ impl Sender {
             }
             self.folded = self.shared.fold_queued();
             if flight.is_none() {
+                // What failed last gets one more chance when there is nothing newer.
+                if closing.is_some() && !self.final_chance_used {
+                    self.final_chance_used = true;
+                    if last_failure.is_some() && self.taken == self.folded {
+                        self.taken -= 1;
+                    }
+                }
                 flight = self.take_off(closing);
             }
             let now = Instant::now();

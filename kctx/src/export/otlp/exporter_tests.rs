@@ -100,12 +100,11 @@ fn uncompressed_when_asked() {
 
 #[test]
 fn unavailable_is_retried_no_sooner_than_asked_with_the_same_request() {
-    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
-    for answer in [
-        status(503, &[("retry-after", "1")], b""),
-        status(429, &[("retry-after", &date)], b""),
-    ] {
-        let stub = HttpStub::start([answer]);
+    for (code, by_date) in [(503, false), (429, true)] {
+        // A date has whole seconds: 2 ahead is more than 1.
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
+        let after = if by_date { date.as_str() } else { "1" };
+        let stub = HttpStub::start([status(code, &[("retry-after", after)], b"")]);
         let exporter = spawn(settings(&stub));
         let start = Instant::now();
         offer_and_settle(&exporter, 101, 5);
@@ -217,12 +216,14 @@ fn garbage_answers_do_no_harm() {
 
 #[test]
 fn an_endpoint_that_speaks_something_else_is_not_retried() {
-    use std::io::Write;
+    use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let _ = stream.unwrap().write_all(b"220 mail.example ESMTP\r\n");
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1 << 16]);
+            let _ = stream.write_all(b"220 mail.example ESMTP\r\n");
         }
     });
     let endpoint = format!("http://{address}/v1/metrics").parse().unwrap();
@@ -331,6 +332,19 @@ fn shutdown_is_bounded_and_a_second_one_leaves_at_once() {
     assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Aborted);
     assert_eq!(first.join().unwrap(), ShutdownOutcome::Aborted);
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn shutdown_tries_what_failed_once_more_and_says_so_when_it_fails_again() {
+    let stub = HttpStub::start([status(401, &[], b"who?"), status(401, &[], b"who?")]);
+    let exporter = spawn(settings(&stub));
+    offer_and_settle(&exporter, 101, 5);
+    let outcome = exporter.shutdown(LONG);
+    assert!(
+        matches!(&outcome, ShutdownOutcome::Failed(why) if why.contains("who?")),
+        "{outcome:?}"
+    );
+    assert_eq!(stub.received().len(), 2);
 }
 
 #[test]

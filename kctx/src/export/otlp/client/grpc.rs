@@ -1,5 +1,6 @@
 //! OTLP/gRPC: tonic frames messages and reads statuses, over the same connections as HTTP.
 
+use std::error::Error;
 use std::time::Duration;
 
 use hyper::http::Uri;
@@ -69,8 +70,8 @@ impl GrpcClient {
 }
 
 fn failure(status: &Status) -> Failure {
-    // A status without an answer behind it was made up on this side.
-    if let Some(failure) = no_answer(status) {
+    // A status with a cause was made up on this side: there was no answer.
+    if let Some(failure) = status.source().and_then(no_answer) {
         return failure;
     }
     let retry_info = status

@@ -26,13 +26,9 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
             "is the path right? OTEL_EXPORTER_OTLP_ENDPOINT is a base to which v1/metrics is added",
         ),
         (Protocol::HttpProtobuf, "415") => Some("does the endpoint take OTLP as http/protobuf?"),
-        (Protocol::Grpc, "protocol" | "connection" | "UNIMPLEMENTED" | "UNKNOWN" | "INTERNAL")
-            if failure.message.contains("http2") || failure.message.contains("h2") =>
-        {
-            Some(
-                "an HTTP endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf; gRPC is usually on port 4317",
-            )
-        }
+        (Protocol::Grpc, "protocol" | "connection") => Some(
+            "an HTTP endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf; gRPC is usually on port 4317",
+        ),
         (_, "connect") if failure.message.contains("InvalidContentType") => {
             Some("the endpoint does not speak TLS: http:// instead of https://?")
         }
