@@ -6,11 +6,9 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 
 use super::*;
-use crate::export::otlp::settings::Compression;
-use crate::export::otlp::testing::{
-    Answer, GrpcStub, HttpStub, Received, exponential_points, number, number_points, softirq,
-    window,
-};
+use crate::export::otlp::settings::{Compression, Protocol};
+use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
+use crate::export::otlp::testing::{exponential_points, number, number_points, softirq, window};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -14,6 +14,7 @@ pub mod cumulative;
 pub mod env;
 pub mod exponential;
 pub mod exporter;
+pub mod points;
 pub mod request;
 pub mod resource;
 pub mod retry;
@@ -23,6 +24,10 @@ pub mod stats;
 
 mod client;
 mod deliver;
+mod endpoint;
+mod sender;
+#[cfg(test)]
+mod stubs;
 #[cfg(test)]
 mod testing;
 

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::export::otlp::cumulative::Cumulative;
+use crate::export::otlp::points::metrics;
 use crate::export::otlp::resource::Resource;
+use crate::export::otlp::settings::HistogramKind;
 use crate::export::otlp::testing::{LIMITS, hardirq, softirq, window, workqueue};
 
 fn state(functions: usize, values: &[u64]) -> Cumulative {

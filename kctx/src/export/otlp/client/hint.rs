@@ -19,6 +19,9 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
             "enable native histograms there, or set \
              OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=explicit_bucket_histogram",
         ),
+        (_, _) if failure.message.contains("CertificateRequired") => {
+            Some("set OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
+        }
         (Protocol::HttpProtobuf, "protocol") => Some(
             "a gRPC endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc; HTTP is usually on port 4318",
         ),
@@ -29,6 +32,9 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
         (Protocol::Grpc, "protocol" | "connection") => Some(
             "an HTTP endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf; gRPC is usually on port 4317",
         ),
+        (_, "connect") if failure.message.contains("UnknownIssuer") => {
+            Some("give the certificate of its issuer in OTEL_EXPORTER_OTLP_CERTIFICATE")
+        }
         (_, "connect") if failure.message.contains("InvalidContentType") => {
             Some("the endpoint does not speak TLS: http:// instead of https://?")
         }
