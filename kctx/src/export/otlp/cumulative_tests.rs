@@ -40,6 +40,8 @@ fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
 fn names_units_and_attributes_are_those_of_the_design() {
     let mut first = window(101);
     first.softirq = vec![softirq("NET_RX", 3, &[1_000, 2_000])];
+    first.softirq[0].wait = durations(&[70, 80, 90]);
+    first.softirq[0].service = durations(&[1_000, 2_500, 1, 1]);
     first.hardirq = vec![hardirq(Some(24), 1, &[500]), hardirq(None, 0, &[700])];
     first.workqueue = vec![
         workqueue("vmstat_update", false, &[9]),
@@ -109,8 +111,8 @@ fn names_units_and_attributes_are_those_of_the_design() {
         })
         .collect();
     let expected = [
-        "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 2",
-        "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 2",
+        "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 3",
+        "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 4",
         "kctx.softirq.exclusive.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 2",
         "kctx.hardirq.duration hist s kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",
         "kctx.hardirq.duration hist s otel.metric.overflow=true 1",
