@@ -5,7 +5,7 @@ pub const NO_OFFSET: u64 = u64::MAX;
 
 /// Names of the globals, each a `u64` in the object's .rodata.
 pub mod name {
-    /// Bit n: softirq vector n is measured.
+    /// Bit n: softirq vector n is measured. All bits: every vector.
     pub const SOFTIRQ_VECTORS: &str = "SOFTIRQ_VECTORS";
     /// `struct work_struct::func`
     pub const WORK_FUNC: &str = "WORK_FUNC";

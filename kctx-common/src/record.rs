@@ -1,8 +1,9 @@
 //! The records that travel in the rings: one for each execution, written by the probe that saw it end.
 //!
-//! All times are `bpf_ktime_get_ns()`: `CLOCK_MONOTONIC`, in nanoseconds. All durations are
-//! nanoseconds in 64 bits, because a starved softirq or a work item may well take longer than the
-//! 4.29 s that 32 bits hold.
+//! All times are `bpf_ktime_get_ns()`: `CLOCK_MONOTONIC`, in nanoseconds. Durations are nanoseconds in 64
+//! bits, because a starved softirq or a work item may well take longer than the 4.29 s that 32 bits hold;
+//! softirqs, the most frequent of all, have a short record too: with the ring's own header two of them
+//! share a cache line.
 
 /// Which record follows: the first byte of each record.
 pub mod kind {
@@ -14,6 +15,8 @@ pub mod kind {
     pub const WORK: u8 = 3;
     /// [`super::Module`]
     pub const MODULE: u8 = 4;
+    /// [`super::SoftirqLong`]: a softirq whose durations do not fit [`super::Softirq`].
+    pub const SOFTIRQ_LONG: u8 = 5;
 }
 
 /// A record's `flags`.
@@ -49,7 +52,8 @@ pub const NAME_LEN: usize = 64;
 /// Length of `task_struct::comm`.
 pub const TASK_COMM_LEN: usize = 16;
 
-/// One run of a softirq vector's action (`handle_softirqs`, kernel/softirq.c): entry to exit.
+/// One run of a softirq vector's action (`handle_softirqs`, kernel/softirq.c), entry to exit, none of whose
+/// durations reaches 2^32 ns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(
@@ -69,6 +73,37 @@ pub struct Softirq {
     /// [`flags::WAIT`]
     pub flags: u8,
     /// Zero.
+    pub reserved: u8,
+    /// The part of `service_ns` that interrupt handlers took.
+    pub hardirq_ns: u32,
+    /// When it ended.
+    pub end_ns: u64,
+    /// First pending raise to entry.
+    pub wait_ns: u32,
+    /// Entry to exit, interrupts that fell into it included.
+    pub service_ns: u32,
+}
+
+/// One run of a softirq vector's action, whatever its durations.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct SoftirqLong {
+    /// [`kind::SOFTIRQ_LONG`]
+    pub kind: u8,
+    /// Vector number, below [`NR_SOFTIRQS`].
+    pub vector: u8,
+    /// [`flags::WAIT`]
+    pub flags: u8,
+    /// Zero.
     pub reserved: [u8; 5],
     /// When it ended.
     pub end_ns: u64,
@@ -78,6 +113,23 @@ pub struct Softirq {
     pub service_ns: u64,
     /// The part of `service_ns` that interrupt handlers took.
     pub hardirq_ns: u64,
+}
+
+impl Softirq {
+    /// The same run with 64-bit durations.
+    #[must_use]
+    pub const fn widen(&self) -> SoftirqLong {
+        SoftirqLong {
+            kind: kind::SOFTIRQ_LONG,
+            vector: self.vector,
+            flags: self.flags,
+            reserved: [0; 5],
+            end_ns: self.end_ns,
+            wait_ns: self.wait_ns as u64,
+            service_ns: self.service_ns as u64,
+            hardirq_ns: self.hardirq_ns as u64,
+        }
+    }
 }
 
 /// One call of an interrupt action's handler (`__handle_irq_event_percpu`, kernel/irq/handle.c).
@@ -194,8 +246,19 @@ pub const fn head_with(kind: u8, second: u8, third: u8, number: u32) -> u64 {
     u64::from_ne_bytes([kind, second, third, 0, a, b, c, d])
 }
 
+/// Two 32-bit numbers that follow each other, as one word.
+#[inline(always)]
+#[must_use]
+pub const fn pair(first: u32, second: u32) -> u64 {
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f, g, h] = second.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// A [`Softirq`] in words, as the program writes it.
-pub type SoftirqWords = [u64; 5];
+pub type SoftirqWords = [u64; 3];
+/// A [`SoftirqLong`] in words.
+pub type SoftirqLongWords = [u64; 5];
 /// A [`Hardirq`] in words.
 pub type HardirqWords = [u64; 4];
 /// A [`Work`] in words.
@@ -207,8 +270,13 @@ const _: () = {
     assert!(size_of::<HardirqWords>() == size_of::<Hardirq>());
     assert!(size_of::<WorkWords>() == size_of::<Work>());
     assert!(offset_of!(Softirq, vector) == 1 && offset_of!(Softirq, flags) == 2);
-    assert!(offset_of!(Softirq, end_ns) == 8 && offset_of!(Softirq, wait_ns) == 16);
-    assert!(offset_of!(Softirq, service_ns) == 24 && offset_of!(Softirq, hardirq_ns) == 32);
+    assert!(offset_of!(Softirq, hardirq_ns) == 4 && offset_of!(Softirq, end_ns) == 8);
+    assert!(offset_of!(Softirq, wait_ns) == 16 && offset_of!(Softirq, service_ns) == 20);
+    assert!(size_of::<SoftirqLongWords>() == size_of::<SoftirqLong>());
+    assert!(offset_of!(SoftirqLong, vector) == 1 && offset_of!(SoftirqLong, flags) == 2);
+    assert!(offset_of!(SoftirqLong, end_ns) == 8 && offset_of!(SoftirqLong, wait_ns) == 16);
+    assert!(offset_of!(SoftirqLong, service_ns) == 24);
+    assert!(offset_of!(SoftirqLong, hardirq_ns) == 32);
     assert!(offset_of!(Hardirq, ret) == 1 && offset_of!(Hardirq, irq) == 4);
     assert!(offset_of!(Hardirq, end_ns) == 8 && offset_of!(Hardirq, service_ns) == 16);
     assert!(offset_of!(Hardirq, name_id) == 24);
@@ -216,7 +284,7 @@ const _: () = {
     assert!(offset_of!(Work, wait_ns) == 16 && offset_of!(Work, activate_ns) == 24);
     assert!(offset_of!(Work, service_ns) == 32 && offset_of!(Work, function) == 40);
     assert!(offset_of!(Work, workqueue_id) == 48);
-    assert!(size_of::<Softirq>() == 40);
+    assert!(size_of::<Softirq>() == 24);
     assert!(size_of::<Hardirq>() == 32);
     assert!(size_of::<Work>() == 56);
     assert!(size_of::<Module>() == 96);

@@ -58,10 +58,12 @@ impl Memory for Raw {
     }
 }
 
-/// Whether a softirq vector is to be measured. The mask is a constant to the verifier.
+/// Whether a softirq vector is to be measured. The mask is a constant to the verifier, which leaves the
+/// shift out where all are.
 #[inline(always)]
 pub fn wanted(vector: u32) -> bool {
-    (SOFTIRQ_VECTORS.load() >> (vector & 63)) & 1 != 0
+    let mask = SOFTIRQ_VECTORS.load();
+    mask == u64::MAX || (mask >> (vector & 63)) & 1 != 0
 }
 
 /// `work_struct::func`; 0 where the offset is not known.

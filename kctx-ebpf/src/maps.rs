@@ -1,5 +1,7 @@
 //! The maps. Sizes given here are templates: userspace sets the real ones when it loads the programs.
 
+use core::sync::atomic::AtomicU64;
+
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
     macros::btf_map,
@@ -23,9 +25,10 @@ pub static RARE: RingBuf<Module, 65536> = RingBuf::new();
 #[btf_map]
 pub static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
-/// 1 while a window is open: ends seen while it is 0 are paired but neither counted nor emitted.
-#[btf_map]
-pub static GATE: Array<u64, 1> = Array::new();
+/// Not 0 while a window is open: ends seen while it is 0 are paired but neither counted nor emitted. A
+/// variable, in the map of the object's .bss, of which it is all: programs load it without a look-up.
+#[unsafe(no_mangle)]
+static GATE: AtomicU64 = AtomicU64::new(0);
 
 /// Where records go whose ring is full.
 #[btf_map]
@@ -59,10 +62,7 @@ pub fn cpu_state() -> Option<&'static mut CpuState> {
 /// Whether a window is open.
 #[inline(always)]
 pub fn recording() -> bool {
-    match GATE.get_ptr(0) {
-        // SAFETY: the map's element lives as long as the program; userspace may write it at any time,
-        // hence the volatile read.
-        Some(gate) => unsafe { core::ptr::read_volatile(gate) != 0 },
-        None => false,
-    }
+    // SAFETY: the variable lives as long as the program. Userspace writes it through the map, which the
+    // compiler cannot know, hence the volatile read.
+    unsafe { core::ptr::read_volatile(GATE.as_ptr()) != 0 }
 }

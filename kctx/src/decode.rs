@@ -4,7 +4,7 @@
 //! `struct bpf_ringbuf_hdr`): a word with the length and two flag bits, a word for the kernel, then the
 //! record, padded to 8 bytes. The recorded form is expanded to the same.
 
-use kctx_common::record::{Hardirq, Module, Softirq, Work, kind};
+use kctx_common::record::{Hardirq, Module, Softirq, SoftirqLong, Work, kind};
 use zerocopy::FromBytes as _;
 
 /// Bytes before each record.
@@ -24,7 +24,7 @@ pub const fn entry_len(record_len: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A softirq run.
-    Softirq(Softirq),
+    Softirq(SoftirqLong),
     /// An interrupt handler's call.
     Hardirq(Hardirq),
     /// A work item's execution.
@@ -40,9 +40,10 @@ pub enum Record {
 #[must_use]
 pub fn record(bytes: &[u8]) -> Record {
     match bytes.first() {
-        Some(&kind::SOFTIRQ) => {
-            Softirq::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Softirq(r))
-        }
+        Some(&kind::SOFTIRQ) => Softirq::read_from_prefix(bytes)
+            .map_or(Record::Unknown, |(r, _)| Record::Softirq(r.widen())),
+        Some(&kind::SOFTIRQ_LONG) => SoftirqLong::read_from_prefix(bytes)
+            .map_or(Record::Unknown, |(r, _)| Record::Softirq(r)),
         Some(&kind::HARDIRQ) => {
             Hardirq::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Hardirq(r))
         }
@@ -138,13 +139,16 @@ mod tests {
         let read: Vec<_> = records(&batch).collect();
         assert_eq!(
             read,
-            [Record::Softirq(softirq(3, 100)), Record::Hardirq(hardirq)]
+            [
+                Record::Softirq(softirq(3, 100).widen()),
+                Record::Hardirq(hardirq)
+            ]
         );
     }
 
     #[test]
     fn a_record_too_short_for_its_kind_is_unknown() {
-        assert_eq!(record(&[kind::SOFTIRQ; 39]), Record::Unknown);
+        assert_eq!(record(&[kind::SOFTIRQ; 23]), Record::Unknown);
         assert_eq!(record(&[]), Record::Unknown);
         assert_eq!(record(&[200; 64]), Record::Unknown);
     }

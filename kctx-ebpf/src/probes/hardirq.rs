@@ -54,7 +54,10 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
         counters.end_without_start += 1;
         return;
     }
-    let name_id = names::action::<M>(IrqAction(action), cpu.hardirq_action, now);
+    // SAFETY: a plain field. Read anew, since otherwise LLVM takes the typed pointer that it was found equal
+    // to, and calculates with that.
+    let address = unsafe { core::ptr::read_volatile(&raw const cpu.hardirq_action) };
+    let name_id = names::action::<M>(IrqAction(action), address, now);
     let record: HardirqWords = [
         head_with(kind::HARDIRQ, ret as u8, 0, irq),
         now,

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::SOFTIRQ,
     pairing::NO_WAIT,
-    record::{SoftirqWords, flags, head, kind},
+    record::{SoftirqLongWords, SoftirqWords, flags, head, head_with, kind, pair},
     spill::SpillKey,
 };
 
@@ -81,14 +81,9 @@ fn exit<M: Memory>(vector: u32) {
     let service_ns = now.saturating_sub(start_ns);
     let known = cpu.softirq_wait_ns != NO_WAIT;
     let hardirq_ns = hardirq_total_ns.wrapping_sub(cpu.softirq_hardirq_base_ns).min(service_ns);
-    let record: SoftirqWords = [
-        head(kind::SOFTIRQ, vector as u8, if known { flags::WAIT } else { 0 }),
-        now,
-        if known { cpu.softirq_wait_ns } else { 0 },
-        service_ns,
-        hardirq_ns,
-    ];
-    emit::emit(counters, &record, || {
+    let wait_ns = if known { cpu.softirq_wait_ns } else { 0 };
+    let flags = if known { flags::WAIT } else { 0 };
+    let spilled = || {
         (
             SpillKey {
                 family: kind::SOFTIRQ,
@@ -101,5 +96,22 @@ fn exit<M: Memory>(vector: u32) {
                 third_ns: service_ns - hardirq_ns,
             },
         )
-    });
+    };
+    if (wait_ns | service_ns) >> 32 == 0 {
+        let record: SoftirqWords = [
+            head_with(kind::SOFTIRQ, vector as u8, flags, hardirq_ns as u32),
+            now,
+            pair(wait_ns as u32, service_ns as u32),
+        ];
+        emit::emit(counters, &record, spilled);
+    } else {
+        let record: SoftirqLongWords = [
+            head(kind::SOFTIRQ_LONG, vector as u8, flags),
+            now,
+            wait_ns,
+            service_ns,
+            hardirq_ns,
+        ];
+        emit::emit(counters, &record, spilled);
+    }
 }

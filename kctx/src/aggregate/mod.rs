@@ -4,7 +4,7 @@ pub mod duration;
 pub mod table;
 pub mod window;
 
-use kctx_common::record::{self, Hardirq, Module, Softirq, Work, flags, kind, module_event};
+use kctx_common::record::{self, Hardirq, Module, SoftirqLong, Work, flags, kind, module_event};
 
 use self::{
     table::{HardirqTable, RowLimits, SoftirqTable, WorkqueueTable, add_spilled},
@@ -92,7 +92,7 @@ impl Aggregator {
     }
 
     #[inline]
-    fn softirq(&mut self, cpu: u32, r: &Softirq) {
+    fn softirq(&mut self, cpu: u32, r: &SoftirqLong) {
         self.received[Family::Softirq as usize] += 1;
         self.latest_ns = self.latest_ns.max(r.end_ns);
         let Some(row) = self.softirq.row(u32::from(r.vector), cpu) else {

@@ -8,10 +8,10 @@
 //!   differences to the CPU's previous record in the segment, zigzag-coded; 64-bit ids and addresses are
 //!   indexes into a dictionary that grows as they first appear.
 //!
-//! A record comes back bit for bit; reserved bytes are not kept.
+//! A record comes back as it was, but for reserved bytes, and a softirq always in its long form.
 
 use bytes::{Bytes, BytesMut};
-use kctx_common::record::{Hardirq, Module, Softirq, Work, flags, kind};
+use kctx_common::record::{Hardirq, Module, SoftirqLong, Work, flags, kind};
 use rustc_hash::FxHashMap;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -258,15 +258,15 @@ impl Decoder {
         match which {
             kind::SOFTIRQ => {
                 let wait = bits >> 4;
-                let record = Softirq {
-                    kind: which,
+                let record = SoftirqLong {
+                    kind: kind::SOFTIRQ_LONG,
                     vector: bits & 15,
                     flags: wait,
                     end_ns,
                     wait_ns: if wait != 0 { self.varint()? } else { 0 },
                     service_ns: self.varint()?,
                     hardirq_ns: self.varint()?,
-                    ..Softirq::default()
+                    ..SoftirqLong::default()
                 };
                 decode::append(batch, record.as_bytes());
             }
@@ -384,15 +384,15 @@ mod tests {
                 ns.clone()
             )
                 .prop_map(
-                    |(vector, flags, end_ns, wait_ns, service_ns, hardirq_ns)| Softirq {
-                        kind: kind::SOFTIRQ,
+                    |(vector, flags, end_ns, wait_ns, service_ns, hardirq_ns)| SoftirqLong {
+                        kind: kind::SOFTIRQ_LONG,
                         vector,
                         flags,
                         end_ns,
                         wait_ns: wait_ns * u64::from(flags),
                         service_ns,
                         hardirq_ns,
-                        ..Softirq::default()
+                        ..SoftirqLong::default()
                     }
                     .as_bytes()
                     .to_vec()
@@ -506,14 +506,14 @@ mod tests {
     fn a_steady_softirq_stream_takes_few_bytes() {
         let mut batch = BytesMut::new();
         for i in 0..10_000_u64 {
-            let record = Softirq {
-                kind: kind::SOFTIRQ,
+            let record = SoftirqLong {
+                kind: kind::SOFTIRQ_LONG,
                 vector: 3,
                 flags: flags::WAIT,
                 end_ns: 1_000_000_000 + i * 3_000,
                 wait_ns: 900 + i % 50,
                 service_ns: 1_400 + i % 90,
-                ..Softirq::default()
+                ..SoftirqLong::default()
             };
             decode::append(&mut batch, record.as_bytes());
         }

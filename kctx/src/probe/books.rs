@@ -84,7 +84,7 @@ impl Books {
             .collect();
         let first_ring = loaded.ring_maps.swap_remove(0);
         let books = Self {
-            gate: take(loaded, "GATE")?,
+            gate: take(loaded, ".bss")?,
             rings: take(loaded, "RINGS")?,
             first_ring,
             cpu: take(loaded, "CPU")?,

@@ -134,7 +134,12 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
     for (name, value) in &offsets.0 {
         loader.override_global(name, value, true);
     }
-    let vectors = u64::from(softirq_vectors);
+    let all = (1 << NR_SOFTIRQS) - 1;
+    let vectors = if softirq_vectors & all == all {
+        u64::MAX
+    } else {
+        u64::from(softirq_vectors)
+    };
     loader.override_global(name::SOFTIRQ_VECTORS, &vectors, true);
     let mut ebpf = loader
         .load(OBJECT)
