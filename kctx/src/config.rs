@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     aggregate::{table::RowLimits, window::Family},
+    export::otlp::OtlpConfig,
     resolve::SOFTIRQ_VECTORS,
 };
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `kctx capture`.
     pub capture: CaptureConfig,
+    /// The OTLP export.
+    pub otlp: OtlpConfig,
 }
 
 /// `[run]`

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     aggregate::window::Window,
     config::Config,
+    export::otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, Resource, ShutdownOutcome},
     pipeline::Pipeline,
     report::live,
     signals::{Ended, Signals},
@@ -44,6 +45,54 @@ pub fn live_settings(
         end_after,
         keep: rustix::thread::CapabilitySet::empty(),
     }
+}
+
+/// How long the last export may take.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Where windows go beside the display.
+#[derive(Default)]
+pub struct Sinks {
+    otlp: Option<(OtlpSettings, Resource)>,
+}
+
+impl Sinks {
+    /// What command line, configuration and environment ask for.
+    pub fn resolve(config: &Config, cli: &OtlpConfig) -> anyhow::Result<Self> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let resolved = otlp::env::resolve(cli, &config.otlp, &lookup)
+            .context("cannot set up the OTLP export")?;
+        for warning in &resolved.warnings {
+            eprintln!("kctx: {warning}");
+        }
+        let otlp = resolved.settings.clone().map(|settings| {
+            let mut resource = Resource::detect();
+            resolved.apply_to(&mut resource);
+            (settings, resource)
+        });
+        Ok(Self { otlp })
+    }
+
+    /// Starts the export. After privileges were dropped: its thread needs none of them.
+    fn start(self, pace: Pace) -> anyhow::Result<Option<OtlpExporter>> {
+        let Some((mut settings, resource)) = self.otlp else {
+            return Ok(None);
+        };
+        eprintln!("kctx: exporting OTLP to {}", settings.endpoint);
+        if pace == Pace::EachWindow {
+            settings.interval = Duration::ZERO;
+        }
+        Ok(Some(OtlpExporter::spawn(settings, resource)?))
+    }
+}
+
+/// When to export.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// By the export's own interval.
+    Interval,
+    /// Each window, and wait for it: a recording goes by much faster than it was made.
+    EachWindow,
 }
 
 /// Shows windows: a table that is redrawn on a terminal, else one line each.
@@ -107,7 +156,7 @@ fn pump(
 
 /// `kctx run`: this kernel to the sinks, until a signal or the end of `duration`.
 #[cfg(kctx_live)]
-pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<()> {
+pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
@@ -121,12 +170,13 @@ pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<(
         }
     }
     let pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let exporter = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),
         pipeline,
-        config,
+        exporter.map(|exporter| (exporter, Pace::Interval)),
         || session.stop(),
     );
     let drained = session.wait();
@@ -137,19 +187,23 @@ pub fn run_live(config: &Config, duration: Option<Duration>) -> anyhow::Result<(
 /// A recorded stream to the same sinks.
 pub fn run_recorded(
     config: &Config,
+    sinks: Sinks,
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
     let pipeline = Pipeline::new(config.limits.rows(), resolver);
-    serve(&mut signals, stream, pipeline, config, || {})
+    let exporter = sinks
+        .start(Pace::EachWindow)?
+        .map(|exporter| (exporter, Pace::EachWindow));
+    serve(&mut signals, stream, pipeline, exporter, || {})
 }
 
 fn serve(
     signals: &mut Signals,
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
     mut pipeline: Pipeline,
-    _config: &Config,
+    exporter: Option<(OtlpExporter, Pace)>,
     stop: impl Fn(),
 ) -> anyhow::Result<()> {
     let (done, mut is_done) = oneshot::channel::<()>();
@@ -159,11 +213,18 @@ fn serve(
             let display = Display::new();
             let mut sink = |window: Arc<Window>| -> anyhow::Result<()> {
                 display.show(&window)?;
+                if let Some((exporter, pace)) = &exporter {
+                    exporter.offer(window);
+                    if *pace == Pace::EachWindow {
+                        let _ = exporter.settle(PATIENCE);
+                    }
+                }
                 Ok(())
             };
             let result = pump(stream, &mut pipeline, &mut sink);
+            let flushed = exporter.map_or(Ok(()), |(exporter, pace)| flush(&exporter, pace));
             drop(done);
-            result
+            result.and(flushed)
         })
         .context("cannot start the pipeline thread")?;
     if signals.wait(&mut is_done) == Ended::Signal {
@@ -173,4 +234,21 @@ fn serve(
     thread
         .join()
         .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?
+}
+
+/// The last export. That it failed is told; a replay, which has nothing else to do, has failed with it.
+fn flush(exporter: &OtlpExporter, pace: Pace) -> anyhow::Result<()> {
+    let why = match exporter.shutdown(FLUSH) {
+        ShutdownOutcome::Flushed => return Ok(()),
+        ShutdownOutcome::Failed(why) => why,
+        ShutdownOutcome::TimedOut => format!("no answer within {FLUSH:?}"),
+        ShutdownOutcome::Aborted => "aborted".to_owned(),
+    };
+    match pace {
+        Pace::Interval => {
+            eprintln!("kctx: the last OTLP export failed: {why}");
+            Ok(())
+        }
+        Pace::EachWindow => anyhow::bail!("the OTLP export failed: {why}"),
+    }
 }

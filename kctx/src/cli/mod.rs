@@ -11,6 +11,8 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use crate::export::otlp::{OtlpConfig, settings::Protocol};
+
 /// Which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
 #[derive(Debug, Parser)]
 #[command(name = "kctx", version, max_term_width = 100)]
@@ -44,6 +46,31 @@ enum Format {
     Text,
     /// One JSON document.
     Json,
+}
+
+/// Where to push OTLP; over the configuration, which is over the `OTEL_*` variables.
+#[derive(Debug, Default, clap::Args)]
+struct OtlpArgs {
+    /// Push OTLP metrics here: a base URL such as http://localhost:4318.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// http/protobuf or grpc.
+    #[arg(long, value_name = "PROTOCOL", value_parser = otlp_protocol)]
+    otlp_protocol: Option<Protocol>,
+}
+
+fn otlp_protocol(text: &str) -> Result<Protocol, String> {
+    text.parse()
+}
+
+impl OtlpArgs {
+    fn config(&self) -> OtlpConfig {
+        OtlpConfig {
+            endpoint: self.otlp_endpoint.clone(),
+            protocol: self.otlp_protocol,
+            ..OtlpConfig::default()
+        }
+    }
 }
 
 /// Wrong usage that the parser cannot see: exit status 2.

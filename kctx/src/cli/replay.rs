@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::{config::Config, daemon, source::recorded::RecordedSource};
+use crate::{config::Config, daemon, export::otlp::OtlpConfig, source::recorded::RecordedSource};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -13,14 +13,16 @@ pub(super) struct Args {
     /// The configuration; /etc/kctx/kctx.toml where there is one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    otlp: super::OtlpArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref())?;
-    replay(&args.bundle, &config)
+    replay(&args.bundle, &config, &args.otlp.config())
 }
 
-pub(super) fn replay(bundle: &Path, config: &Config) -> anyhow::Result<()> {
+pub(super) fn replay(bundle: &Path, config: &Config, otlp: &OtlpConfig) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
     let mut source = RecordedSource::open(bundle).with_context(cannot)?;
     let path = bundle.to_owned();
@@ -37,5 +39,6 @@ pub(super) fn replay(bundle: &Path, config: &Config) -> anyhow::Result<()> {
         }
         Err(error) => Some(Err(error.into())),
     });
-    daemon::run_recorded(config, stream).with_context(cannot)
+    let sinks = daemon::Sinks::resolve(config, otlp)?;
+    daemon::run_recorded(config, sinks, stream).with_context(cannot)
 }

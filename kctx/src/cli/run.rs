@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    daemon::Sinks,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,6 +21,8 @@ pub(super) struct Args {
     /// Size of each CPU's ring.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
     ring_size: Option<u32>,
+    #[command(flatten)]
+    otlp: super::OtlpArgs,
     /// Where this machine permits no live measurement, say why and replay this bundle.
     #[arg(long, value_name = "FILE")]
     or_replay: Option<PathBuf>,
@@ -31,7 +36,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(size) = args.ring_size {
         config.kernel.ring_size = size;
     }
-    let error = match live(&config, args.duration) {
+    let sinks = Sinks::resolve(&config, &args.otlp.config())?;
+    let error = match live(&config, sinks, args.duration) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -44,15 +50,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
                 sample.display()
             );
             eprintln!("kctx: ================================================================");
-            super::replay::replay(sample, &config)
+            super::replay::replay(sample, &config, &args.otlp.config())
         }
         _ => Err(error),
     }
 }
 
 #[cfg(kctx_live)]
-fn live(config: &Config, duration: Option<Duration>) -> anyhow::Result<()> {
-    crate::daemon::run_live(config, duration)
+fn live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
+    crate::daemon::run_live(config, sinks, duration)
 }
 
 #[cfg(kctx_live)]
@@ -61,7 +67,7 @@ fn is_not_live(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(not(kctx_live))]
-fn live(_config: &Config, _duration: Option<Duration>) -> anyhow::Result<()> {
+fn live(_config: &Config, _sinks: Sinks, _duration: Option<Duration>) -> anyhow::Result<()> {
     anyhow::bail!(crate::probe::NO_OBJECT)
 }
 

@@ -19,7 +19,13 @@ fn settings(stub: &HttpStub) -> OtlpSettings {
     OtlpSettings::new(endpoint, Protocol::HttpProtobuf)
 }
 
-fn spawn(settings: OtlpSettings) -> OtlpExporter {
+/// An exporter that sends each window as it comes.
+fn spawn(mut settings: OtlpSettings) -> OtlpExporter {
+    settings.interval = Duration::ZERO;
+    spawn_paced(settings)
+}
+
+fn spawn_paced(settings: OtlpSettings) -> OtlpExporter {
     let mut resource = Resource::default();
     resource.set("service.name", "kctx");
     OtlpExporter::spawn(settings, resource).unwrap()
@@ -48,6 +54,27 @@ fn status(code: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Answer {
         .map(|(name, value)| (*name, (*value).to_owned()))
         .collect();
     Answer::Status(code, headers, body.to_vec())
+}
+
+#[test]
+fn windows_that_come_more_often_than_exports_are_folded_into_one() {
+    let stub = HttpStub::start([]);
+    let mut settings = settings(&stub);
+    settings.interval = Duration::from_millis(400);
+    let exporter = spawn_paced(settings);
+    for end in 101..121 {
+        exporter.offer(counted(end, 1));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(
+        exporter.shutdown(Duration::from_secs(5)),
+        ShutdownOutcome::Flushed
+    );
+    let received = stub.received();
+    // One second of windows and the last flush: two or three exports, not twenty, whatever the noise.
+    assert!((2..=8).contains(&received.len()), "{}", received.len());
+    assert_eq!(count_of(received.last().unwrap()), 20);
+    assert_eq!(exporter.stats().collections_merged, 0);
 }
 
 #[test]

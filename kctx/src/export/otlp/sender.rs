@@ -33,6 +33,8 @@ pub(super) struct Sender {
     folded: u64,
     taken: u64,
     final_chance_used: bool,
+    /// When the next export is to start. One that cannot, because another is under way, is merged with it.
+    next_due: Instant,
 }
 
 struct Flight {
@@ -52,6 +54,7 @@ impl Sender {
             shared,
             client: Client::new(&settings)?,
             component: component(&settings),
+            next_due: Instant::now() + settings.interval,
             max_request_bytes: settings.max_request_bytes,
             settings,
             resource,
@@ -74,7 +77,16 @@ impl Sender {
                 return self.leave(flight, ShutdownOutcome::Aborted);
             }
             self.folded = self.shared.fold_queued();
-            if flight.is_none() {
+            let now = Instant::now();
+            let paced = !self.settings.interval.is_zero();
+            let due = closing.is_some() || now >= self.next_due;
+            if paced && due && closing.is_none() {
+                self.next_due = now.max(self.next_due) + self.settings.interval;
+                if flight.is_some() {
+                    lock(&self.shared.progress).stats.collections_merged += 1;
+                }
+            }
+            if flight.is_none() && due {
                 // What failed last gets one more chance when there is nothing newer.
                 if closing.is_some() && !self.final_chance_used {
                     self.final_chance_used = true;
@@ -84,8 +96,7 @@ impl Sender {
                 }
                 flight = self.take_off(closing);
             }
-            let now = Instant::now();
-            let mut alarm = None;
+            let mut alarm = paced.then_some(self.next_due);
             if let Some(closing) = closing {
                 let Some(current) = &flight else {
                     let outcome =
@@ -125,7 +136,12 @@ impl Sender {
         if self.folded == self.taken {
             return None;
         }
-        let merged = self.folded - self.taken - 1;
+        // With an interval windows come more often than exports; without one each is to be an export.
+        let merged = if self.settings.interval.is_zero() {
+            self.folded - self.taken - 1
+        } else {
+            0
+        };
         self.taken = self.folded;
         let stats = {
             let mut progress = lock(&self.shared.progress);
