@@ -54,7 +54,10 @@ fn header(line: &str) -> Result<Vec<u32>> {
 
 /// How much each count grew.
 #[must_use]
-pub fn growth<K: Ord + Clone>(before: &BTreeMap<K, u64>, after: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+pub fn growth<K: Ord + Clone>(
+    before: &BTreeMap<K, u64>,
+    after: &BTreeMap<K, u64>,
+) -> BTreeMap<K, u64> {
     after
         .iter()
         .map(|(key, now)| {

@@ -108,7 +108,10 @@ impl Running {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait()? {
-                bail!("kctx ended with {status} before its window opened: {}", self.read_stderr()?);
+                bail!(
+                    "kctx ended with {status} before its window opened: {}",
+                    self.read_stderr()?
+                );
             }
             if kernel::gate_is_open(self.pid()) {
                 return Ok(());
@@ -132,7 +135,10 @@ impl Running {
                 break status;
             }
             if start.elapsed() > patience {
-                bail!("not done after {patience:?}; it said: {}", self.read_stderr()?);
+                bail!(
+                    "not done after {patience:?}; it said: {}",
+                    self.read_stderr()?
+                );
             }
             std::thread::sleep(Duration::from_millis(2));
         };

@@ -227,10 +227,7 @@ pub fn recorded(items: &[Item], names: &Names, limits: RowLimits) -> Result<Vec<
 
 /// Records a stream as a capture does.
 pub fn record(items: &[Item], names: &Names, path: &Path) -> Result<Summary> {
-    let mut pipeline = Pipeline::new(
-        RowLimits::default(),
-        Resolver::new(Box::new(names.clone())),
-    );
+    let mut pipeline = Pipeline::new(RowLimits::default(), Resolver::new(Box::new(names.clone())));
     let mut recorder = Recorder::create(path, WriteLimits::default())?;
     let mut window = None;
     for item in items {

@@ -19,7 +19,8 @@ ip link set lo up
 
 echo "KCTX-VM kernel $(uname -r)"
 export KCTX_BIN=/bin/kctx KCTX_VM=1 RUST_BACKTRACE=1
-set -- --test-threads=1
+# What is ignored elsewhere is for a VM.
+set -- --test-threads=1 --include-ignored
 while read -r word; do
     set -- "$@" "$word"
 done </test-arguments
