@@ -177,7 +177,45 @@ pub struct Module {
     pub name: [u8; MODULE_NAME_LEN],
 }
 
+/// The first word of a record, of its first bytes in order. A program composes it in a register and
+/// stores it once: single bytes would each be a store, and the copy into the ring, which loads words,
+/// would have to wait for all of them.
+#[inline(always)]
+#[must_use]
+pub const fn head(kind: u8, second: u8, third: u8) -> u64 {
+    u64::from_ne_bytes([kind, second, third, 0, 0, 0, 0, 0])
+}
+
+/// [`head`] of a record that has a 32-bit number in the word's second half.
+#[inline(always)]
+#[must_use]
+pub const fn head_with(kind: u8, second: u8, third: u8, number: u32) -> u64 {
+    let [a, b, c, d] = number.to_ne_bytes();
+    u64::from_ne_bytes([kind, second, third, 0, a, b, c, d])
+}
+
+/// A [`Softirq`] in words, as the program writes it.
+pub type SoftirqWords = [u64; 5];
+/// A [`Hardirq`] in words.
+pub type HardirqWords = [u64; 4];
+/// A [`Work`] in words.
+pub type WorkWords = [u64; 7];
+
 const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<SoftirqWords>() == size_of::<Softirq>());
+    assert!(size_of::<HardirqWords>() == size_of::<Hardirq>());
+    assert!(size_of::<WorkWords>() == size_of::<Work>());
+    assert!(offset_of!(Softirq, vector) == 1 && offset_of!(Softirq, flags) == 2);
+    assert!(offset_of!(Softirq, end_ns) == 8 && offset_of!(Softirq, wait_ns) == 16);
+    assert!(offset_of!(Softirq, service_ns) == 24 && offset_of!(Softirq, hardirq_ns) == 32);
+    assert!(offset_of!(Hardirq, ret) == 1 && offset_of!(Hardirq, irq) == 4);
+    assert!(offset_of!(Hardirq, end_ns) == 8 && offset_of!(Hardirq, service_ns) == 16);
+    assert!(offset_of!(Hardirq, name_id) == 24);
+    assert!(offset_of!(Work, flags) == 1 && offset_of!(Work, end_ns) == 8);
+    assert!(offset_of!(Work, wait_ns) == 16 && offset_of!(Work, activate_ns) == 24);
+    assert!(offset_of!(Work, service_ns) == 32 && offset_of!(Work, function) == 40);
+    assert!(offset_of!(Work, workqueue_id) == 48);
     assert!(size_of::<Softirq>() == 40);
     assert!(size_of::<Hardirq>() == 32);
     assert!(size_of::<Work>() == 56);

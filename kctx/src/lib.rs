@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod decode;
 pub mod doctor;
+pub mod export;
 pub mod host;
 pub mod pipeline;
 pub mod probe;

@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::HARDIRQ,
-    record::{self, Hardirq},
+    record::{HardirqWords, head_with, kind},
     spill::SpillKey,
 };
 
@@ -54,23 +54,20 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
         counters.end_without_start += 1;
         return;
     }
-    let record = Hardirq {
-        kind: record::kind::HARDIRQ,
-        ret: ret as u8,
-        flags: 0,
-        reserved: 0,
-        irq,
-        end_ns: now,
+    let name_id = names::action::<M>(IrqAction(action), cpu.hardirq_action, now);
+    let record: HardirqWords = [
+        head_with(kind::HARDIRQ, ret as u8, 0, irq),
+        now,
         service_ns,
-        name_id: names::action::<M>(IrqAction(action), cpu.hardirq_action, now),
-    };
+        name_id,
+    ];
     emit::emit(counters, &record, || {
         (
             SpillKey {
-                family: record::kind::HARDIRQ,
+                family: kind::HARDIRQ,
                 unhandled: u8::from(ret == 0),
                 number: irq,
-                name_id: record.name_id,
+                name_id,
                 ..SpillKey::default()
             },
             Spilled {

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::SOFTIRQ,
     pairing::NO_WAIT,
-    record::{self, Softirq, flags},
+    record::{SoftirqWords, flags, head, kind},
     spill::SpillKey,
 };
 
@@ -80,27 +80,25 @@ fn exit<M: Memory>(vector: u32) {
     }
     let service_ns = now.saturating_sub(start_ns);
     let known = cpu.softirq_wait_ns != NO_WAIT;
-    let record = Softirq {
-        kind: record::kind::SOFTIRQ,
-        vector: vector as u8,
-        flags: if known { flags::WAIT } else { 0 },
-        reserved: [0; 5],
-        end_ns: now,
-        wait_ns: if known { cpu.softirq_wait_ns } else { 0 },
+    let hardirq_ns = hardirq_total_ns.wrapping_sub(cpu.softirq_hardirq_base_ns).min(service_ns);
+    let record: SoftirqWords = [
+        head(kind::SOFTIRQ, vector as u8, if known { flags::WAIT } else { 0 }),
+        now,
+        if known { cpu.softirq_wait_ns } else { 0 },
         service_ns,
-        hardirq_ns: hardirq_total_ns.wrapping_sub(cpu.softirq_hardirq_base_ns).min(service_ns),
-    };
+        hardirq_ns,
+    ];
     emit::emit(counters, &record, || {
         (
             SpillKey {
-                family: record::kind::SOFTIRQ,
+                family: kind::SOFTIRQ,
                 number: vector,
                 ..SpillKey::default()
             },
             Spilled {
                 wait_ns: cpu.softirq_wait_ns,
                 service_ns,
-                third_ns: service_ns - record.hardirq_ns,
+                third_ns: service_ns - hardirq_ns,
             },
         )
     });

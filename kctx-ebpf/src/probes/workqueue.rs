@@ -12,7 +12,7 @@ use aya_ebpf::{
 use kctx_common::{
     counters::WORKQUEUE,
     pairing::{PendingWork, RunningKey, RunningWork},
-    record::{self, Work, flags},
+    record::{WorkWords, flags, head, kind},
     spill::SpillKey,
 };
 
@@ -153,22 +153,20 @@ fn execute_end(work: u64, function: Option<u64>) {
     let function = function.unwrap_or(running.function);
     let service_ns = now.saturating_sub(running.start_ns);
     let flags = running.flags as u8;
-    let record = Work {
-        kind: record::kind::WORK,
-        flags,
-        reserved: [0; 6],
-        end_ns: now,
-        wait_ns: if flags & flags::WAIT != 0 { running.wait_ns } else { 0 },
-        activate_ns: if flags & flags::ACTIVATE != 0 { running.activate_ns } else { 0 },
+    let record: WorkWords = [
+        head(kind::WORK, flags, 0),
+        now,
+        if flags & flags::WAIT != 0 { running.wait_ns } else { 0 },
+        if flags & flags::ACTIVATE != 0 { running.activate_ns } else { 0 },
         service_ns,
         function,
-        workqueue_id: running.workqueue_id,
-    };
+        running.workqueue_id,
+    ];
     emit::emit(counters, &record, || {
         (
             SpillKey {
-                family: record::kind::WORK,
-                name_id: record.workqueue_id,
+                family: kind::WORK,
+                name_id: running.workqueue_id,
                 function,
                 ..SpillKey::default()
             },

@@ -1,0 +1,3 @@
+//! Sinks that hand closed windows to other systems.
+
+pub mod otlp;

@@ -1,0 +1,306 @@
+//! The cumulative state of the export: windows are folded in, nothing is ever lost or reset.
+
+use std::sync::Arc;
+
+use super::attributes::Attributes;
+use super::exponential::ExponentialHistogram;
+use super::series::SeriesSet;
+use super::stats::ExporterStats;
+use crate::aggregate::duration::Durations;
+use crate::aggregate::window::{
+    Accounting, Family, HardirqRow, ModuleEvent, ProbeStatus, SoftirqRow, Window, WorkqueueRow,
+};
+
+/// A clock that fell back by less than this is waited out; by more, all series start anew.
+const SMALL_STEP_NS: u64 = 1_000_000_000;
+
+/// Bounds and choices of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most buckets of an exponential histogram.
+    pub max_buckets: usize,
+    /// Most series of one metric, the overflow series among them.
+    pub max_series: usize,
+    /// Whether softirq, hardirq and CPU time series are kept apart by `cpu.logical_number`.
+    pub per_cpu: bool,
+}
+
+/// What has been counted since the start of each series. Its fields are the metrics.
+#[derive(Clone, Debug)]
+pub struct Cumulative {
+    limits: Limits,
+    /// End of the last window folded in, strictly rising; every point's time.
+    time_unix_ns: u64,
+    clock_steps: u64,
+    pub(super) softirq_wait: SeriesSet<ExponentialHistogram>,
+    pub(super) softirq_gross: SeriesSet<ExponentialHistogram>,
+    pub(super) softirq_net: SeriesSet<ExponentialHistogram>,
+    pub(super) hardirq: SeriesSet<ExponentialHistogram>,
+    pub(super) hardirq_unhandled: SeriesSet<u64>,
+    pub(super) workqueue_wait: SeriesSet<ExponentialHistogram>,
+    pub(super) workqueue_activate: SeriesSet<ExponentialHistogram>,
+    pub(super) workqueue: SeriesSet<ExponentialHistogram>,
+    pub(super) context_time_ns: SeriesSet<u64>,
+    pub(super) module_events: SeriesSet<u64>,
+    pub(super) records: SeriesSet<u64>,
+    pub(super) probe_attached: SeriesSet<u64>,
+    pub(super) exported_points: SeriesSet<u64>,
+}
+
+impl Cumulative {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let max = limits.max_series;
+        Self {
+            limits,
+            time_unix_ns: 0,
+            clock_steps: 0,
+            softirq_wait: SeriesSet::new(max),
+            softirq_gross: SeriesSet::new(max),
+            softirq_net: SeriesSet::new(max),
+            hardirq: SeriesSet::new(max),
+            hardirq_unhandled: SeriesSet::new(max),
+            workqueue_wait: SeriesSet::new(max),
+            workqueue_activate: SeriesSet::new(max),
+            workqueue: SeriesSet::new(max),
+            context_time_ns: SeriesSet::new(max),
+            module_events: SeriesSet::new(max),
+            records: SeriesSet::new(max),
+            probe_attached: SeriesSet::new(max),
+            exported_points: SeriesSet::new(max),
+        }
+    }
+
+    /// Time of every point of the next request.
+    #[must_use]
+    pub fn time_unix_ns(&self) -> u64 {
+        self.time_unix_ns
+    }
+
+    /// How often a window did not end after the one before it.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        self.clock_steps
+    }
+
+    /// Adds a closed window.
+    pub fn fold(&mut self, window: &Window) {
+        // A series first seen now was 0 at the end of the collection before: counting from there gives
+        // its first value the right rate (SDK specification, "Start timestamps").
+        let start = self.advance(window);
+        for row in &window.softirq {
+            self.fold_softirq(row, start);
+        }
+        for row in &window.hardirq {
+            self.fold_hardirq(row, start);
+        }
+        for row in &window.workqueue {
+            self.fold_workqueue(row, start);
+        }
+        for row in &window.module {
+            // What is asked for is any user's free text: only what was really loaded is an attribute.
+            let name = (row.event != ModuleEvent::Request).then_some(&row.name);
+            let attributes = Attributes::new()
+                .with("kctx.module.event", row.event.as_str())
+                .with_some("kctx.module.name", name);
+            *self.module_events.entry(attributes, start, || 0) += 1;
+        }
+        self.fold_accounting(&window.accounting, start);
+        self.replace_probes(&window.probes, start);
+    }
+
+    /// Takes the export's own counters as of now, which are reported with the next request.
+    pub fn set_export_stats(&mut self, stats: &ExporterStats, component: &Attributes) {
+        let start = self.time_unix_ns;
+        let mut set = |error: Option<&String>, points: u64| {
+            if points > 0 {
+                let attributes = component.clone().with_some("error.type", error);
+                *self.exported_points.entry(attributes, start, || 0) = points;
+            }
+        };
+        set(None, stats.points_exported);
+        set(Some(&"rejected".to_owned()), stats.points_rejected);
+        for (reason, points) in &stats.points_failed {
+            set(Some(reason), *points);
+        }
+    }
+
+    /// Moves the clock to the window's end and returns the start of series first seen in it.
+    fn advance(&mut self, window: &Window) -> u64 {
+        let end = window.start_unix_ns.saturating_add(window.duration_ns);
+        if self.time_unix_ns == 0 {
+            self.time_unix_ns = end.max(window.start_unix_ns + 1);
+            return window.start_unix_ns;
+        }
+        let start = self.time_unix_ns;
+        if end > start {
+            self.time_unix_ns = end;
+            return start;
+        }
+        self.clock_steps += 1;
+        if start - end <= window.duration_ns.max(SMALL_STEP_NS) {
+            self.time_unix_ns = start + 1;
+            return start;
+        }
+        // The clock was set back by more than an interval. Points in the future would stay invisible
+        // until it gets there: start everything anew, which is a reset with a known cause.
+        self.clear();
+        self.time_unix_ns = end.max(window.start_unix_ns + 1);
+        window.start_unix_ns
+    }
+
+    fn clear(&mut self) {
+        let clock_steps = self.clock_steps;
+        *self = Self::new(self.limits);
+        self.clock_steps = clock_steps;
+    }
+
+    fn cpu(&self, cpu: u32) -> Option<u32> {
+        self.limits.per_cpu.then_some(cpu)
+    }
+
+    fn fold_softirq(&mut self, row: &SoftirqRow, start: u64) {
+        let cpu = self.cpu(row.cpu);
+        let attributes = Attributes::new()
+            .with("kctx.softirq.vector", row.vector)
+            .with_some("cpu.logical_number", cpu);
+        let max = self.limits.max_buckets;
+        absorb(&mut self.softirq_wait, &attributes, &row.wait, start, max);
+        absorb(
+            &mut self.softirq_gross,
+            &attributes,
+            &row.service,
+            start,
+            max,
+        );
+        absorb(
+            &mut self.softirq_net,
+            &attributes,
+            &row.service_net,
+            start,
+            max,
+        );
+        // Net: what interrupt handlers took in the middle of it is counted as theirs.
+        self.add_context_time("softirq", cpu, &row.service_net, start);
+    }
+
+    fn fold_hardirq(&mut self, row: &HardirqRow, start: u64) {
+        let cpu = self.cpu(row.cpu);
+        let attributes = match row.irq {
+            Some(irq) => Attributes::new()
+                .with("kctx.irq.number", irq)
+                .with("kctx.irq.name", &row.name)
+                .with_some("cpu.logical_number", cpu),
+            None => Attributes::overflow(),
+        };
+        let max = self.limits.max_buckets;
+        absorb(&mut self.hardirq, &attributes, &row.service, start, max);
+        if row.unhandled > 0 {
+            *self.hardirq_unhandled.entry(attributes, start, || 0) += row.unhandled;
+        }
+        self.add_context_time("hardirq", cpu, &row.service, start);
+    }
+
+    fn add_context_time(
+        &mut self,
+        context: &'static str,
+        cpu: Option<u32>,
+        time: &Durations,
+        start: u64,
+    ) {
+        if time.count() == 0 {
+            return;
+        }
+        let attributes = Attributes::new()
+            .with("kctx.context", context)
+            .with_some("cpu.logical_number", cpu);
+        let total = self.context_time_ns.entry(attributes, start, || 0);
+        *total = total.saturating_add(time.sum_ns());
+    }
+
+    fn fold_workqueue(&mut self, row: &WorkqueueRow, start: u64) {
+        let attributes = if row.overflow {
+            Attributes::overflow()
+        } else {
+            Attributes::new()
+                .with("kctx.workqueue.name", &row.workqueue)
+                .with("code.function.name", &row.function)
+        };
+        let max = self.limits.max_buckets;
+        absorb(&mut self.workqueue_wait, &attributes, &row.wait, start, max);
+        absorb(
+            &mut self.workqueue_activate,
+            &attributes,
+            &row.activate,
+            start,
+            max,
+        );
+        absorb(&mut self.workqueue, &attributes, &row.service, start, max);
+    }
+
+    /// Outcomes are disjoint. `partial` is no record: it is what was seen of executions that never
+    /// became one.
+    fn fold_accounting(&mut self, accounting: &Accounting, start: u64) {
+        for (family, counts) in Family::ALL.iter().zip(&accounting.by_family) {
+            let mut add = |outcome: &'static str, reason: Option<&String>, count: u64| {
+                if count > 0 {
+                    let attributes = Attributes::new()
+                        .with("kctx.probe.family", family.as_str())
+                        .with("kctx.record.outcome", outcome)
+                        .with_some("error.type", reason);
+                    *self.records.entry(attributes, start, || 0) += count;
+                }
+            };
+            add("streamed", None, counts.streamed);
+            add("spilled", None, counts.spilled);
+            for (reason, count) in &counts.lost {
+                add("lost", Some(reason), *count);
+            }
+            for (reason, count) in &counts.partial {
+                add("partial", Some(reason), *count);
+            }
+        }
+    }
+
+    /// A state, not a count: only what holds now is kept.
+    fn replace_probes(&mut self, probes: &[ProbeStatus], start: u64) {
+        let mut current = Vec::with_capacity(probes.len());
+        for probe in probes {
+            let reason = (!probe.attached).then(|| match &probe.reason {
+                Some(reason) => Arc::from(reason.chars().take(120).collect::<String>().as_str()),
+                None => Arc::from("_OTHER"),
+            });
+            let attributes = Attributes::new()
+                .with("kctx.probe.name", &probe.name)
+                .with("kctx.probe.family", probe.family.as_str())
+                .with_some("kctx.probe.mechanism", probe.mechanism.as_ref())
+                .with_some("error.type", reason.as_ref());
+            let value = u64::from(probe.attached);
+            *self.probe_attached.entry(attributes.clone(), start, || 0) = value;
+            current.push(attributes);
+        }
+        self.probe_attached
+            .retain(|attributes| current.contains(attributes));
+    }
+}
+
+/// Adds to the histogram of `attributes`; one that never measured anything does not exist.
+fn absorb(
+    set: &mut SeriesSet<ExponentialHistogram>,
+    attributes: &Attributes,
+    durations: &Durations,
+    start: u64,
+    max_buckets: usize,
+) {
+    if durations.count() > 0 {
+        set.entry(attributes.clone(), start, || {
+            ExponentialHistogram::new(max_buckets)
+        })
+        .absorb(durations);
+    }
+}
+
+#[cfg(test)]
+#[path = "cumulative_tests.rs"]
+mod tests;

@@ -1,0 +1,322 @@
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use proptest::prelude::*;
+
+use super::*;
+use crate::aggregate::window::{FamilyAccounting, ModuleRow};
+use crate::export::otlp::points::metrics;
+use crate::export::otlp::settings::HistogramKind;
+use crate::export::otlp::testing::{
+    LIMITS, SECOND, detects_reset, durations, exponential_points, find, hardirq, labels, number,
+    number_points, softirq, window, workqueue,
+};
+
+fn exported(state: &Cumulative) -> Vec<Metric> {
+    metrics(state, HistogramKind::Exponential)
+}
+
+fn module(event: ModuleEvent, name: &str) -> ModuleRow {
+    ModuleRow {
+        event,
+        name: name.to_owned(),
+        time_unix_ns: 0,
+        taints: String::new(),
+        pid: 1,
+        comm: "modprobe".to_owned(),
+        cpu: 0,
+    }
+}
+
+fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
+    ProbeStatus {
+        name: name.to_owned(),
+        family: Family::Softirq,
+        attached: reason.is_none(),
+        mechanism: reason.is_none().then(|| "tp_btf".to_owned()),
+        reason: reason.map(str::to_owned),
+    }
+}
+
+#[test]
+fn names_units_and_attributes_are_those_of_the_design() {
+    let mut first = window(101);
+    first.softirq = vec![softirq("NET_RX", 3, &[1_000, 2_000])];
+    first.softirq[0].wait = durations(&[70, 80, 90]);
+    first.softirq[0].service = durations(&[1_000, 2_500, 1, 1]);
+    first.hardirq = vec![hardirq(Some(24), 1, &[500]), hardirq(None, 0, &[700])];
+    first.workqueue = vec![
+        workqueue("vmstat_update", false, &[9]),
+        workqueue("x", true, &[8]),
+    ];
+    first.workqueue[0].activate = durations(&[4]);
+    first.module = vec![
+        module(ModuleEvent::Load, "dummy"),
+        module(ModuleEvent::Request, "net-pf-10"),
+        module(ModuleEvent::Request, "fs-foo"),
+    ];
+    first.probes = vec![
+        probe("irq:softirq_raise", None),
+        probe("module:load", Some("no BTF")),
+    ];
+    first.accounting.by_family[0] = FamilyAccounting {
+        observed: 7,
+        streamed: 4,
+        spilled: 2,
+        lost: [("ring".to_owned(), 1)].into(),
+        partial: [("no_entry".to_owned(), 5)].into(),
+        overflowed: 0,
+    };
+    let mut state = Cumulative::new(LIMITS);
+    state.fold(&first);
+    let stats = ExporterStats {
+        points_exported: 8,
+        points_failed: [("503".to_owned(), 2)].into(),
+        ..ExporterStats::default()
+    };
+    state.set_export_stats(&stats, &Attributes::new().with("otel.component.type", "t"));
+    let shown: Vec<String> = exported(&state)
+        .iter()
+        .flat_map(|metric| {
+            let (points, kind): (Vec<_>, _) = match metric.data.as_ref().unwrap() {
+                Data::ExponentialHistogram(data) => {
+                    assert_eq!(data.aggregation_temporality, 2);
+                    let points = data.data_points.iter();
+                    (
+                        points
+                            .map(|p| format!("{} {}", labels(&p.attributes), p.count))
+                            .collect(),
+                        "hist",
+                    )
+                }
+                Data::Sum(data) => {
+                    assert_eq!(data.aggregation_temporality, 2);
+                    let points = data.data_points.iter();
+                    let kind = if data.is_monotonic {
+                        "counter"
+                    } else {
+                        "updown"
+                    };
+                    (
+                        points
+                            .map(|p| format!("{} {}", labels(&p.attributes), number(p)))
+                            .collect(),
+                        kind,
+                    )
+                }
+                other => panic!("{other:?}"),
+            };
+            assert!(metric.description.ends_with('.'));
+            points
+                .into_iter()
+                .map(move |p| format!("{} {kind} {} {p}", metric.name, metric.unit))
+        })
+        .collect();
+    let expected = [
+        "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 3",
+        "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 4",
+        "kctx.softirq.exclusive.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 2",
+        "kctx.hardirq.duration hist s kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",
+        "kctx.hardirq.duration hist s otel.metric.overflow=true 1",
+        "kctx.hardirq.unhandled counter {interrupt} kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",
+        "kctx.hardirq.unhandled counter {interrupt} otel.metric.overflow=true 1",
+        "kctx.workqueue.wait.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
+        "kctx.workqueue.wait.duration hist s otel.metric.overflow=true 1",
+        "kctx.workqueue.activate.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
+        "kctx.workqueue.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
+        "kctx.workqueue.duration hist s otel.metric.overflow=true 1",
+        "kctx.cpu.context.time counter s kctx.context=hardirq,cpu.logical_number=0 0.0000007",
+        "kctx.cpu.context.time counter s kctx.context=hardirq,cpu.logical_number=1 0.0000005",
+        "kctx.cpu.context.time counter s kctx.context=softirq,cpu.logical_number=3 0.000003",
+        "kctx.module.events counter {event} kctx.module.event=load,kctx.module.name=dummy 1",
+        "kctx.module.events counter {event} kctx.module.event=request 2",
+        "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=lost,error.type=ring 1",
+        "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=partial,error.type=no_entry 5",
+        "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=spilled 2",
+        "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=streamed 4",
+        "kctx.probe.attached updown {probe} kctx.probe.name=irq:softirq_raise,kctx.probe.family=softirq,kctx.probe.mechanism=tp_btf 1",
+        "kctx.probe.attached updown {probe} kctx.probe.name=module:load,kctx.probe.family=softirq,error.type=no BTF 0",
+        "otel.sdk.exporter.metric_data_point.exported counter {data_point} otel.component.type=t 8",
+        "otel.sdk.exporter.metric_data_point.exported counter {data_point} otel.component.type=t,error.type=503 2",
+    ];
+    let (mut shown, mut expected) = (shown, expected.map(str::to_owned).to_vec());
+    shown.sort();
+    expected.sort();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn metrics_without_points_are_left_out() {
+    let mut state = Cumulative::new(LIMITS);
+    state.fold(&window(101));
+    assert!(exported(&state).is_empty());
+    let mut next = window(102);
+    next.softirq = vec![softirq("TIMER", 0, &[5])];
+    next.softirq[0].wait = Durations::default();
+    state.fold(&next);
+    let metrics = exported(&state);
+    assert!(find(&metrics, "kctx.softirq.duration").is_some());
+    assert!(find(&metrics, "kctx.softirq.wait.duration").is_none());
+}
+
+#[test]
+fn cpus_are_merged_when_not_wanted() {
+    let mut state = Cumulative::new(Limits {
+        per_cpu: false,
+        ..LIMITS
+    });
+    let mut first = window(101);
+    first.softirq = vec![softirq("TIMER", 0, &[5, 6]), softirq("TIMER", 1, &[7])];
+    state.fold(&first);
+    let metrics = exported(&state);
+    let points = exponential_points(&metrics, "kctx.softirq.duration");
+    assert_eq!(points.len(), 1);
+    assert_eq!(points[0].count, 3);
+    assert_eq!(points[0].sum, Some(18e-9));
+    assert_eq!(points[0].max, Some(7e-9));
+    assert_eq!(labels(&points[0].attributes), "kctx.softirq.vector=TIMER");
+    assert_eq!(number_points(&metrics, "kctx.cpu.context.time").len(), 1);
+}
+
+#[test]
+fn a_series_counts_from_the_end_of_the_collection_before_it_was_seen() {
+    let mut state = Cumulative::new(LIMITS);
+    let mut first = window(101);
+    first.softirq = vec![softirq("TIMER", 0, &[5])];
+    state.fold(&first);
+    state.fold(&window(102));
+    let mut third = window(103);
+    // A gap between windows: what was not looked at belongs to the series all the same.
+    third.start_unix_ns += SECOND / 2;
+    third.duration_ns -= SECOND / 2;
+    third.softirq = vec![softirq("RCU", 0, &[5]), softirq("TIMER", 0, &[5])];
+    state.fold(&third);
+    let metrics = exported(&state);
+    let points = exponential_points(&metrics, "kctx.softirq.duration");
+    let starts: Vec<_> = points
+        .iter()
+        .map(|p| {
+            (
+                labels(&p.attributes),
+                p.start_time_unix_nano / SECOND,
+                p.time_unix_nano / SECOND,
+            )
+        })
+        .collect();
+    let label = |vector: &str| format!("kctx.softirq.vector={vector},cpu.logical_number=0");
+    assert_eq!(
+        starts,
+        [(label("RCU"), 102, 103), (label("TIMER"), 100, 103)]
+    );
+}
+
+#[test]
+fn a_small_step_of_the_clock_is_waited_out() {
+    let mut state = Cumulative::new(LIMITS);
+    let mut row = window(101);
+    row.softirq = vec![softirq("TIMER", 0, &[5])];
+    state.fold(&row);
+    state.fold(&row);
+    assert_eq!(state.time_unix_ns(), 101 * SECOND + 1);
+    row.start_unix_ns -= SECOND / 2;
+    state.fold(&row);
+    assert_eq!(state.time_unix_ns(), 101 * SECOND + 2);
+    assert_eq!(state.clock_steps(), 2);
+    assert_eq!(
+        exponential_points(&exported(&state), "kctx.softirq.duration")[0].count,
+        3
+    );
+}
+
+#[test]
+fn a_clock_set_back_far_starts_everything_anew() {
+    let mut state = Cumulative::new(LIMITS);
+    let mut row = window(5001);
+    row.softirq = vec![softirq("TIMER", 0, &[5])];
+    state.fold(&row);
+    row.start_unix_ns = 1000 * SECOND;
+    state.fold(&row);
+    let metrics = exported(&state);
+    let point = &exponential_points(&metrics, "kctx.softirq.duration")[0];
+    assert_eq!(point.start_time_unix_nano, 1000 * SECOND);
+    assert_eq!(point.time_unix_nano, 1001 * SECOND);
+    assert_eq!((point.count, state.clock_steps()), (1, 1));
+}
+
+#[test]
+fn a_probe_is_reported_as_it_is_now() {
+    let mut state = Cumulative::new(LIMITS);
+    let mut first = window(101);
+    first.probes = vec![probe("irq:softirq_raise", None)];
+    state.fold(&first);
+    let mut second = window(102);
+    second.probes = vec![probe("irq:softirq_raise", Some("detached"))];
+    state.fold(&second);
+    let metrics = exported(&state);
+    let points = number_points(&metrics, "kctx.probe.attached");
+    assert_eq!(points.len(), 1);
+    assert_eq!(number(&points[0]), 0.0);
+    assert_eq!(points[0].start_time_unix_nano, 101 * SECOND);
+}
+
+#[test]
+fn the_series_limit_moves_counts_and_loses_none() {
+    let rows = |state: &mut Cumulative| {
+        for end in 101..104 {
+            let mut each = window(end);
+            each.workqueue = (0..30)
+                .map(|n| workqueue(&format!("f{n}"), n == 29, &[n, n + 1]))
+                .collect();
+            state.fold(&each);
+        }
+        let metrics = exported(state);
+        let points = exponential_points(&metrics, "kctx.workqueue.duration").to_vec();
+        let count: u64 = points.iter().map(|p| p.count).sum();
+        let sum: f64 = points.iter().map(|p| (p.sum.unwrap() * 1e9).round()).sum();
+        (points.len(), count, sum)
+    };
+    let free = rows(&mut Cumulative::new(LIMITS));
+    let tight = rows(&mut Cumulative::new(Limits {
+        max_series: 10,
+        ..LIMITS
+    }));
+    assert_eq!((free.0, tight.0), (30, 10));
+    assert_eq!((free.1, free.2), (tight.1, tight.2));
+}
+
+proptest! {
+    /// What Prometheus takes for a counter reset never happens, whatever the windows hold.
+    #[test]
+    fn no_window_looks_like_a_reset(
+        windows in prop::collection::vec(
+            prop::collection::vec((0_usize..3, 0_u32..45, 1_usize..20), 0..8), 2..15),
+    ) {
+        const VECTORS: [&str; 3] = ["TIMER", "NET_RX", "RCU"];
+        let mut state = Cumulative::new(Limits { max_buckets: 160, ..LIMITS });
+        let mut before: Vec<_> = Vec::new();
+        let mut total = 0;
+        for (end, rows) in (101..).zip(&windows) {
+            let mut next = window(end);
+            for (vector, bits, count) in rows {
+                let values: Vec<u64> = (0..*count as u64).map(|n| (1 << bits) + n * 37).collect();
+                next.softirq.push(softirq(VECTORS[*vector], 0, &values));
+                total += *count as u64;
+            }
+            state.fold(&next);
+            let metrics = exported(&state);
+            let now = exponential_points(&metrics, "kctx.softirq.duration").to_vec();
+            for point in &now {
+                prop_assert!(point.start_time_unix_nano < point.time_unix_nano);
+                if let Some(old) = before
+                    .iter()
+                    .find(|old: &&opentelemetry_proto::tonic::metrics::v1::ExponentialHistogramDataPoint| old.attributes == point.attributes)
+                {
+                    prop_assert!(!detects_reset(point, old));
+                    prop_assert!(point.time_unix_nano > old.time_unix_nano);
+                    prop_assert_eq!(point.start_time_unix_nano, old.start_time_unix_nano);
+                }
+            }
+            prop_assert!(now.len() >= before.len());
+            before = now;
+        }
+        prop_assert_eq!(before.iter().map(|p| p.count).sum::<u64>(), total);
+    }
+}

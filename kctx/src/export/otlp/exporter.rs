@@ -1,0 +1,248 @@
+//! The export's thread: folds every window, sends what is newest.
+//!
+//! Nothing waits for the endpoint. Windows are deltas, so each is folded into the cumulative state also
+//! while a request is under way; what "waits" behind that request is the state itself, which a later
+//! window brings up to date. An endpoint that hangs thus costs resolution in time, never a count, and
+//! memory is bounded by the series.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::client::TlsError;
+use super::cumulative::Cumulative;
+use super::resource::Resource;
+use super::sender::Sender;
+use super::settings::OtlpSettings;
+use super::stats::ExporterStats;
+use crate::aggregate::window::Window;
+
+/// Windows that may wait for the export's thread; at more, whoever offers one folds them. Each can be
+/// megabytes, and a replay closes them as fast as it reads.
+const MAX_QUEUED: usize = 8;
+
+/// Why an exporter cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("OTLP export to {endpoint} cannot start: {reason}")]
+pub struct StartError {
+    endpoint: String,
+    reason: StartReason,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StartReason {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// How the export ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShutdownOutcome {
+    /// All that was offered is with the endpoint.
+    Flushed,
+    /// The last export failed, for this reason.
+    Failed(String),
+    /// Time was up before the last export was answered.
+    TimedOut,
+    /// It was told to leave at once.
+    Aborted,
+}
+
+/// Pushes windows to an OTLP endpoint from a thread of its own.
+#[derive(Debug)]
+pub struct OtlpExporter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<VecDeque<Arc<Window>>>,
+    /// Locked before `queue` by whoever folds, so that windows are folded in their order.
+    pub(super) state: Mutex<State>,
+    pub(super) wake: Notify,
+    pub(super) progress: Mutex<Progress>,
+    pub(super) changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) cumulative: Cumulative,
+    /// Windows folded so far.
+    folded: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) stats: ExporterStats,
+    /// Windows offered, and how many of them an export that has ended contained.
+    offered: u64,
+    pub(super) settled: u64,
+    pub(super) closing: Option<Closing>,
+    pub(super) aborted: bool,
+    outcome: Option<ShutdownOutcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    /// When an export that lacks the last windows makes way for one that has them.
+    pub(super) make_way: Instant,
+    pub(super) deadline: Instant,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No invariant spans a panic: each holder leaves counts that are true by themselves.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OtlpExporter {
+    /// Starts the export. Certificates and keys are read now.
+    ///
+    /// # Errors
+    /// When they cannot be used, or the thread cannot start.
+    pub fn spawn(settings: OtlpSettings, resource: Resource) -> Result<Self, StartError> {
+        let endpoint = settings.endpoint.to_string();
+        let start = || -> Result<Self, StartReason> {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let shared = Arc::new(Shared {
+                queue: Mutex::default(),
+                state: Mutex::new(State {
+                    cumulative: Cumulative::new(settings.limits),
+                    folded: 0,
+                }),
+                wake: Notify::new(),
+                progress: Mutex::default(),
+                changed: Condvar::new(),
+            });
+            let sender = {
+                let _inside = runtime.enter();
+                Sender::new(Arc::clone(&shared), settings, resource)?
+            };
+            std::thread::Builder::new()
+                .name("kctx-otlp".to_owned())
+                .spawn(move || {
+                    runtime.block_on(sender.run());
+                    // A name lookup that hangs sits in a blocking task: do not wait for it.
+                    runtime.shutdown_background();
+                })?;
+            Ok(Self { shared })
+        };
+        start().map_err(|reason| StartError { endpoint, reason })
+    }
+
+    /// Hands over a closed window. Never waits for the endpoint; after [`Self::shutdown`] it is ignored.
+    pub fn offer(&self, window: Arc<Window>) {
+        {
+            let mut progress = lock(&self.shared.progress);
+            if progress.closing.is_some() || progress.aborted {
+                return;
+            }
+            progress.offered += 1;
+        }
+        let queued = {
+            let mut queue = lock(&self.shared.queue);
+            queue.push_back(window);
+            queue.len()
+        };
+        if queued > MAX_QUEUED {
+            self.shared.fold_queued();
+        }
+        self.shared.wake.notify_one();
+    }
+
+    /// Waits until every window offered so far was part of an export that has ended, well or not; false
+    /// when time was up first. For a replay, which would otherwise merge its windows.
+    #[must_use]
+    pub fn settle(&self, limit: Duration) -> bool {
+        let progress = lock(&self.shared.progress);
+        let goal = progress.offered;
+        let (progress, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(progress, limit, |p| p.settled < goal && p.outcome.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        progress.settled >= goal
+    }
+
+    /// Sends what is not with the endpoint yet, and ends. Returns within about `limit`; a second call, or
+    /// [`Self::abort`] from another thread, makes both return at once.
+    pub fn shutdown(&self, limit: Duration) -> ShutdownOutcome {
+        let mut progress = lock(&self.shared.progress);
+        if progress.closing.is_some() {
+            drop(progress);
+            self.abort();
+            progress = lock(&self.shared.progress);
+        } else {
+            let now = Instant::now();
+            progress.closing = Some(Closing {
+                make_way: now + limit / 2,
+                deadline: now + limit,
+            });
+        }
+        self.shared.wake.notify_one();
+        // The thread keeps the limit itself; the grace is for one that got no CPU.
+        let grace = limit.saturating_add(Duration::from_millis(500));
+        let (progress, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(progress, grace, |p| p.outcome.is_none() && !p.aborted)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &progress.outcome {
+            Some(outcome) => outcome.clone(),
+            None if progress.aborted => ShutdownOutcome::Aborted,
+            None => ShutdownOutcome::TimedOut,
+        }
+    }
+
+    /// Ends without sending anything more. Does not wait.
+    pub fn abort(&self) {
+        lock(&self.shared.progress).aborted = true;
+        self.shared.changed.notify_all();
+        self.shared.wake.notify_one();
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> ExporterStats {
+        lock(&self.shared.progress).stats.clone()
+    }
+}
+
+impl Drop for OtlpExporter {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl Shared {
+    /// Folds what is queued, and returns how many windows are folded in all.
+    pub(super) fn fold_queued(&self) -> u64 {
+        let mut state = lock(&self.state);
+        loop {
+            // A statement of its own, so that the queue is not locked while folding.
+            let next = lock(&self.queue).pop_front();
+            let Some(window) = next else {
+                break;
+            };
+            state.cumulative.fold(&window);
+            state.folded += 1;
+        }
+        lock(&self.progress).stats.clock_steps = state.cumulative.clock_steps();
+        state.folded
+    }
+
+    pub(super) fn finish(&self, outcome: ShutdownOutcome) {
+        lock(&self.progress).outcome = Some(outcome);
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[path = "exporter_tests.rs"]
+mod tests;

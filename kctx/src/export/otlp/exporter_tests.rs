@@ -1,0 +1,498 @@
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
+use prost::Message;
+
+use super::*;
+use crate::export::otlp::settings::{Compression, Protocol};
+use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
+use crate::export::otlp::testing::{exponential_points, number, number_points, softirq, window};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn settings(stub: &HttpStub) -> OtlpSettings {
+    let endpoint = format!("http://{}/v1/metrics", stub.address)
+        .parse()
+        .unwrap();
+    OtlpSettings::new(endpoint, Protocol::HttpProtobuf)
+}
+
+fn spawn(settings: OtlpSettings) -> OtlpExporter {
+    let mut resource = Resource::default();
+    resource.set("service.name", "kctx");
+    OtlpExporter::spawn(settings, resource).unwrap()
+}
+
+/// A window with one row of `count` durations.
+fn counted(end: u64, count: u64) -> Arc<Window> {
+    let values: Vec<u64> = (0..count).map(|n| 1_000 + n).collect();
+    let mut next = window(end);
+    next.softirq = vec![softirq("NET_RX", 0, &values)];
+    Arc::new(next)
+}
+
+fn offer_and_settle(exporter: &OtlpExporter, end: u64, count: u64) {
+    exporter.offer(counted(end, count));
+    assert!(exporter.settle(LONG), "not settled: {:?}", exporter.stats());
+}
+
+fn count_of(received: &Received) -> u64 {
+    exponential_points(received.metrics(), "kctx.softirq.duration")[0].count
+}
+
+fn status(code: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Answer {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    Answer::Status(code, headers, body.to_vec())
+}
+
+#[test]
+fn a_collection_arrives_whole() {
+    let stub = HttpStub::start([]);
+    let mut settings = settings(&stub);
+    settings.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
+    let exporter = spawn(settings);
+    offer_and_settle(&exporter, 101, 5);
+    offer_and_settle(&exporter, 102, 2);
+    let received = stub.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[0].path, "/v1/metrics");
+    let header = |name: &str| received[0].headers[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "application/x-protobuf");
+    assert_eq!(header("content-encoding"), "gzip");
+    assert_eq!(header("x-scope"), "secret");
+    assert!(
+        header("user-agent").starts_with("kctx/"),
+        "{}",
+        header("user-agent")
+    );
+    assert!(header("user-agent").contains(" OTel-OTLP-Exporter-Rust/"));
+    assert_eq!((count_of(&received[0]), count_of(&received[1])), (5, 7));
+    let stats = exporter.stats();
+    assert_eq!(
+        (stats.exports_ok, stats.exports_failed, stats.retries),
+        (2, 0, 0)
+    );
+    let own = number_points(
+        received[1].metrics(),
+        "otel.sdk.exporter.metric_data_point.exported",
+    );
+    assert_eq!(number(&own[0]) as u64, 4);
+    assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Flushed);
+    assert_eq!(stub.received().len(), 2, "nothing new, nothing sent");
+}
+
+#[test]
+fn uncompressed_when_asked() {
+    let stub = HttpStub::start([]);
+    let mut settings = settings(&stub);
+    settings.compression = Compression::None;
+    let exporter = spawn(settings);
+    offer_and_settle(&exporter, 101, 5);
+    assert!(!stub.received()[0].headers.contains_key("content-encoding"));
+}
+
+#[test]
+fn unavailable_is_retried_no_sooner_than_asked_with_the_same_request() {
+    for (code, by_date) in [(503, false), (429, true)] {
+        // A date has whole seconds: 2 ahead is more than 1.
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
+        let after = if by_date { date.as_str() } else { "1" };
+        let stub = HttpStub::start([status(code, &[("retry-after", after)], b"")]);
+        let exporter = spawn(settings(&stub));
+        let start = Instant::now();
+        offer_and_settle(&exporter, 101, 5);
+        assert!(
+            start.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            start.elapsed()
+        );
+        let received = stub.received();
+        assert_eq!(received.len(), 2);
+        assert_eq!(received[0].message, received[1].message);
+        let stats = exporter.stats();
+        assert_eq!(
+            (stats.exports_ok, stats.exports_failed, stats.retries),
+            (1, 0, 1)
+        );
+    }
+}
+
+#[test]
+fn a_wait_beyond_the_timeout_fails_at_once() {
+    let stub = HttpStub::start([status(503, &[("retry-after", "18446744073709551615")], b"")]);
+    let exporter = spawn(settings(&stub));
+    let start = Instant::now();
+    offer_and_settle(&exporter, 101, 5);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(exporter.stats().exports_failed, 1);
+}
+
+#[test]
+fn refused_data_is_not_retried_and_the_reason_is_shown() {
+    let stub = HttpStub::start([
+        status(400, &[], b"out of\r\norder"),
+        // A google.rpc.Status: code 3, message "bad start".
+        status(400, &[], b"\x08\x03\x12\x09bad start"),
+        status(500, &[], b"native histograms are disabled"),
+        status(404, &[], b""),
+        status(307, &[("location", "http://elsewhere/")], b""),
+    ]);
+    let exporter = spawn(settings(&stub));
+    let mut errors = Vec::new();
+    for end in 101..106 {
+        offer_and_settle(&exporter, end, 5);
+        errors.push(exporter.stats().last_error.unwrap());
+    }
+    assert!(
+        errors[0].ends_with("400 Bad Request: out of order"),
+        "{errors:?}"
+    );
+    assert!(errors[1].ends_with(": bad start"), "{errors:?}");
+    assert!(
+        errors[2].contains("explicit_bucket_histogram"),
+        "{errors:?}"
+    );
+    assert!(errors[3].contains("v1/metrics is added"), "{errors:?}");
+    assert!(errors[4].contains("http://elsewhere/"), "{errors:?}");
+    assert_eq!(stub.received().len(), 5);
+    let stats = exporter.stats();
+    assert_eq!((stats.exports_failed, stats.retries), (5, 0));
+    assert_eq!(stats.points_failed["500"], 5, "{stats:?}");
+    // The next success brings what the failures did not, and says how many points failed.
+    offer_and_settle(&exporter, 106, 5);
+    assert_eq!(count_of(stub.received().last().unwrap()), 30);
+    assert_eq!(exporter.stats().last_error, None);
+}
+
+#[test]
+fn partial_success_is_counted_and_never_retried() {
+    let partial = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    let stub = HttpStub::start([status(200, &[], &partial.encode_to_vec())]);
+    let exporter = spawn(settings(&stub));
+    offer_and_settle(&exporter, 101, 5);
+    let stats = exporter.stats();
+    assert_eq!(
+        (
+            stats.exports_ok,
+            stats.points_rejected,
+            stats.points_exported
+        ),
+        (1, 3, 1)
+    );
+    assert_eq!(stub.received().len(), 1);
+}
+
+#[test]
+fn garbage_answers_do_no_harm() {
+    let stub = HttpStub::start([
+        status(200, &[], b"<html>please log in</html>"),
+        status(200, &[], &vec![0; 5 << 20]),
+    ]);
+    let exporter = spawn(settings(&stub));
+    offer_and_settle(&exporter, 101, 5);
+    assert_eq!(exporter.stats().exports_ok, 1);
+    offer_and_settle(&exporter, 102, 5);
+    let stats = exporter.stats();
+    assert_eq!((stats.exports_failed, stats.retries), (1, 0));
+    assert!(
+        stats.points_failed.contains_key("response_too_large"),
+        "{stats:?}"
+    );
+    offer_and_settle(&exporter, 103, 5);
+    assert_eq!(exporter.stats().exports_ok, 2);
+}
+
+#[test]
+fn an_endpoint_that_speaks_something_else_is_not_retried() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1 << 16]);
+            let _ = stream.write_all(b"220 mail.example ESMTP\r\n");
+        }
+    });
+    let endpoint = format!("http://{address}/v1/metrics").parse().unwrap();
+    let exporter = spawn(OtlpSettings::new(endpoint, Protocol::HttpProtobuf));
+    offer_and_settle(&exporter, 101, 5);
+    let stats = exporter.stats();
+    assert!(stats.points_failed.contains_key("protocol"), "{stats:?}");
+    assert_eq!(stats.retries, 0);
+}
+
+#[test]
+fn a_refused_connection_is_retried_until_the_timeout() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
+        let endpoint = format!("http://{address}/").parse().unwrap();
+        let mut settings = OtlpSettings::new(endpoint, protocol);
+        settings.timeout = Some(Duration::from_secs(2));
+        let exporter = spawn(settings);
+        let start = Instant::now();
+        offer_and_settle(&exporter, 101, 5);
+        assert!(start.elapsed() < Duration::from_millis(2500));
+        let stats = exporter.stats();
+        assert!(stats.points_failed.contains_key("connect"), "{stats:?}");
+        assert!(stats.last_error.unwrap().contains("refused"));
+        assert!(stats.retries >= 1);
+    }
+}
+
+#[test]
+fn an_endpoint_that_hangs_costs_resolution_and_no_count() {
+    let stub = HttpStub::start([Answer::Hang]);
+    let mut settings = settings(&stub);
+    settings.timeout = Some(Duration::from_secs(2));
+    let exporter = spawn(settings);
+    exporter.offer(counted(101, 5));
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    for end in 102..132 {
+        exporter.offer(counted(end, 5));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "offering waits");
+    assert!(exporter.settle(LONG));
+    let received = stub.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(count_of(&received[1]), 155);
+    let stats = exporter.stats();
+    assert_eq!(
+        (
+            stats.exports_ok,
+            stats.exports_failed,
+            stats.collections_merged
+        ),
+        (1, 1, 29)
+    );
+    assert!(stats.points_failed.contains_key("timeout"));
+}
+
+#[test]
+fn shutdown_gives_the_last_windows_a_chance_past_a_request_that_hangs() {
+    let stub = HttpStub::start([Answer::Hang]);
+    let exporter = spawn(settings(&stub));
+    exporter.offer(counted(101, 5));
+    std::thread::sleep(Duration::from_millis(300));
+    exporter.offer(counted(102, 5));
+    let start = Instant::now();
+    assert_eq!(
+        exporter.shutdown(Duration::from_secs(2)),
+        ShutdownOutcome::Flushed
+    );
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(count_of(stub.received().last().unwrap()), 10);
+    exporter.offer(counted(103, 5));
+    assert_eq!(
+        exporter.stats().exports_ok,
+        1,
+        "after the shutdown nothing is taken"
+    );
+}
+
+#[test]
+fn shutdown_is_bounded_and_a_second_one_leaves_at_once() {
+    let stub = HttpStub::start([Answer::Hang, Answer::Hang, Answer::Hang]);
+    let exporter = spawn(settings(&stub));
+    exporter.offer(counted(101, 5));
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    assert_eq!(
+        exporter.shutdown(Duration::from_secs(1)),
+        ShutdownOutcome::TimedOut
+    );
+    assert!(
+        start.elapsed() < Duration::from_millis(1400),
+        "{:?}",
+        start.elapsed()
+    );
+
+    let exporter = Arc::new(spawn(settings(&stub)));
+    exporter.offer(counted(101, 5));
+    let first = {
+        let exporter = Arc::clone(&exporter);
+        std::thread::spawn(move || exporter.shutdown(LONG))
+    };
+    std::thread::sleep(Duration::from_millis(200));
+    let start = Instant::now();
+    assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Aborted);
+    assert_eq!(first.join().unwrap(), ShutdownOutcome::Aborted);
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn shutdown_tries_what_failed_once_more_and_says_so_when_it_fails_again() {
+    let stub = HttpStub::start([status(401, &[], b"who?"), status(401, &[], b"who?")]);
+    let exporter = spawn(settings(&stub));
+    offer_and_settle(&exporter, 101, 5);
+    let outcome = exporter.shutdown(LONG);
+    assert!(
+        matches!(&outcome, ShutdownOutcome::Failed(why) if why.contains("who?")),
+        "{outcome:?}"
+    );
+    assert_eq!(stub.received().len(), 2);
+}
+
+#[test]
+fn shutdown_without_windows_is_immediate() {
+    let stub = HttpStub::start([]);
+    let exporter = spawn(settings(&stub));
+    assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Flushed);
+    assert!(stub.received().is_empty());
+}
+
+#[test]
+fn large_collections_come_in_parts_that_shrink_when_refused() {
+    let stub = HttpStub::start([status(413, &[], b"")]);
+    let exporter = spawn(settings(&stub));
+    let mut wide = window(101);
+    wide.softirq = (0..1900)
+        .map(|cpu| {
+            softirq(
+                "TIMER",
+                cpu,
+                &[100, 7_000, 90_000, 1_000_000, 3_000_000_000],
+            )
+        })
+        .collect();
+    let wide = Arc::new(wide);
+    exporter.offer(Arc::clone(&wide));
+    assert!(exporter.settle(LONG));
+    let parts = stub.received().len();
+    let size = |received: &Received| received.message.encoded_len();
+    assert!(parts >= 1);
+    exporter.offer(wide);
+    assert!(exporter.settle(LONG));
+    let later = &stub.received()[parts..];
+    assert!(later.len() > 1);
+    assert!(later.iter().all(|received| size(received) <= 3 << 19));
+    let times: std::collections::BTreeSet<u64> = later
+        .iter()
+        .flat_map(|r| exponential_points(r.metrics(), "kctx.softirq.duration"))
+        .map(|point| point.time_unix_nano)
+        .collect();
+    assert_eq!(times.len(), 1, "one time for all parts");
+}
+
+#[test]
+fn grpc_statuses() {
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt};
+    let retry_info = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+    let stub = GrpcStub::start([
+        Ok(0),
+        Err(Status::unavailable("try later")),
+        Ok(2),
+        Err(Status::resource_exhausted("quota")),
+        Err(Status::with_error_details(
+            Code::ResourceExhausted,
+            "slow down",
+            retry_info,
+        )),
+        Ok(0),
+        Err(Status::unauthenticated("who?")),
+    ]);
+    let endpoint = format!("http://{}/", stub.address).parse().unwrap();
+    let mut settings = OtlpSettings::new(endpoint, Protocol::Grpc);
+    settings.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
+    let exporter = spawn(settings);
+
+    offer_and_settle(&exporter, 101, 5);
+    assert_eq!(exporter.stats().exports_ok, 1);
+    let (metadata, message) = stub.received().remove(0);
+    let text = |name: &str| metadata.get(name).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(text("x-scope"), "secret");
+    assert!(text("user-agent").starts_with("kctx/"));
+    assert_eq!(text("grpc-timeout"), "10000000u");
+    assert_eq!(text("grpc-encoding"), "gzip");
+    let metrics = &message.resource_metrics[0].scope_metrics[0].metrics;
+    assert_eq!(
+        exponential_points(metrics, "kctx.softirq.duration")[0].count,
+        5
+    );
+
+    offer_and_settle(&exporter, 102, 5);
+    let stats = exporter.stats();
+    assert_eq!(
+        (stats.exports_ok, stats.retries, stats.points_rejected),
+        (2, 1, 2)
+    );
+
+    offer_and_settle(&exporter, 103, 5);
+    let stats = exporter.stats();
+    assert_eq!((stats.exports_failed, stats.retries), (1, 1));
+    let error = stats.last_error.unwrap();
+    assert_eq!(error, "the endpoint answered RESOURCE_EXHAUSTED: quota");
+
+    let start = Instant::now();
+    offer_and_settle(&exporter, 104, 5);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(
+        (exporter.stats().exports_ok, exporter.stats().retries),
+        (3, 2)
+    );
+
+    offer_and_settle(&exporter, 105, 5);
+    assert_eq!(exporter.stats().retries, 2);
+    assert!(
+        exporter
+            .stats()
+            .points_failed
+            .contains_key("UNAUTHENTICATED")
+    );
+    assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Flushed);
+}
+
+#[test]
+fn the_wrong_protocol_is_explained() {
+    let grpc = GrpcStub::start([]);
+    let endpoint = format!("http://{}/v1/metrics", grpc.address)
+        .parse()
+        .unwrap();
+    let exporter = spawn(OtlpSettings::new(endpoint, Protocol::HttpProtobuf));
+    offer_and_settle(&exporter, 101, 5);
+    let error = exporter.stats().last_error.unwrap();
+    assert!(
+        error.contains("OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
+        "{error}"
+    );
+
+    let http = HttpStub::start_http1([]);
+    let endpoint = format!("http://{}/", http.address).parse().unwrap();
+    let mut settings = OtlpSettings::new(endpoint, Protocol::Grpc);
+    settings.timeout = Some(Duration::from_secs(2));
+    let exporter = spawn(settings);
+    offer_and_settle(&exporter, 101, 5);
+    let error = exporter.stats().last_error.unwrap();
+    assert!(
+        error.contains("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_certificate_is_one_clear_line() {
+    let endpoint = "https://127.0.0.1:1/v1/metrics".parse().unwrap();
+    let mut settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
+    settings.certificate = Some("/nonexistent/ca.pem".into());
+    let error = OtlpExporter::spawn(settings, Resource::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("/nonexistent/ca.pem") && !error.contains('\n'),
+        "{error}"
+    );
+}

@@ -1,0 +1,200 @@
+//! The cumulative state as the protocol's metrics.
+
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, ExponentialHistogram as ExponentialData, ExponentialHistogramDataPoint,
+    Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
+    exponential_histogram_data_point::Buckets, metric::Data, number_data_point,
+};
+
+use super::cumulative::Cumulative;
+use super::exponential::{ExponentialHistogram, explicit_bounds};
+use super::series::SeriesSet;
+use super::settings::HistogramKind;
+
+/// All metrics of the state as of its last window; a metric without points is left out.
+#[must_use]
+pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
+    let time = state.time_unix_ns();
+    let histogram = |name, description, set: &SeriesSet<ExponentialHistogram>| {
+        metric(name, description, "s", histogram_data(set, kind, time))
+    };
+    let counter = |name, description, unit, set: &SeriesSet<u64>| {
+        metric(name, description, unit, sum_data(set, time, true, count))
+    };
+    [
+        histogram(
+            "kctx.softirq.wait.duration",
+            "Time from the first pending raise of a softirq vector to its run.",
+            &state.softirq_wait,
+        ),
+        histogram(
+            "kctx.softirq.duration",
+            "Time a softirq vector ran, with the interrupt handlers that fell into it.",
+            &state.softirq_gross,
+        ),
+        histogram(
+            "kctx.softirq.exclusive.duration",
+            "Time a softirq vector ran, without the interrupt handlers that fell into it.",
+            &state.softirq_net,
+        ),
+        histogram(
+            "kctx.hardirq.duration",
+            "Time in an interrupt action's handler, of calls that handled the interrupt.",
+            &state.hardirq,
+        ),
+        counter(
+            "kctx.hardirq.unhandled",
+            "Calls of an interrupt action's handler that were not for its device.",
+            "{interrupt}",
+            &state.hardirq_unhandled,
+        ),
+        histogram(
+            "kctx.workqueue.wait.duration",
+            "Time from the queueing of a work item to its start.",
+            &state.workqueue_wait,
+        ),
+        histogram(
+            "kctx.workqueue.activate.duration",
+            "Time from the queueing of a work item to its activation: the wait that max_active caused.",
+            &state.workqueue_activate,
+        ),
+        histogram(
+            "kctx.workqueue.duration",
+            "Wall time from the start to the end of a work item; it may sleep.",
+            &state.workqueue,
+        ),
+        metric(
+            "kctx.cpu.context.time",
+            "CPU time by kernel context; the contexts are disjoint.",
+            "s",
+            sum_data(&state.context_time_ns, time, true, seconds),
+        ),
+        counter(
+            "kctx.module.events",
+            "Kernel modules loaded, freed and asked for.",
+            "{event}",
+            &state.module_events,
+        ),
+        counter(
+            "kctx.records",
+            "Executions seen by the probes, by where their record went.",
+            "{record}",
+            &state.records,
+        ),
+        metric(
+            "kctx.probe.attached",
+            "Whether a probe is attached: 1 or 0.",
+            "{probe}",
+            sum_data(&state.probe_attached, time, false, count),
+        ),
+        counter(
+            "otel.sdk.exporter.metric_data_point.exported",
+            "Data points for which the export has finished, either successful or failed.",
+            "{data_point}",
+            &state.exported_points,
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn metric(name: &str, description: &str, unit: &str, data: Option<Data>) -> Option<Metric> {
+    data.map(|data| Metric {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        unit: unit.to_owned(),
+        metadata: Vec::new(),
+        data: Some(data),
+    })
+}
+
+fn count(value: u64) -> number_data_point::Value {
+    number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn seconds(ns: u64) -> number_data_point::Value {
+    number_data_point::Value::AsDouble(to_seconds(ns))
+}
+
+fn to_seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+fn sum_data(
+    set: &SeriesSet<u64>,
+    time_unix_nano: u64,
+    is_monotonic: bool,
+    value: impl Fn(u64) -> number_data_point::Value,
+) -> Option<Data> {
+    let data_points: Vec<_> = set
+        .iter()
+        .map(|(attributes, series)| NumberDataPoint {
+            attributes: attributes.to_proto(),
+            start_time_unix_nano: series.start_unix_ns,
+            time_unix_nano,
+            value: Some(value(series.value)),
+            ..NumberDataPoint::default()
+        })
+        .collect();
+    (!data_points.is_empty()).then(|| {
+        Data::Sum(Sum {
+            data_points,
+            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            is_monotonic,
+        })
+    })
+}
+
+/// The maximum is exact over the life of the series. The minimum is not sent: the window's histograms
+/// know it only to within a bucket.
+fn histogram_data(
+    set: &SeriesSet<ExponentialHistogram>,
+    kind: HistogramKind,
+    time_unix_nano: u64,
+) -> Option<Data> {
+    if set.is_empty() {
+        return None;
+    }
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    Some(match kind {
+        HistogramKind::Exponential => Data::ExponentialHistogram(ExponentialData {
+            aggregation_temporality,
+            data_points: set
+                .iter()
+                .map(|(attributes, series)| ExponentialHistogramDataPoint {
+                    attributes: attributes.to_proto(),
+                    start_time_unix_nano: series.start_unix_ns,
+                    time_unix_nano,
+                    count: series.value.count(),
+                    sum: Some(to_seconds(series.value.sum_ns())),
+                    scale: series.value.scale(),
+                    zero_count: series.value.zero_count(),
+                    positive: Some(Buckets {
+                        offset: series.value.offset(),
+                        bucket_counts: series.value.counts().to_vec(),
+                    }),
+                    max: Some(to_seconds(series.value.max_ns())),
+                    ..ExponentialHistogramDataPoint::default()
+                })
+                .collect(),
+        }),
+        HistogramKind::Explicit => Data::Histogram(Histogram {
+            aggregation_temporality,
+            data_points: set
+                .iter()
+                .map(|(attributes, series)| HistogramDataPoint {
+                    attributes: attributes.to_proto(),
+                    start_time_unix_nano: series.start_unix_ns,
+                    time_unix_nano,
+                    count: series.value.count(),
+                    sum: Some(to_seconds(series.value.sum_ns())),
+                    bucket_counts: series.value.explicit_counts(),
+                    explicit_bounds: explicit_bounds(),
+                    max: Some(to_seconds(series.value.max_ns())),
+                    ..HistogramDataPoint::default()
+                })
+                .collect(),
+        }),
+    })
+}

@@ -1,0 +1,242 @@
+//! What the export's thread does: takes the state as of the last window, sends it, books what became of it.
+
+use std::future::pending;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::attributes::Attributes;
+use super::client::{Client, TlsError};
+use super::deliver::{Delivery, deliver};
+use super::exporter::{Closing, Shared, ShutdownOutcome, lock};
+use super::points::metrics;
+use super::request::{Part, split};
+use super::resource::Resource;
+use super::settings::{OtlpSettings, Protocol};
+use super::stats::{ExporterStats, Reporter};
+use std::sync::Arc;
+
+/// Requests are not made smaller than this when an endpoint finds them too large.
+const SMALLEST_REQUEST: usize = 256 << 10;
+
+/// Lives on the export's thread.
+pub(super) struct Sender {
+    shared: Arc<Shared>,
+    client: Client,
+    settings: OtlpSettings,
+    resource: Resource,
+    component: Attributes,
+    reporter: Reporter,
+    max_request_bytes: usize,
+    /// Windows that are in the state, and how many of them an export has taken.
+    folded: u64,
+    taken: u64,
+    final_chance_used: bool,
+}
+
+struct Flight {
+    task: JoinHandle<Delivery>,
+    /// Windows that this export contains.
+    covers: u64,
+}
+
+impl Sender {
+    /// Must be called inside a runtime.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: OtlpSettings,
+        resource: Resource,
+    ) -> Result<Self, TlsError> {
+        Ok(Self {
+            shared,
+            client: Client::new(&settings)?,
+            component: component(&settings),
+            max_request_bytes: settings.max_request_bytes,
+            settings,
+            resource,
+            reporter: Reporter::default(),
+            folded: 0,
+            taken: 0,
+            final_chance_used: false,
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut flight: Option<Flight> = None;
+        let mut last_failure = None;
+        loop {
+            let (closing, aborted) = {
+                let progress = lock(&self.shared.progress);
+                (progress.closing, progress.aborted)
+            };
+            if aborted {
+                return self.leave(flight, ShutdownOutcome::Aborted);
+            }
+            self.folded = self.shared.fold_queued();
+            if flight.is_none() {
+                // What failed last gets one more chance when there is nothing newer.
+                if closing.is_some() && !self.final_chance_used {
+                    self.final_chance_used = true;
+                    if last_failure.is_some() && self.taken == self.folded {
+                        self.taken -= 1;
+                    }
+                }
+                flight = self.take_off(closing);
+            }
+            let now = Instant::now();
+            let mut alarm = None;
+            if let Some(closing) = closing {
+                let Some(current) = &flight else {
+                    let outcome =
+                        last_failure.map_or(ShutdownOutcome::Flushed, ShutdownOutcome::Failed);
+                    return self.leave(None, outcome);
+                };
+                if now >= closing.deadline {
+                    return self.leave(flight, ShutdownOutcome::TimedOut);
+                }
+                let lacks_last = current.covers < self.folded;
+                if lacks_last && now >= closing.make_way {
+                    current.task.abort();
+                }
+                alarm = Some(if lacks_last && now < closing.make_way {
+                    closing.make_way
+                } else {
+                    closing.deadline
+                });
+            }
+            tokio::select! {
+                () = self.shared.wake.notified() => {}
+                () = sleep_until(alarm) => {}
+                ended = landing(&mut flight) => {
+                    if let Some((delivery, covers)) = ended {
+                        last_failure = self.landed(delivery);
+                        lock(&self.shared.progress).settled = covers;
+                        self.shared.changed.notify_all();
+                    }
+                    flight = None;
+                }
+            }
+        }
+    }
+
+    /// Starts an export of the state, if it has anything new.
+    fn take_off(&mut self, closing: Option<Closing>) -> Option<Flight> {
+        if self.folded == self.taken {
+            return None;
+        }
+        let merged = self.folded - self.taken - 1;
+        self.taken = self.folded;
+        let stats = {
+            let mut progress = lock(&self.shared.progress);
+            progress.stats.collections_merged += merged;
+            progress.stats.clone()
+        };
+        let parts = self.parts(&stats);
+        if parts.is_empty() {
+            lock(&self.shared.progress).settled = self.taken;
+            self.shared.changed.notify_all();
+            return None;
+        }
+        let rest =
+            closing.map(|closing| closing.deadline.saturating_duration_since(Instant::now()));
+        let limit = match (self.settings.timeout, rest) {
+            (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
+            (timeout, rest) => timeout.or(rest),
+        };
+        Some(Flight {
+            task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
+            covers: self.taken,
+        })
+    }
+
+    fn parts(&self, stats: &ExporterStats) -> Vec<Part> {
+        let mut state = lock(&self.shared.state);
+        state.cumulative.set_export_stats(stats, &self.component);
+        let metrics = metrics(&state.cumulative, self.settings.histogram);
+        drop(state);
+        split(metrics, &self.resource.to_proto(), self.max_request_bytes)
+    }
+
+    /// Books a delivery and says what is new about it; returns why it failed, if it did.
+    fn landed(&mut self, delivery: Delivery) -> Option<String> {
+        let endpoint = &self.settings.endpoint;
+        for remark in &delivery.remarks {
+            if self.reporter.remarked(remark) {
+                warn!("OTLP export to {endpoint}: {remark}");
+            }
+        }
+        if delivery.too_large {
+            self.max_request_bytes = (self.max_request_bytes / 2).max(SMALLEST_REQUEST);
+        }
+        let error = delivery.failure.map(|failure| {
+            if self.reporter.failed(&failure.kind) {
+                warn!("OTLP export to {endpoint} failed: {}", failure.message);
+            }
+            failure.message
+        });
+        if error.is_none() && self.reporter.recovered() {
+            info!("OTLP export to {endpoint} works again");
+        }
+        let stats = &mut lock(&self.shared.progress).stats;
+        stats.retries += delivery.retries;
+        stats.points_exported += delivery.exported;
+        stats.points_rejected += delivery.rejected;
+        for (kind, points) in delivery.failed {
+            *stats.points_failed.entry(kind).or_default() += points;
+        }
+        match &error {
+            None => stats.exports_ok += 1,
+            Some(_) => stats.exports_failed += 1,
+        }
+        stats.last_error.clone_from(&error);
+        error
+    }
+
+    fn leave(&self, flight: Option<Flight>, outcome: ShutdownOutcome) {
+        if let Some(flight) = flight {
+            flight.task.abort();
+        }
+        self.shared.finish(outcome);
+    }
+}
+
+/// The end of the export under way: `None` when it was stopped. Pending when there is none.
+async fn landing(flight: &mut Option<Flight>) -> Option<(Delivery, u64)> {
+    match flight {
+        Some(flight) => {
+            let covers = flight.covers;
+            (&mut flight.task)
+                .await
+                .ok()
+                .map(|delivery| (delivery, covers))
+        }
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(alarm: Option<Instant>) {
+    match alarm {
+        Some(alarm) => tokio::time::sleep_until(alarm.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Names this exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").
+fn component(settings: &OtlpSettings) -> Attributes {
+    let (kind, name) = match settings.protocol {
+        Protocol::HttpProtobuf => ("otlp_http_metric_exporter", "otlp_http_metric_exporter/0"),
+        Protocol::Grpc => ("otlp_grpc_metric_exporter", "otlp_grpc_metric_exporter/0"),
+    };
+    let https = settings.endpoint.scheme_str() == Some("https");
+    let port = settings
+        .endpoint
+        .port_u16()
+        .unwrap_or(if https { 443 } else { 80 });
+    let host = settings.endpoint.host().unwrap_or_default().to_owned();
+    Attributes::new()
+        .with("otel.component.type", kind)
+        .with("otel.component.name", name)
+        .with("server.address", &host)
+        .with("server.port", u32::from(port))
+}

@@ -1,0 +1,352 @@
+//! What can be set about the export, and what was.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hyper::http::{HeaderName, HeaderValue, Uri};
+use serde::Deserialize;
+
+use super::cumulative::Limits;
+use super::exponential::{DEFAULT_MAX_SIZE, SMALLEST_MAX_SIZE};
+
+/// Largest bound on the buckets of a histogram: scale 5 over 100 ns to 4 s.
+pub const LARGEST_MAX_SIZE: usize = 1280;
+
+/// How requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Protocol {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Protobuf in an HTTP POST.
+    HttpProtobuf,
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "grpc" => Ok(Self::Grpc),
+            "http/protobuf" => Ok(Self::HttpProtobuf),
+            "http/json" => Err("http/json is not supported: use http/protobuf or grpc".to_owned()),
+            _ => Err(format!("{text:?} is not one of http/protobuf, grpc")),
+        }
+    }
+}
+
+/// Compression of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// gzip.
+    Gzip,
+}
+
+impl FromStr for Compression {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::None),
+            "gzip" => Ok(Self::Gzip),
+            _ => Err(format!("{text:?} is not one of none, gzip")),
+        }
+    }
+}
+
+/// How durations are aggregated for the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum HistogramKind {
+    /// Base-2 exponential buckets.
+    Exponential,
+    /// Fixed power-of-two bounds, for backends without exponential histograms.
+    Explicit,
+}
+
+impl FromStr for HistogramKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "base2_exponential_bucket_histogram" | "exponential" => Ok(Self::Exponential),
+            "explicit_bucket_histogram" | "explicit" => Ok(Self::Explicit),
+            _ => Err(format!(
+                "{text:?} is not one of base2_exponential_bucket_histogram, explicit_bucket_histogram"
+            )),
+        }
+    }
+}
+
+macro_rules! from_string {
+    ($($kind:ty),+) => {$(
+        impl TryFrom<String> for $kind {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    )+};
+}
+from_string!(Protocol, Compression, HistogramKind, Span, Bytes);
+
+/// A length of time as text: `10s`, `500ms`, `2m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit_at = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit_at);
+        let scale_ms = match unit {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        number
+            .parse::<u64>()
+            .ok()
+            .zip(scale_ms)
+            .and_then(|(number, scale)| number.checked_mul(scale))
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("{text:?} is no duration such as 10s, 500ms or 2m"))
+    }
+}
+
+/// A number of bytes as text: `3MiB`, `512KiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes(pub usize);
+
+impl FromStr for Bytes {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit_at = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit_at);
+        let shift = match unit {
+            "" | "B" => Some(0),
+            "KiB" => Some(10),
+            "MiB" => Some(20),
+            _ => None,
+        };
+        number
+            .parse::<usize>()
+            .ok()
+            .zip(shift)
+            .and_then(|(number, shift)| number.checked_mul(1 << shift))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no size such as 3MiB or 512KiB"))
+    }
+}
+
+/// The export as configured in the file or on the command line; what is `None` comes from the
+/// environment or is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpConfig {
+    /// Base URL; over HTTP `v1/metrics` is appended. Setting it turns the export on.
+    pub endpoint: Option<String>,
+    /// The whole URL, used as it is. Wins over `endpoint`.
+    pub metrics_endpoint: Option<String>,
+    /// `http/protobuf` or `grpc`.
+    pub protocol: Option<Protocol>,
+    /// Plain text where a gRPC endpoint has no scheme.
+    pub insecure: Option<bool>,
+    /// PEM file of certificates to trust beside the system's.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the client's key.
+    pub client_key: Option<PathBuf>,
+    /// PEM file of the client's certificate chain.
+    pub client_certificate: Option<PathBuf>,
+    /// Sent with each request. Replaces those of the environment.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// `gzip` or `none`.
+    pub compression: Option<Compression>,
+    /// For one export, retries included; `0s` for no limit.
+    pub timeout: Option<Span>,
+    /// `exponential` or `explicit`.
+    pub histogram: Option<HistogramKind>,
+    /// Most buckets of an exponential histogram.
+    pub max_buckets: Option<usize>,
+    /// Between two exports.
+    pub interval: Option<Span>,
+    /// Keep CPUs apart.
+    pub per_cpu: Option<bool>,
+    /// Most series of one metric.
+    pub max_series: Option<usize>,
+    /// Largest request before compression.
+    pub max_request_size: Option<Bytes>,
+    /// Largest response read.
+    pub max_response_size: Option<Bytes>,
+    /// `service.name`.
+    pub service_name: Option<String>,
+    /// Resource attributes, which win over those found on the host.
+    pub resource: Option<BTreeMap<String, String>>,
+}
+
+impl OtlpConfig {
+    /// This, and `lower` where this says nothing.
+    #[must_use]
+    pub fn over(&self, lower: &Self) -> Self {
+        macro_rules! first {
+            ($($field:ident),+ $(,)?) => {
+                Self { $($field: self.$field.clone().or_else(|| lower.$field.clone())),+ }
+            };
+        }
+        let mut merged = first!(
+            endpoint,
+            metrics_endpoint,
+            protocol,
+            insecure,
+            certificate,
+            client_key,
+            client_certificate,
+            headers,
+            compression,
+            timeout,
+            histogram,
+            max_buckets,
+            interval,
+            per_cpu,
+            max_series,
+            max_request_size,
+            max_response_size,
+            service_name,
+            resource,
+        );
+        // One thing said in two ways: the higher source wins whichever way it says it.
+        if self.endpoint.is_some() && self.metrics_endpoint.is_none() {
+            merged.metrics_endpoint = None;
+        }
+        merged
+    }
+}
+
+/// The export as it will be.
+#[derive(Clone)]
+pub struct OtlpSettings {
+    /// Whole URL over HTTP; scheme and authority over gRPC.
+    pub endpoint: Uri,
+    /// How requests travel.
+    pub protocol: Protocol,
+    /// Sent with each request; the values are secrets.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Compression of requests.
+    pub compression: Compression,
+    /// For one export, retries included; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// PEM file of certificates to trust beside the system's.
+    pub certificate: Option<PathBuf>,
+    /// PEM files of the client's key and certificate chain.
+    pub client_identity: Option<ClientIdentity>,
+    /// How durations are aggregated.
+    pub histogram: HistogramKind,
+    /// Between two exports; whoever closes windows keeps it.
+    pub interval: Duration,
+    /// Bounds of the cumulative state.
+    pub limits: Limits,
+    /// Largest request before compression.
+    pub max_request_bytes: usize,
+    /// Largest response read.
+    pub max_response_bytes: usize,
+}
+
+/// A client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// PEM file of the key.
+    pub key: PathBuf,
+    /// PEM file of the chain.
+    pub certificate: PathBuf,
+}
+
+impl OtlpSettings {
+    /// All defaults but the endpoint, which is used as it is.
+    #[must_use]
+    pub fn new(endpoint: Uri, protocol: Protocol) -> Self {
+        Self {
+            endpoint,
+            protocol,
+            headers: Vec::new(),
+            compression: Compression::Gzip,
+            timeout: Some(Duration::from_secs(10)),
+            certificate: None,
+            client_identity: None,
+            histogram: HistogramKind::Exponential,
+            interval: Duration::from_secs(10),
+            limits: Limits {
+                max_buckets: DEFAULT_MAX_SIZE,
+                max_series: 2000,
+                per_cpu: true,
+            },
+            max_request_bytes: 3 << 20,
+            max_response_bytes: 4 << 20,
+        }
+    }
+
+    /// Checks what the type does not.
+    ///
+    /// # Errors
+    /// When a bound is out of its range.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let buckets = self.limits.max_buckets;
+        if !(SMALLEST_MAX_SIZE..=LARGEST_MAX_SIZE).contains(&buckets) {
+            return Err(SettingsError(format!(
+                "otlp.max_buckets is {buckets}: give {SMALLEST_MAX_SIZE} to {LARGEST_MAX_SIZE}"
+            )));
+        }
+        if self.interval < Duration::from_millis(100) {
+            return Err(SettingsError(format!(
+                "the export interval is {:?}: give at least 100ms",
+                self.interval
+            )));
+        }
+        if self.max_request_bytes < 64 << 10 {
+            return Err(SettingsError(format!(
+                "otlp.max_request_size is {} bytes: give at least 64KiB",
+                self.max_request_bytes
+            )));
+        }
+        if self.limits.max_series < 2 {
+            return Err(SettingsError(
+                "otlp.max_series must be at least 2".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Header values are secrets: only their names are shown.
+impl fmt::Debug for OtlpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("OtlpSettings")
+            .field("endpoint", &self.endpoint)
+            .field("protocol", &self.protocol)
+            .field("headers", &headers)
+            .field("compression", &self.compression)
+            .field("timeout", &self.timeout)
+            .field("certificate", &self.certificate)
+            .field("client_identity", &self.client_identity)
+            .field("histogram", &self.histogram)
+            .field("interval", &self.interval)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot be used: one line that says which and what to give instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(pub String);

@@ -1,0 +1,168 @@
+//! What several tests need: windows, readers of metrics, a port of Prometheus' rules.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogramDataPoint, Metric, NumberDataPoint, metric::Data, number_data_point::Value,
+};
+
+use super::cumulative::Limits;
+use super::exponential::ExponentialHistogram;
+use crate::aggregate::duration::Durations;
+use crate::aggregate::window::{HardirqRow, SoftirqRow, Window, WorkqueueRow};
+
+pub(super) const LIMITS: Limits = Limits {
+    max_buckets: 320,
+    max_series: 2000,
+    per_cpu: true,
+};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+pub(super) fn durations(values: &[u64]) -> Durations {
+    let mut durations = Durations::default();
+    for value in values {
+        durations.record(*value);
+    }
+    durations
+}
+
+pub(super) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> SoftirqRow {
+    SoftirqRow {
+        vector,
+        cpu,
+        count: values.len() as u64,
+        wait_unknown: 0,
+        wait: durations(values),
+        service: durations(values),
+        service_net: durations(values),
+    }
+}
+
+pub(super) fn hardirq(irq: Option<u32>, cpu: u32, values: &[u64]) -> HardirqRow {
+    HardirqRow {
+        irq,
+        name: Arc::from("nic"),
+        cpu,
+        count: values.len() as u64,
+        unhandled: 1,
+        woke_thread: 0,
+        service: durations(values),
+    }
+}
+
+pub(super) fn workqueue(function: &str, overflow: bool, values: &[u64]) -> WorkqueueRow {
+    WorkqueueRow {
+        workqueue: Arc::from("events"),
+        function: Arc::from(function),
+        overflow,
+        count: values.len() as u64,
+        wait_unknown: 0,
+        remote: 0,
+        wait: durations(values),
+        activate: Durations::default(),
+        service: durations(values),
+    }
+}
+
+/// A window of one second that ends at `end` seconds.
+pub(super) fn window(end: u64) -> Window {
+    Window {
+        start_unix_ns: (end - 1) * SECOND,
+        duration_ns: SECOND,
+        ..Window::default()
+    }
+}
+
+/// The quantile as a backend that does not interpolate has it: the middle of the bucket.
+pub(super) fn quantile(histogram: &ExponentialHistogram, q: f64) -> f64 {
+    let rank = ((q * histogram.count() as f64).ceil() as u64).max(1);
+    let mut seen = histogram.zero_count();
+    if seen >= rank {
+        return 0.0;
+    }
+    let base_exponent = f64::from(-histogram.scale()).exp2();
+    for (index, count) in (histogram.offset()..).zip(histogram.counts()) {
+        seen += count;
+        if seen >= rank {
+            let low = (f64::from(index) * base_exponent).exp2();
+            let high = (f64::from(index + 1) * base_exponent).exp2();
+            return f64::midpoint(low, high);
+        }
+    }
+    unreachable!("counts do not add up")
+}
+
+/// Port of `FloatHistogram.DetectReset` (Prometheus 3.14, model/histogram/float_histogram.go) for
+/// histograms without negative buckets and with a zero threshold that never changes.
+pub(super) fn detects_reset(
+    now: &ExponentialHistogramDataPoint,
+    before: &ExponentialHistogramDataPoint,
+) -> bool {
+    if now.count < before.count || now.scale > before.scale || now.zero_count < before.zero_count {
+        return true;
+    }
+    let reduce = |point: &ExponentialHistogramDataPoint| {
+        let mut buckets = std::collections::BTreeMap::new();
+        if let Some(positive) = &point.positive {
+            for (index, count) in (positive.offset..).zip(&positive.bucket_counts) {
+                *buckets
+                    .entry(index >> (point.scale - now.scale))
+                    .or_insert(0) += count;
+            }
+        }
+        buckets
+    };
+    let current = reduce(now);
+    reduce(before)
+        .iter()
+        .any(|(index, count)| current.get(index).copied().unwrap_or(0) < *count)
+}
+
+pub(super) fn find<'a>(metrics: &'a [Metric], name: &str) -> Option<&'a Metric> {
+    metrics.iter().find(|metric| metric.name == name)
+}
+
+pub(super) fn exponential_points<'a>(
+    metrics: &'a [Metric],
+    name: &str,
+) -> &'a [ExponentialHistogramDataPoint] {
+    match find(metrics, name).and_then(|metric| metric.data.as_ref()) {
+        Some(Data::ExponentialHistogram(histogram)) => &histogram.data_points,
+        _ => &[],
+    }
+}
+
+pub(super) fn number_points<'a>(metrics: &'a [Metric], name: &str) -> &'a [NumberDataPoint] {
+    match find(metrics, name).and_then(|metric| metric.data.as_ref()) {
+        Some(Data::Sum(sum)) => &sum.data_points,
+        _ => &[],
+    }
+}
+
+pub(super) fn number(point: &NumberDataPoint) -> f64 {
+    match point.value {
+        Some(Value::AsInt(number)) => number as f64,
+        Some(Value::AsDouble(number)) => number,
+        None => f64::NAN,
+    }
+}
+
+/// `k=v` of each attribute, joined by commas.
+pub(super) fn labels(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> String {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    let text = |value: &Value| match value {
+        Value::StringValue(text) => text.clone(),
+        Value::IntValue(number) => number.to_string(),
+        Value::BoolValue(flag) => flag.to_string(),
+        other => format!("{other:?}"),
+    };
+    attributes
+        .iter()
+        .map(|pair| {
+            let value = pair.value.as_ref().and_then(|value| value.value.as_ref());
+            format!("{}={}", pair.key, value.map(text).unwrap_or_default())
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
