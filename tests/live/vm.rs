@@ -68,14 +68,14 @@ fn vm_a_module_is_seen_to_come_and_go() -> Result<()> {
     let mut pids = (0, 0);
     let (mut by_sysfs, mut by_proc) = (String::new(), String::new());
     let bundle = capture_during(|| {
-        pids.0 = tool(&["/bin/insmod", MODULE])?;
+        pids.0 = tool(&["insmod", MODULE])?;
         fs::read_to_string("/sys/module/dummy/taint")?
             .trim()
             .clone_into(&mut by_sysfs);
         taints_in_proc(&fs::read_to_string("/proc/modules")?)
             .context("dummy is in /proc/modules")?
             .clone_into(&mut by_proc);
-        pids.1 = tool(&["/bin/rmmod", "dummy"])?;
+        pids.1 = tool(&["rmmod", "dummy"])?;
         Ok(())
     })?;
     let (loads, frees) = (

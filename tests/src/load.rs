@@ -164,10 +164,13 @@ impl Pty {
     }
 }
 
-/// Lines on the console, as fast as it takes them; each few characters are an interrupt of a serial one.
+/// Lines on the console; each few characters are an interrupt of a serial one.
 pub fn console() -> Result<Load> {
     let mut console = std::fs::OpenOptions::new()
         .write(true)
         .open("/dev/console")?;
-    Load::start(move || console.write_all(b"................................\n"))
+    Load::start(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        console.write_all(b"................................................................\n")
+    })
 }
