@@ -1,1 +1,7 @@
-//! The test harness of kctx.
+//! The test harness of kctx: its program as a child, its bundles, known loads, and the kernel's own books.
+
+pub mod bundle;
+pub mod kernel;
+pub mod load;
+pub mod program;
+pub mod stream;

@@ -13,13 +13,14 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
+mkdir -p /dev/shm /dev/pts && mount -t tmpfs tmpfs /dev/shm && mount -t devpts devpts /dev/pts
 hostname kctx-vm
 ip link set lo up
 
 echo "KCTX-VM kernel $(uname -r)"
 export KCTX_BIN=/bin/kctx KCTX_VM=1 RUST_BACKTRACE=1
-set -- --test-threads=1
+# What is ignored elsewhere is for a VM.
+set -- --test-threads=1 --include-ignored
 while read -r word; do
     set -- "$@" "$word"
 done </test-arguments

@@ -289,6 +289,8 @@ impl Aggregator {
 
     fn close(&mut self, monotonic_ns: u64) -> Window {
         let start_ns = std::mem::replace(&mut self.window_start_ns, monotonic_ns);
+        // The last records of a window may have ended after it did: they are no other window's.
+        self.latest_ns = 0;
         Window {
             start_unix_ns: start_ns.wrapping_add(self.unix_offset_ns),
             duration_ns: monotonic_ns.saturating_sub(start_ns),

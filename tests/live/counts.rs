@@ -1,0 +1,163 @@
+//! The counts against /proc/softirqs and /proc/interrupts, which the bundle's evidence holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    io::Write as _,
+    path::Path,
+};
+
+use anyhow::Result;
+use kctx_tests::{bundle::Bundle, kernel, load};
+
+use crate::{alone, capture, in_vm};
+
+/// What may fall between the window's edges and the reading of the kernel's books.
+const EDGE: f64 = 12.0;
+const SHARE: f64 = 0.005;
+
+/// Another task can hold the CPU at just that edge. That befalls one capture, an error in counting all.
+const ATTEMPTS: usize = 3;
+
+/// Where kctx and the kernel's books are further apart than they may be.
+fn apart<K: Ord + Clone + Debug>(books: &BTreeMap<K, u64>, ours: &BTreeMap<K, u64>) -> Vec<String> {
+    let keys: BTreeSet<&K> = books.keys().chain(ours.keys()).collect();
+    keys.into_iter()
+        .filter_map(|key| {
+            let book = books.get(key).copied().unwrap_or(0);
+            let our = ours.get(key).copied().unwrap_or(0);
+            let allowed = EDGE + SHARE * book as f64;
+            (book.abs_diff(our) as f64 > allowed)
+                .then(|| format!("{key:?}: the kernel counts {book}, kctx {our}"))
+        })
+        .collect()
+}
+
+fn until_close(attempt: impl Fn() -> Result<Vec<String>>) -> Result<()> {
+    let mut apart = Vec::new();
+    for _ in 0..ATTEMPTS {
+        apart = attempt()?;
+        if apart.is_empty() {
+            return Ok(());
+        }
+        eprintln!("apart: {apart:?}");
+    }
+    panic!("further apart than the edges explain, {ATTEMPTS} times: {apart:?}")
+}
+
+fn softirqs_apart(bundle: &Bundle) -> Result<Vec<String>> {
+    let read = |phase| kernel::softirqs(bundle.text(&format!("evidence/{phase}/proc/softirqs"))?);
+    let books = kernel::growth(&read("before")?, &read("after")?);
+    let rows = bundle.summary.softirq.iter();
+    let ours = rows.map(|row| ((row.vector.clone(), row.cpu), row.count));
+    Ok(apart(&books, &ours.collect()))
+}
+
+#[test]
+fn softirqs_are_counted_as_the_kernel_counts_them() -> Result<()> {
+    let _alone = alone();
+    until_close(|| {
+        let udp = load::udp()?;
+        let bundle = capture("2s", &[])?;
+        assert!(udp.rounds() > 1000, "the load did not run");
+        let received: u64 = (bundle.summary.softirq.iter())
+            .filter(|row| row.vector == "NET_RX")
+            .map(|row| row.count)
+            .sum();
+        assert!(received > 1000, "the load is not there: {received} NET_RX");
+        softirqs_apart(&bundle)
+    })
+}
+
+#[test]
+fn times_of_softirqs_make_sense() -> Result<()> {
+    let _alone = alone();
+    let udp = load::udp()?;
+    let bundle = capture("1s", &[])?;
+    drop(udp);
+    let window = bundle.summary.window.duration_ns;
+    assert!((1_000_000_000..2_000_000_000).contains(&window), "{window}");
+    for row in &bundle.summary.softirq {
+        assert!(row.service_net.sum_ns <= row.service.sum_ns, "{row:?}");
+        assert!(row.service.sum_ns <= window, "{row:?}");
+        assert_eq!(row.service.count, row.count);
+        assert_eq!(row.service_net.count, row.count);
+        assert_eq!(row.wait.count + row.wait_unknown, row.count);
+        if row.count > 0 {
+            assert!(row.service.p50_ns > 0 && row.service.max_ns >= row.service.p999_ns);
+        }
+        // A raise before the probes were attached is not seen; any later one is.
+        assert!(row.wait_unknown <= 1 + row.count / 1000, "{row:?}");
+        // Loopback runs the softirq in the task that raised it, at the end of its own section.
+        if row.vector == "NET_RX" && row.count > 10_000 {
+            assert!(row.wait.p50_ns < 100_000, "{row:?}");
+        }
+    }
+    for cpu in &bundle.summary.cpu {
+        assert!(cpu.hardirq_ns + cpu.softirq_ns <= window, "{cpu:?}");
+    }
+    Ok(())
+}
+
+/// By interrupt and CPU. A shared line's interrupt calls every action: each must be there as often.
+fn hardirqs_apart(bundle: &Bundle) -> Result<Vec<String>> {
+    let read =
+        |phase| kernel::interrupts(bundle.text(&format!("evidence/{phase}/proc/interrupts"))?);
+    let books = kernel::growth(&read("before")?, &read("after")?);
+    let mut by_action: BTreeMap<&str, BTreeMap<(u32, u32), u64>> = BTreeMap::new();
+    for row in &bundle.summary.hardirq {
+        if let Some(irq) = row.irq {
+            let action = by_action.entry(&row.name).or_default();
+            *action.entry((irq, row.cpu)).or_default() += row.count + row.unhandled;
+        }
+    }
+    let mut all = Vec::new();
+    let mut seen = BTreeSet::new();
+    for ours in by_action.values() {
+        let irqs: BTreeSet<u32> = ours.keys().map(|(irq, _)| *irq).collect();
+        let books = books.iter().filter(|((irq, _), _)| irqs.contains(irq));
+        all.extend(apart(&books.map(|(key, n)| (*key, *n)).collect(), ours));
+        seen.extend(irqs);
+    }
+    let unseen = books.iter().filter(|((irq, _), _)| !seen.contains(irq));
+    all.extend(apart(
+        &unseen.map(|(key, n)| (*key, *n)).collect(),
+        &BTreeMap::new(),
+    ));
+    Ok(all)
+}
+
+#[test]
+fn hardirqs_are_counted_as_the_kernel_counts_them() -> Result<()> {
+    let _alone = alone();
+    let folder = std::env::temp_dir();
+    until_close(|| {
+        let bundle = if in_vm() {
+            // No disk, but the console's interrupts: one for every few characters.
+            let console = load::console()?;
+            let bundle = capture("1500ms", &[])?;
+            drop(console);
+            println!();
+            bundle
+        } else if load::has_block_device(&folder)? {
+            let disk = load::disk(&folder)?;
+            let bundle = capture("1500ms", &[])?;
+            assert!(disk.rounds() > 10, "the disk is too slow for a load");
+            bundle
+        } else {
+            let folder = folder.display();
+            println!("{folder} is on no block device: only the interrupts that come by themselves");
+            capture("1500ms", &[])?
+        };
+        let handled: u64 = bundle.summary.hardirq.iter().map(|row| row.count).sum();
+        std::io::stdout().flush()?;
+        if in_vm() || load::has_block_device(Path::new(&folder))? {
+            assert!(handled > 20, "the load is not there: {handled} interrupts");
+        }
+        for row in &bundle.summary.hardirq {
+            assert_eq!(row.service.count, row.count, "{row:?}");
+            assert_ne!(row.name, "?", "{row:?}");
+        }
+        hardirqs_apart(&bundle)
+    })
+}

@@ -1,0 +1,79 @@
+//! kctx on a real kernel: this one, and by `cargo xtask vm` others. Needs root.
+//!
+//! Counts are compared with the kernel's own books; times are only checked for sense, since the machine
+//! may be busy with other things. One test at a time: they share the kernel.
+
+mod conservation;
+mod counts;
+mod process;
+mod vm;
+mod workqueue;
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Result;
+use kctx_tests::{
+    bundle::{self, Bundle},
+    program,
+};
+use tempfile::TempDir;
+
+static KERNEL: Mutex<()> = Mutex::new(());
+
+/// The kernel for one test alone, also where the harness runs several at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    // A failed test leaves nothing behind that the next could stumble over.
+    KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder for a bundle.
+struct Output {
+    folder: TempDir,
+}
+
+impl Output {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("live.kctx.tar.zst")
+    }
+}
+
+/// Captures a window, checks that its replay yields the same summary, and reads the bundle.
+fn capture(window: &str, more: &[&str]) -> Result<Bundle> {
+    let output = Output::new()?;
+    let path = output.path();
+    let path_text = path.to_string_lossy();
+    let mut arguments = vec!["capture", "--window", window, "-o", &path_text];
+    arguments.extend(more);
+    program::run(arguments)?.success()?;
+    let bundle = Bundle::read(&path)?;
+    check_replay(&bundle, &path)?;
+    Ok(bundle)
+}
+
+/// The recorded stream yields the recorded summary, and has as many records as the probes streamed.
+fn check_replay(bundle: &Bundle, path: &std::path::Path) -> Result<()> {
+    let replayed = bundle::replay(path)?;
+    assert_eq!(
+        bundle::comparable(&replayed.summary)?,
+        bundle::comparable(&bundle.summary)?,
+        "the replay yields another summary"
+    );
+    assert_eq!(replayed.undecoded, 0);
+    let streamed = bundle.summary.accounting.total.streamed;
+    assert_eq!(replayed.received.iter().sum::<u64>(), streamed);
+    Ok(())
+}
+
+/// Whether this is a test VM, with nothing in it but busybox, kctx and this program.
+fn in_vm() -> bool {
+    std::env::var_os("KCTX_VM").is_some()
+}

@@ -1,0 +1,137 @@
+//! What only a VM may be asked to do: load and unload a module. `cargo xtask vm` runs these too.
+
+use std::{fs, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use kctx::aggregate::window::{ModuleEvent, ModuleRow};
+use kctx_tests::{
+    bundle::Bundle,
+    program::{Running, run_command},
+};
+use rustix::{
+    net::{AddressFamily, SocketType},
+    process::Signal,
+};
+
+use crate::{Output, alone, check_replay, in_vm};
+
+const MODULE: &str = "/lib/modules-test/dummy.ko";
+
+/// A protocol family that no kernel here has built in, so that it asks for a module (net/socket.c).
+/// `AF_IEEE802154`
+const FAMILY: u16 = 36;
+
+/// Captures while `during` runs.
+fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
+    let output = Output::new()?;
+    let path = output.path();
+    let path_text = path.to_string_lossy();
+    let mut capture = Running::kctx(["capture", "--window", "100s", "-o", &path_text])?;
+    capture.wait_until_open()?;
+    during()?;
+    capture.signal(Signal::INT)?;
+    capture.wait(Duration::from_secs(60))?.success()?;
+    let bundle = Bundle::read(&path)?;
+    check_replay(&bundle, &path)?;
+    Ok(bundle)
+}
+
+/// Runs a tool of the VM, and says as which process.
+fn tool(words: &[&str]) -> Result<u32> {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    let running = Running::start(command)?;
+    let pid = running.pid();
+    running.wait(Duration::from_secs(30))?.success()?;
+    Ok(pid)
+}
+
+fn events(bundle: &Bundle, event: ModuleEvent) -> Vec<&ModuleRow> {
+    let rows = bundle.summary.module.iter();
+    rows.filter(|row| row.event == event).collect()
+}
+
+/// The letters in brackets at the end of a line of /proc/modules.
+fn taints_in_proc(text: &str) -> Option<&str> {
+    let line = text.lines().find(|line| line.starts_with("dummy "))?;
+    let (_, letters) = line.rsplit_once('(').unwrap_or((line, ""));
+    Some(letters.trim_end_matches(')'))
+}
+
+#[test]
+#[ignore = "loads a module: in a VM only, by cargo xtask vm"]
+fn vm_a_module_is_seen_to_come_and_go() -> Result<()> {
+    let _alone = alone();
+    let mut pids = (0, 0);
+    let (mut by_sysfs, mut by_proc) = (String::new(), String::new());
+    let bundle = capture_during(|| {
+        pids.0 = tool(&["insmod", MODULE])?;
+        fs::read_to_string("/sys/module/dummy/taint")?
+            .trim()
+            .clone_into(&mut by_sysfs);
+        taints_in_proc(&fs::read_to_string("/proc/modules")?)
+            .context("dummy is in /proc/modules")?
+            .clone_into(&mut by_proc);
+        pids.1 = tool(&["rmmod", "dummy"])?;
+        Ok(())
+    })?;
+    let (loads, frees) = (
+        events(&bundle, ModuleEvent::Load),
+        events(&bundle, ModuleEvent::Free),
+    );
+    println!("the kernel says taint {by_sysfs:?} and {by_proc:?}; kctx: {loads:?} {frees:?}");
+    let ([load], [free]) = (&loads[..], &frees[..]) else {
+        panic!("one load and one free: {:?}", bundle.summary.module);
+    };
+    assert_eq!((load.name.as_str(), free.name.as_str()), ("dummy", "dummy"));
+    assert_eq!((load.pid, free.pid), pids);
+    assert_eq!(
+        (load.comm.as_str(), free.comm.as_str()),
+        ("insmod", "rmmod")
+    );
+    assert_eq!(load.taints, by_sysfs);
+    assert_eq!(load.taints, by_proc);
+    let window = &bundle.summary.window;
+    let span = window.start_unix_ns..window.start_unix_ns + window.duration_ns;
+    assert!(span.contains(&load.time_unix_ns) && span.contains(&free.time_unix_ns));
+    assert!(load.time_unix_ns < free.time_unix_ns);
+    let counts = &bundle.summary.accounting.by_family[&kctx::aggregate::window::Family::Module];
+    assert_eq!(counts.observed, bundle.summary.module.len() as u64);
+    Ok(())
+}
+
+#[test]
+#[ignore = "has the kernel ask for a module: in a VM only, by cargo xtask vm"]
+fn vm_a_request_for_a_module_is_seen() -> Result<()> {
+    let _alone = alone();
+    let bundle = capture_during(|| {
+        let family = AddressFamily::from_raw(FAMILY);
+        // Nobody brings the module, so there will be no socket.
+        let refused = rustix::net::socket(family, SocketType::DGRAM, None).is_err();
+        assert!(refused, "this kernel has the family built in");
+        Ok(())
+    })?;
+    let wanted = format!("net-pf-{FAMILY}");
+    let requests = events(&bundle, ModuleEvent::Request);
+    let row = requests.iter().find(|row| row.name == wanted);
+    let row = row.with_context(|| format!("no request of {wanted}: {requests:?}"))?;
+    assert_eq!(row.pid, std::process::id());
+    Ok(())
+}
+
+#[test]
+#[ignore = "about the VM's kernel: in a VM only, by cargo xtask vm"]
+fn vm_every_probe_is_attached() -> Result<()> {
+    let _alone = alone();
+    let bundle = crate::capture("200ms", &[])?;
+    for probe in &bundle.summary.probes {
+        assert!(probe.attached, "{probe:?}");
+        println!("{}: {:?}", probe.name, probe.mechanism);
+    }
+    let doctor = run_command(kctx_tests::program::kctx(["doctor"])?)?.success()?;
+    assert!(doctor.stdout.contains("Live measurement works here"));
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Bundles that were cut short, damaged, or are none: what is there is shown, or one line says what is
+//! wrong; never a wrong number.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use kctx_tests::program::{self, Ended};
+use serde_json::Value;
+
+use crate::sample_path;
+
+fn report(bytes: &[u8]) -> Result<Ended> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("given.kctx.tar.zst");
+    fs::write(&path, bytes)?;
+    command(&["report", "--format", "json"], &path)
+}
+
+fn command(words: &[&str], path: &Path) -> Result<Ended> {
+    let path = path.to_string_lossy();
+    program::run(words.iter().copied().chain([&*path]))
+}
+
+fn check_one_line(ended: &Ended) {
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.starts_with("kctx: cannot "), "{ended:?}");
+}
+
+fn observed(ended: &Ended) -> Result<u64> {
+    let summary: Value = serde_json::from_str(&ended.stdout)?;
+    let observed = summary["accounting"]["observed"].as_u64();
+    observed.context("a summary says how many were observed")
+}
+
+#[test]
+fn of_a_bundle_cut_short_the_whole_segments_are_reported() -> Result<()> {
+    let sample = fs::read(sample_path())?;
+    let whole = observed(&report(&sample)?.success()?)?;
+    let mut before = 0;
+    let mut counts = Vec::new();
+    for percent in [2, 10, 30, 45, 60, 75, 90, 99] {
+        let cut = sample.len() * percent / 100;
+        let ended = report(&sample[..cut])?;
+        if ended.status.code() == Some(1) {
+            check_one_line(&ended);
+            assert_eq!(before, 0, "less was read of more at {percent} %: {ended:?}");
+            continue;
+        }
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(ended.stderr.contains("was cut short"), "{ended:?}");
+        let count = observed(&ended)?;
+        assert!((before..=whole).contains(&count), "{count} at {percent} %");
+        before = count;
+        counts.push(count);
+    }
+    // The sample has several segments, so several cuts leave some of it.
+    counts.dedup();
+    assert!(counts.len() >= 3, "{counts:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_left_of_a_cut_bundle_replays() -> Result<()> {
+    let sample = fs::read(sample_path())?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("cut.kctx.tar.zst");
+    fs::write(&path, &sample[..sample.len() * 2 / 3])?;
+    let ended = command(&["replay"], &path)?;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("NET_RX"), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("was cut short"), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn a_damaged_byte_is_noticed_wherever_it_is() -> Result<()> {
+    let sample = fs::read(sample_path())?;
+    for place in [
+        0,
+        4,
+        40,
+        500,
+        9_999,
+        sample.len() / 3,
+        sample.len() / 2,
+        sample.len() - 2000,
+        sample.len() - 2,
+    ] {
+        let mut damaged = sample.clone();
+        damaged[place] ^= 0x15;
+        let ended = report(&damaged)?;
+        if place < 8 && ended.status.success() {
+            // zstd's header has bits that only say how much memory it may take.
+            assert_eq!(ended.stdout, report(&sample)?.stdout);
+            continue;
+        }
+        check_one_line(&ended);
+        let says = ["damaged", "no kctx bundle"];
+        assert!(
+            says.iter().any(|words| ended.stderr.contains(words)),
+            "{place}: {ended:?}"
+        );
+    }
+    Ok(())
+}
+
+/// The sample, with one member changed on the way.
+fn repacked(change: impl Fn(&str, &mut Vec<u8>)) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut sample = tar::Archive::new(zstd::Decoder::new(fs::File::open(sample_path())?)?);
+    let mut packed = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1)?);
+    for entry in sample.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        change(&path, &mut bytes);
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        packed.append_data(&mut header, &path, &bytes[..])?;
+    }
+    Ok(packed.into_inner()?.finish()?)
+}
+
+#[test]
+fn a_member_that_is_not_what_the_manifest_says_is_named() -> Result<()> {
+    assert!(report(&repacked(|_, _| ())?)?.status.success());
+    for member in ["evidence/before/uname", "summary.json", "events/000002.seg"] {
+        let changed = repacked(|path, bytes| {
+            if path == member {
+                let last = bytes.len() - 2;
+                bytes[last] ^= 1;
+            }
+        })?;
+        let ended = report(&changed)?;
+        check_one_line(&ended);
+        assert!(ended.stderr.contains(member), "{ended:?}");
+        assert!(ended.stderr.contains("damaged"), "{ended:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bundle_of_another_version_is_refused_by_its_schema() -> Result<()> {
+    let later = repacked(|path, bytes| {
+        if path == "manifest.json" {
+            let text = String::from_utf8_lossy(bytes).replace("kctx.bundle.v1", "kctx.bundle.v9");
+            *bytes = text.into_bytes();
+        }
+    })?;
+    let ended = report(&later)?;
+    check_one_line(&ended);
+    assert!(ended.stderr.contains("kctx.bundle.v9"), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_bundle_is_refused_in_one_line() -> Result<()> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(5);
+    archive.append_data(&mut header, "hello.txt", &b"hello"[..])?;
+    let tar_of_others = zstd::encode_all(&archive.into_inner()?[..], 1)?;
+    let text = zstd::encode_all(&b"just text, no archive"[..], 1)?;
+    for (foreign, says) in [
+        (&b""[..], "it is empty"),
+        (&b"\x1f\x8b\x08 and so on"[..], "not zstd"),
+        (&b"{\"schema\": \"kctx.summary.v1\"}"[..], "not zstd"),
+        (&text[..], "no kctx bundle"),
+        (&tar_of_others[..], "without manifest.json"),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("foreign");
+        fs::write(&path, foreign)?;
+        for words in [
+            &["report"][..],
+            &["report", "--format", "json"],
+            &["replay"],
+        ] {
+            let ended = command(words, &path)?;
+            check_one_line(&ended);
+            assert!(ended.stderr.contains(says), "{words:?} {says}: {ended:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_file_is_refused_in_one_line() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (path, says) in [
+        (folder.path().to_owned(), "directory"),
+        (folder.path().join("missing"), "No such file"),
+    ] {
+        for words in [&["report"][..], &["replay"]] {
+            let ended = command(words, &path)?;
+            check_one_line(&ended);
+            assert!(ended.stderr.contains(says), "{ended:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The kernel's own books, and what of BPF a process holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    maps::{Array, Map, MapData},
+    programs::loaded_programs,
+};
+
+/// Counts by vector and CPU, as /proc/softirqs has them.
+pub fn softirqs(text: &str) -> Result<BTreeMap<(String, u32), u64>> {
+    let mut lines = text.lines();
+    let cpus = header(lines.next().unwrap_or_default())?;
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let (vector, numbers) = line.split_once(':').context("a vector and a colon")?;
+        for (cpu, number) in cpus.iter().zip(numbers.split_whitespace()) {
+            counts.insert((vector.trim().to_owned(), *cpu), number.parse()?);
+        }
+    }
+    Ok(counts)
+}
+
+/// Counts by interrupt number and CPU, as /proc/interrupts has them; without the named rows, which have
+/// no handlers.
+pub fn interrupts(text: &str) -> Result<BTreeMap<(u32, u32), u64>> {
+    let mut lines = text.lines();
+    let cpus = header(lines.next().unwrap_or_default())?;
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let Some((Ok(irq), numbers)) = line.split_once(':').map(|(a, b)| (a.trim().parse(), b))
+        else {
+            continue;
+        };
+        for (cpu, number) in cpus.iter().zip(numbers.split_whitespace()) {
+            counts.insert((irq, *cpu), number.parse()?);
+        }
+    }
+    Ok(counts)
+}
+
+fn header(line: &str) -> Result<Vec<u32>> {
+    line.split_whitespace()
+        .map(|word| {
+            let number = word.strip_prefix("CPU").context("a header of CPUs")?;
+            Ok(number.parse()?)
+        })
+        .collect()
+}
+
+/// How much each count grew.
+#[must_use]
+pub fn growth<K: Ord + Clone>(
+    before: &BTreeMap<K, u64>,
+    after: &BTreeMap<K, u64>,
+) -> BTreeMap<K, u64> {
+    after
+        .iter()
+        .map(|(key, now)| {
+            let then = before.get(key).copied().unwrap_or(0);
+            (key.clone(), now.wrapping_sub(then))
+        })
+        .collect()
+}
+
+/// The BPF programs that a process holds by its file descriptors, and so keeps loaded.
+pub fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
+    fdinfo(pid, "prog_id:")
+}
+
+fn fdinfo(pid: u32, field: &str) -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed a moment later.
+        let Ok(text) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        let lines = text.lines().filter_map(|line| line.strip_prefix(field));
+        ids.extend(lines.filter_map(|id| id.trim().parse::<u32>().ok()));
+    }
+    Ok(ids)
+}
+
+/// Those of the programs that are loaded, whoever holds them.
+pub fn still_loaded(programs: &BTreeSet<u32>) -> Result<BTreeSet<u32>> {
+    let mut loaded = BTreeSet::new();
+    for program in loaded_programs() {
+        // One that went away while the list was read is an error, and not loaded.
+        if let Ok(program) = program {
+            loaded.insert(program.id());
+        }
+    }
+    Ok(programs.intersection(&loaded).copied().collect())
+}
+
+/// Whether the process has a kctx gate, and it is open.
+#[must_use]
+pub fn gate_is_open(pid: u32) -> bool {
+    let Ok(maps) = fdinfo(pid, "map_id:") else {
+        return false;
+    };
+    maps.into_iter().any(|id| {
+        let Ok(map) = MapData::from_id(id) else {
+            return false;
+        };
+        let is_gate = map
+            .info()
+            .is_ok_and(|info| info.name_as_str() == Some("GATE"));
+        is_gate
+            && Array::<_, u64>::try_from(Map::Array(map))
+                .and_then(|gate| gate.get(&0, 0))
+                .is_ok_and(|open| open == 1)
+    })
+}
+
+/// A field of /proc/PID/task/TID/status, for each thread by its name.
+pub fn status_of_threads(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Ok(text) = fs::read_to_string(entry?.path().join("status")) else {
+            continue;
+        };
+        let value = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(|value| value.trim().to_owned())
+        };
+        let name = value("Name").unwrap_or_default();
+        found.push((name, value(field).context("the field in status")?));
+    }
+    Ok(found)
+}
+
+/// The CPUs that are online.
+pub fn online_cpus() -> Result<Vec<u32>> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online")?;
+    let cpus = kctx::host::cpus::parse_cpu_list(text.trim());
+    Ok(cpus.context("a list of CPUs")?.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softirqs_are_read_by_vector_and_cpu() -> Result<()> {
+        let text = "                    CPU0       CPU2\n          HI:          0          1\n      NET_RX:         12         34\n";
+        let counts = softirqs(text)?;
+        assert_eq!(counts.get(&("NET_RX".to_owned(), 2)), Some(&34));
+        assert_eq!(counts.len(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn interrupts_are_those_with_numbers() -> Result<()> {
+        let text = "           CPU0       CPU1\n 24:          1          7  IO-APIC   5-edge      ACPI:Ged, other\nLOC:     462151     471877   Local timer interrupts\nERR:          0\n";
+        let counts = interrupts(text)?;
+        assert_eq!(counts, BTreeMap::from([((24, 0), 1), ((24, 1), 7)]));
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Known loads. Each is bounded, stays on this machine, and ends when dropped.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::UdpSocket,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use rustix::{
+    fs::{Mode, OFlags},
+    net::sockopt,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{OptionalActions, tcgetattr, tcsetattr},
+    thread::CpuSet,
+};
+
+/// A load that was forgotten ends by itself.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// A load on a thread of its own.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Calls `round` over and over; an error of it ends the load.
+    fn start(mut round: impl FnMut() -> std::io::Result<()> + Send + 'static) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicU64::new(0));
+        let (seen, counted) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let thread = std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(move || {
+                let start = Instant::now();
+                while !seen.load(Ordering::Relaxed) && start.elapsed() < LONGEST {
+                    if round().is_err() {
+                        break;
+                    }
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            })?;
+        Ok(Self {
+            stop,
+            rounds,
+            thread: Some(thread),
+        })
+    }
+
+    /// Rounds so far.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Datagrams over loopback to a socket that nobody reads and that is full at once: each is one NET_RX.
+pub fn udp() -> Result<Load> {
+    let receiver = UdpSocket::bind("127.0.0.1:0")?;
+    sockopt::set_socket_recv_buffer_size(&receiver, 2048)?;
+    let sender = UdpSocket::bind("127.0.0.1:0")?;
+    sender.connect(receiver.local_addr()?)?;
+    Load::start(move || {
+        let _full = &receiver;
+        sender.send(&[0; 32]).map(drop)
+    })
+}
+
+/// Small writes to a file in `folder`, each brought to the disk.
+pub fn disk(folder: &Path) -> Result<Load> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut written = 0;
+    Load::start(move || {
+        if written > 4 << 20 {
+            file.set_len(0)?;
+            std::io::Seek::rewind(&mut file)?;
+            written = 0;
+        }
+        written += file.write(&[7; 4096])?;
+        file.sync_data()
+    })
+}
+
+/// Whether what is written in `folder` goes to a block device of its own number: not so on tmpfs and
+/// overlays.
+pub fn has_block_device(folder: &Path) -> Result<bool> {
+    Ok(rustix::fs::major(std::fs::metadata(folder)?.dev()) != 0)
+}
+
+/// Keeps one CPU busy.
+pub fn spin(cpu: u32) -> Result<Load> {
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        for _ in 0..1000 {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    })
+}
+
+/// Binds the calling thread to a CPU.
+pub fn pin(cpu: u32) -> std::io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu as usize);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// A pseudoterminal: each byte written to one end is carried to the other by exactly one work item,
+/// `flush_to_ldisc`.
+pub struct Pty {
+    near: File,
+    far: File,
+}
+
+impl Pty {
+    /// Opens both ends, raw: no echo, no lines.
+    pub fn open() -> Result<Self> {
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&near)?;
+        unlockpt(&near)?;
+        let name = ptsname(&near, Vec::new())?;
+        let far: OwnedFd = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
+            .with_context(|| format!("cannot open {}", name.to_string_lossy()))?;
+        let mut settings = tcgetattr(&far)?;
+        settings.make_raw();
+        tcsetattr(&far, OptionalActions::Now, &settings)?;
+        Ok(Self {
+            near: near.into(),
+            far: far.into(),
+        })
+    }
+
+    /// Carries this many bytes over, waiting for each: no two of them share a work item.
+    pub fn carry(&mut self, bytes: u32) -> Result<()> {
+        let mut byte = [0];
+        for _ in 0..bytes {
+            self.near.write_all(b"x")?;
+            self.far.read_exact(&mut byte)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lines on the console; each few characters are an interrupt of a serial one.
+pub fn console() -> Result<Load> {
+    let mut console = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/console")?;
+    Load::start(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        console.write_all(b"................................................................\n")
+    })
+}

@@ -1,0 +1,246 @@
+//! Streams made by hand: records of which every number is known, and what the stages make of them.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context as _, Result};
+use bytes::BytesMut;
+use kctx::{
+    aggregate::{
+        table::RowLimits,
+        window::{FamilyAccounting, Window},
+    },
+    capture::{bundle::WriteLimits, recorder::Recorder},
+    decode,
+    host::HostIdentity,
+    pipeline::Pipeline,
+    report::summary::Summary,
+    resolve::{Lookup, Recorded, Resolver},
+    source::{Control, Item, SpilledDurations, recorded::RecordedSource},
+};
+use kctx_common::{
+    bucket,
+    record::{Hardirq, Module, Softirq, Work, flags, kind},
+};
+use zerocopy::{Immutable, IntoBytes};
+
+/// When hand-made streams start, by `CLOCK_MONOTONIC`.
+pub const START_NS: u64 = 5_000_000_000;
+/// The same, since the Unix epoch.
+pub const START_UNIX_NS: u64 = 1_700_000_000_000_000_000;
+
+/// The start of a stream.
+#[must_use]
+pub fn start() -> Item {
+    control(Control::Start {
+        monotonic_ns: START_NS,
+        unix_ns: START_UNIX_NS,
+        probes: Vec::new(),
+        host: Box::new(HostIdentity::default()),
+    })
+}
+
+/// The end of a window, so long after the start.
+#[must_use]
+pub fn window_end(after_ns: u64) -> Item {
+    control(Control::WindowEnd {
+        monotonic_ns: START_NS.wrapping_add(after_ns),
+        taint: Some(0),
+    })
+}
+
+/// What the probes counted, as if all had been streamed.
+#[must_use]
+pub fn counted(streamed: [u64; 4]) -> Item {
+    control(Control::Counted(Box::new(streamed.map(|n| {
+        FamilyAccounting {
+            observed: n,
+            streamed: n,
+            ..FamilyAccounting::default()
+        }
+    }))))
+}
+
+/// A control as a piece of a stream.
+#[must_use]
+pub fn control(control: Control) -> Item {
+    Item::Control(Box::new(control))
+}
+
+/// A batch of one CPU.
+#[must_use]
+pub fn batch<R: IntoBytes + Immutable>(cpu: u32, records: &[R]) -> Item {
+    let mut batch = BytesMut::new();
+    for record in records {
+        decode::append(&mut batch, record.as_bytes());
+    }
+    Item::Records {
+        cpu,
+        batch: batch.freeze(),
+    }
+}
+
+/// A softirq run.
+#[must_use]
+pub fn softirq(vector: u8, end_ns: u64, wait_ns: Option<u64>, service_ns: u64) -> Softirq {
+    Softirq {
+        kind: kind::SOFTIRQ,
+        vector,
+        flags: if wait_ns.is_some() { flags::WAIT } else { 0 },
+        end_ns,
+        wait_ns: wait_ns.unwrap_or(0),
+        service_ns,
+        ..Softirq::default()
+    }
+}
+
+/// A handler's call.
+#[must_use]
+pub fn hardirq(irq: u32, name_id: u64, ret: u8, end_ns: u64, service_ns: u64) -> Hardirq {
+    Hardirq {
+        kind: kind::HARDIRQ,
+        ret,
+        irq,
+        end_ns,
+        service_ns,
+        name_id,
+        ..Hardirq::default()
+    }
+}
+
+/// An execution of a work whose queueing was seen.
+#[must_use]
+pub fn work(workqueue_id: u64, function: u64, end_ns: u64, wait_ns: u64, service_ns: u64) -> Work {
+    Work {
+        kind: kind::WORK,
+        flags: flags::WAIT,
+        end_ns,
+        wait_ns,
+        service_ns,
+        function,
+        workqueue_id,
+        ..Work::default()
+    }
+}
+
+/// A module event.
+#[must_use]
+pub fn module(event: u8, name: &str, taints: u32, time_ns: u64) -> Module {
+    let mut record = Module {
+        kind: kind::MODULE,
+        event,
+        reserved: [0; 2],
+        taints,
+        pid: 4242,
+        cpu: 1,
+        time_ns,
+        comm: [0; 16],
+        name: [0; 56],
+    };
+    record.comm[..6].copy_from_slice(b"insmod");
+    record.name[..name.len()].copy_from_slice(name.as_bytes());
+    record
+}
+
+/// Durations as the kernel side would have spilled them.
+#[must_use]
+pub fn spilled(durations: &[u64]) -> SpilledDurations {
+    let mut buckets = std::collections::BTreeMap::new();
+    for ns in durations {
+        *buckets.entry(bucket::index(*ns) as u16).or_insert(0_u32) += 1;
+    }
+    SpilledDurations {
+        count: durations.len() as u64,
+        sum_ns: durations.iter().sum(),
+        max_ns: durations.iter().copied().max().unwrap_or(0),
+        buckets: buckets.into_iter().collect(),
+    }
+}
+
+/// A kernel's names, for a stream that is not recorded yet. What a function's address means changes with
+/// each module event.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// By id.
+    pub names: HashMap<u64, String>,
+    /// By address, before the first module event, after it, and so on.
+    pub functions: Vec<HashMap<u64, String>>,
+    events: usize,
+}
+
+impl Names {
+    /// These names, and these functions for ever.
+    #[must_use]
+    pub fn new(names: &[(u64, &str)], functions: &[&[(u64, &str)]]) -> Self {
+        let map = |pairs: &[(u64, &str)]| {
+            let owned = pairs.iter().map(|(key, text)| (*key, (*text).to_owned()));
+            owned.collect::<HashMap<_, _>>()
+        };
+        Self {
+            names: map(names),
+            functions: functions.iter().map(|pairs| map(pairs)).collect(),
+            events: 0,
+        }
+    }
+}
+
+impl Lookup for Names {
+    fn name(&mut self, id: u64) -> Option<String> {
+        self.names.get(&id).cloned()
+    }
+
+    fn function(&mut self, address: u64) -> Option<String> {
+        let known = self.functions.get(self.events).or(self.functions.last())?;
+        known.get(&address).cloned()
+    }
+
+    fn modules_changed(&mut self) {
+        self.events += 1;
+    }
+}
+
+/// What a stream yields live: its windows, summed up.
+#[must_use]
+pub fn live(items: &[Item], names: &Names, limits: RowLimits) -> Vec<Summary> {
+    let mut pipeline = Pipeline::new(limits, Resolver::new(Box::new(names.clone())));
+    let mut summaries = Vec::new();
+    for item in items {
+        let window = pipeline.take(item);
+        summaries.extend(window.map(|window| sum_up(&window, &pipeline)));
+    }
+    summaries
+}
+
+/// What it yields once it went into a bundle and was read from there.
+pub fn recorded(items: &[Item], names: &Names, limits: RowLimits) -> Result<Vec<Summary>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("made.kctx.tar.zst");
+    record(items, names, &path)?;
+    let mut source = RecordedSource::open(&path)?;
+    let mut pipeline = Pipeline::new(limits, Resolver::new(Box::new(Recorded)));
+    let mut summaries = Vec::new();
+    while let Some(item) = source.next_item()? {
+        let window = pipeline.take(&item);
+        summaries.extend(window.map(|window| sum_up(&window, &pipeline)));
+    }
+    Ok(summaries)
+}
+
+/// Records a stream as a capture does.
+pub fn record(items: &[Item], names: &Names, path: &Path) -> Result<Summary> {
+    let mut pipeline = Pipeline::new(RowLimits::default(), Resolver::new(Box::new(names.clone())));
+    let mut recorder = Recorder::create(path, WriteLimits::default())?;
+    let mut window = None;
+    for item in items {
+        window = pipeline.take(item).or(window);
+        recorder.item(&pipeline.take_learnt(), item)?;
+    }
+    let summary = sum_up(&window.context("the stream closes no window")?, &pipeline);
+    recorder.finish(&summary, false)?;
+    Ok(summary)
+}
+
+fn sum_up(window: &Window, pipeline: &Pipeline) -> Summary {
+    let host = pipeline.aggregator().host().clone();
+    let taint = host.taint;
+    Summary::from_window(window, host, taint)
+}
