@@ -1,4 +1,5 @@
 //! kctx: which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
+#![deny(unsafe_code)]
 
 pub mod aggregate;
 pub mod capture;
