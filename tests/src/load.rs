@@ -106,21 +106,6 @@ pub fn has_block_device(folder: &Path) -> Result<bool> {
     Ok(rustix::fs::major(std::fs::metadata(folder)?.dev()) != 0)
 }
 
-/// Keeps one CPU busy.
-pub fn spin(cpu: u32) -> Result<Load> {
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
-        for _ in 0..1000 {
-            std::hint::spin_loop();
-        }
-        Ok(())
-    })
-}
-
 /// Binds the calling thread to a CPU.
 pub fn pin(cpu: u32) -> std::io::Result<()> {
     let mut set = CpuSet::new();
