@@ -7,9 +7,12 @@ mod report;
 mod run;
 mod shell;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::export::otlp::{OtlpConfig, settings::Protocol};
 
@@ -85,8 +88,16 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                let _ = error.print();
+            } else {
+                eprintln!("kctx: {}", usage_line(&error));
+            }
+            return ExitCode::from(2);
         }
     };
     init_log();
@@ -109,6 +120,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What the parser found wrong, in one line: its first paragraph.
+fn usage_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let what: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim)
+        .collect();
+    let what = what.join(" ");
+    format!(
+        "{} (see --help)",
+        what.strip_prefix("error: ").unwrap_or(&what)
+    )
+}
+
 /// `KCTX_LOG` takes what tracing's EnvFilter does: `debug`, `kctx::export=trace`.
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KCTX_LOG")
@@ -116,6 +142,7 @@ fn init_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .init();
