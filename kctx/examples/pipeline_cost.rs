@@ -39,7 +39,10 @@ fn main() -> anyhow::Result<()> {
             })
             .collect();
         ns.sort_by(f64::total_cmp);
-        println!("{what:<22} {:6.1} ns a record (median of 15 over {records} records)", ns[7]);
+        println!(
+            "{what:<22} {:6.1} ns a record (median of 15 over {records} records)",
+            ns[7]
+        );
     };
     median(
         "decode",
