@@ -105,6 +105,8 @@ pub struct KernelConfig {
     /// Works that may be pending at once, from 1024 to 1048576.
     #[serde(deserialize_with = "pending_works")]
     pub pending_works: u32,
+    /// The programs of rare events log what they see.
+    pub bpf_log: bool,
 }
 
 impl Default for KernelConfig {
@@ -113,6 +115,7 @@ impl Default for KernelConfig {
             ring_size: 1 << 20,
             spill_rows: 128,
             pending_works: 16384,
+            bpf_log: false,
         }
     }
 }

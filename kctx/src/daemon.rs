@@ -40,6 +40,7 @@ pub fn live_settings(
             ring_bytes: config.kernel.ring_size,
             spill_rows: config.kernel.spill_rows,
             pending_works: config.kernel.pending_works,
+            bpf_log: config.kernel.bpf_log,
         },
         window,
         end_after,

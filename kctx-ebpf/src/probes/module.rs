@@ -12,6 +12,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
+use aya_log_ebpf::info;
 use kctx_common::{
     counters::MODULE,
     globals::NO_OFFSET,
@@ -71,6 +72,8 @@ fn event(ctx: &TracePointContext, event: u8, taints: u64, name: u64) {
             let _ = bpf_probe_read_kernel_str_bytes(address, &mut record.name);
         }
     }
+    // Only where --bpf-log set the level: it is read-only data, so else the verifier removes this.
+    info!(ctx, "module event {} by pid {}, taints {:x}", event, record.pid, record.taints);
     let counters = &mut cpu.counters.family[MODULE];
     counters.observed += 1;
     if maps::RARE.output(record, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {

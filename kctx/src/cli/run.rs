@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// Size of each CPU's ring.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
     ring_size: Option<u32>,
+    /// Log what the programs of rare events (modules) see; with KCTX_LOG=info.
+    #[arg(long)]
+    bpf_log: bool,
     #[command(flatten)]
     otlp: super::OtlpArgs,
     /// Where this machine permits no live measurement, say why and replay this bundle.
@@ -36,6 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(size) = args.ring_size {
         config.kernel.ring_size = size;
     }
+    config.kernel.bpf_log |= args.bpf_log;
     let sinks = Sinks::resolve(&config, &args.otlp.config())?;
     let error = match live(&config, sinks, args.duration) {
         Ok(()) => return Ok(()),

@@ -6,6 +6,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{ArrayOfMaps, MapData, PerCpuHashMap},
 };
+use aya_log::EbpfLogger;
 use kctx_common::{
     bucket::BUCKETS,
     globals::name,
@@ -37,6 +38,8 @@ pub struct MapSizes {
     pub spill_rows: u32,
     /// Works that may be pending.
     pub pending_works: u32,
+    /// The programs of rare events say what they see; shown by [`Loaded::take_log`]'s logger.
+    pub bpf_log: bool,
 }
 
 impl Default for MapSizes {
@@ -45,6 +48,7 @@ impl Default for MapSizes {
             ring_bytes: 1 << 20,
             spill_rows: 128,
             pending_works: 16384,
+            bpf_log: false,
         }
     }
 }
@@ -103,6 +107,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What the programs log, on to this process's log.
+    pub fn take_log(&mut self) -> Option<EbpfLogger<&'static dyn log::Log>> {
+        EbpfLogger::init(&mut self.ebpf)
+            .inspect_err(|error| tracing::warn!(%error, "no log of the BPF programs"))
+            .ok()
+    }
+
     /// The ring for rare events, once.
     pub fn take_rare(&mut self) -> Result<Ring, LoadError> {
         self.rare.take().ok_or(LoadError::NoMap("RARE"))
@@ -133,6 +144,12 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
         .map_max_entries("PENDING", sizes.pending_works);
     for (name, value) in &offsets.0 {
         loader.override_global(name, value, true);
+    }
+    // aya-log's level: 0 is off, and lets the verifier remove what would be logged.
+    let log_level: u8 = if sizes.bpf_log { 5 } else { 0 };
+    loader.override_global(aya_log::LEVEL, &log_level, true);
+    if !sizes.bpf_log {
+        loader.map_max_entries("AYA_LOGS", 4096);
     }
     let all = (1 << NR_SOFTIRQS) - 1;
     let vectors = if softirq_vectors & all == all {

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya_log::EbpfLogger;
 use bytes::BytesMut;
 
 use super::{Control, Item, rings::Ring};
@@ -52,6 +53,8 @@ pub struct Drain {
     pub end_after: Option<Duration>,
     /// What is done at the window's very edges.
     pub edges: Edges,
+    /// What the programs log.
+    pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 /// What is done at the window's very edges, on the drain's thread: evidence that is to be compared with
@@ -148,6 +151,9 @@ impl Drain {
         let mut next_sweep = started + SWEEP_EVERY;
         let mut sleep = SHORTEST_SLEEP;
         while !stop.load(Ordering::Acquire) {
+            if let Some(log) = &mut self.log {
+                log.flush();
+            }
             let now = Instant::now();
             if self.end_after.is_some_and(|after| now - started >= after) {
                 break;

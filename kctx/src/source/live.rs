@@ -99,6 +99,7 @@ impl Prepared {
             window: settings.window,
             end_after: settings.end_after,
             edges: Edges::default(),
+            log: settings.sizes.bpf_log.then(|| loaded.take_log()).flatten(),
         };
         let prepared = Self {
             drain,
