@@ -9,10 +9,9 @@ use kctx::{
     source::Item,
 };
 use kctx_tests::stream::{
-    self, Names, START_NS, batch, counted, hardirq, softirq, start, window_end, work,
+    self, Names, START_NS, Written as _, batch, counted, hardirq, softirq, start, window_end, work,
 };
 use proptest::prelude::*;
-use zerocopy::IntoBytes as _;
 
 /// One record of one CPU, in the ring's layout.
 fn any_record() -> impl Strategy<Value = (u32, Vec<u8>)> {
@@ -20,23 +19,17 @@ fn any_record() -> impl Strategy<Value = (u32, Vec<u8>)> {
     let record = prop_oneof![
         (0..10_u8, any::<bool>(), ns.clone(), ns.clone(), ns.clone()).prop_map(
             |(vector, seen, end, wait, service)| {
-                softirq(vector, START_NS + end, seen.then_some(wait), service)
-                    .as_bytes()
-                    .to_vec()
+                softirq(vector, START_NS + end, seen.then_some(wait), service).written()
             }
         ),
         (20..24_u32, 1..4_u64, 0..4_u8, ns.clone(), ns.clone()).prop_map(
             |(irq, name, ret, end, service)| {
-                hardirq(irq, name, ret, START_NS + end, service)
-                    .as_bytes()
-                    .to_vec()
+                hardirq(irq, name, ret, START_NS + end, service).written()
             }
         ),
         (1..4_u64, 1..9_u64, ns.clone(), ns.clone(), ns).prop_map(
             |(wq, function, end, wait, service)| {
-                work(wq, function, START_NS + end, wait, service)
-                    .as_bytes()
-                    .to_vec()
+                work(wq, function, START_NS + end, wait, service).written()
             }
         ),
     ];

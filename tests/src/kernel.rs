@@ -87,13 +87,10 @@ fn fdinfo(pid: u32, field: &str) -> Result<BTreeSet<u32>> {
 
 /// Those of the programs that are loaded, whoever holds them.
 pub fn still_loaded(programs: &BTreeSet<u32>) -> Result<BTreeSet<u32>> {
-    let mut loaded = BTreeSet::new();
-    for program in loaded_programs() {
-        // One that went away while the list was read is an error, and not loaded.
-        if let Ok(program) = program {
-            loaded.insert(program.id());
-        }
-    }
+    // One that went away while the list was read is an error in it, and not loaded.
+    let loaded: BTreeSet<u32> = (loaded_programs().flatten())
+        .map(|program| program.id())
+        .collect();
     Ok(programs.intersection(&loaded).copied().collect())
 }
 

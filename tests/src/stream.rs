@@ -19,9 +19,9 @@ use kctx::{
 };
 use kctx_common::{
     bucket,
-    record::{Hardirq, Module, Softirq, Work, flags, kind},
+    record::{Hardirq, Module, Softirq, SoftirqLong, Work, flags, kind},
 };
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::IntoBytes as _;
 
 /// When hand-made streams start, by `CLOCK_MONOTONIC`.
 pub const START_NS: u64 = 5_000_000_000;
@@ -66,12 +66,62 @@ pub fn control(control: Control) -> Item {
     Item::Control(Box::new(control))
 }
 
+/// A record as its probe writes it.
+pub trait Written {
+    /// Its bytes.
+    fn written(&self) -> Vec<u8>;
+}
+
+impl Written for SoftirqLong {
+    /// The short form where the durations fit it.
+    fn written(&self) -> Vec<u8> {
+        let short = |ns: u64| u32::try_from(ns).ok();
+        let durations = (
+            short(self.hardirq_ns),
+            short(self.wait_ns),
+            short(self.service_ns),
+        );
+        let (Some(hardirq_ns), Some(wait_ns), Some(service_ns)) = durations else {
+            return self.as_bytes().to_vec();
+        };
+        let record = Softirq {
+            kind: kind::SOFTIRQ,
+            vector: self.vector,
+            flags: self.flags,
+            reserved: 0,
+            hardirq_ns,
+            end_ns: self.end_ns,
+            wait_ns,
+            service_ns,
+        };
+        record.as_bytes().to_vec()
+    }
+}
+
+impl Written for Hardirq {
+    fn written(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
+impl Written for Work {
+    fn written(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
+impl Written for Module {
+    fn written(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
 /// A batch of one CPU.
 #[must_use]
-pub fn batch<R: IntoBytes + Immutable>(cpu: u32, records: &[R]) -> Item {
+pub fn batch<R: Written>(cpu: u32, records: &[R]) -> Item {
     let mut batch = BytesMut::new();
     for record in records {
-        decode::append(&mut batch, record.as_bytes());
+        decode::append(&mut batch, &record.written());
     }
     Item::Records {
         cpu,
@@ -81,15 +131,15 @@ pub fn batch<R: IntoBytes + Immutable>(cpu: u32, records: &[R]) -> Item {
 
 /// A softirq run.
 #[must_use]
-pub fn softirq(vector: u8, end_ns: u64, wait_ns: Option<u64>, service_ns: u64) -> Softirq {
-    Softirq {
-        kind: kind::SOFTIRQ,
+pub fn softirq(vector: u8, end_ns: u64, wait_ns: Option<u64>, service_ns: u64) -> SoftirqLong {
+    SoftirqLong {
+        kind: kind::SOFTIRQ_LONG,
         vector,
         flags: if wait_ns.is_some() { flags::WAIT } else { 0 },
         end_ns,
         wait_ns: wait_ns.unwrap_or(0),
         service_ns,
-        ..Softirq::default()
+        ..SoftirqLong::default()
     }
 }
 

@@ -73,7 +73,11 @@ fn qemu(boot: &Boot<'_>) -> Command {
     let memory = if boot.cpus > 8 { "2048" } else { "1024" };
     qemu.stdin(Stdio::null()).stdout(Stdio::piped());
     // Emulation: KVM is often there and not usable.
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory])
+    //
+    // One thread for all processors: attaching a probe patches code that another processor runs at that
+    // moment, and with a thread each QEMU may go on with what it had translated of the breakpoint, which
+    // the guest's kernel then dies of ("Oops: int3").
+    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", memory])
         .args(["-display", "none", "-serial", "stdio", "-monitor", "none"])
         .args(["-nic", "none", "-no-reboot", "-smp"])
         .arg(boot.cpus.to_string())
