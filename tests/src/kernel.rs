@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{
-    maps::{Array, Map, MapData},
+    maps::{Map, MapData, PerCpuArray},
     programs::loaded_programs,
 };
+use kctx_common::pairing::CpuState;
 
 /// Counts by vector and CPU, as /proc/softirqs has them.
 pub fn softirqs(text: &str) -> Result<BTreeMap<(String, u32), u64>> {
@@ -94,24 +95,26 @@ pub fn still_loaded(programs: &BTreeSet<u32>) -> Result<BTreeSet<u32>> {
     Ok(programs.intersection(&loaded).copied().collect())
 }
 
-/// Whether the process has a kctx gate, and it is open.
+/// Whether the process is a kctx whose probes count: they do once its first window is open.
 #[must_use]
-pub fn gate_is_open(pid: u32) -> bool {
+pub fn counts(pid: u32) -> bool {
     let Ok(maps) = fdinfo(pid, "map_id:") else {
         return false;
     };
-    maps.into_iter().any(|id| {
-        let Ok(map) = MapData::from_id(id) else {
-            return false;
-        };
-        let is_gate = map
-            .info()
-            .is_ok_and(|info| info.name_as_str() == Some("GATE"));
-        is_gate
-            && Array::<_, u64>::try_from(Map::Array(map))
-                .and_then(|gate| gate.get(&0, 0))
-                .is_ok_and(|open| open == 1)
-    })
+    maps.into_iter()
+        .any(|id| observed(id).is_ok_and(|n| n.is_some_and(|n| n > 0)))
+}
+
+/// What the probes observed so far on all CPUs, if this is the map that has it.
+fn observed(map: u32) -> Result<Option<u64>> {
+    let map = MapData::from_id(map)?;
+    if map.info()?.name_as_str() != Some("CPU") {
+        return Ok(None);
+    }
+    let cpus: PerCpuArray<_, CpuState> = Map::PerCpuArray(map).try_into()?;
+    let cpus = cpus.get(&0, 0)?;
+    let families = cpus.iter().flat_map(|cpu| &cpu.counters.family);
+    Ok(Some(families.map(|family| family.observed).sum()))
 }
 
 /// A field of /proc/PID/task/TID/status, for each thread by its name.

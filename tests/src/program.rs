@@ -24,6 +24,9 @@ pub fn kctx_path() -> Result<PathBuf> {
         .context("KCTX_BIN names no kctx: run the tests by `cargo xtask test`")
 }
 
+/// An emulated machine takes some seconds to attach the probes.
+const TO_OPEN: Duration = Duration::from_secs(30);
+
 /// A command line of kctx, free of what the environment could add to it.
 pub fn kctx<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Command> {
     let mut command = Command::new(kctx_path()?);
@@ -103,22 +106,22 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until its probes are attached and its gate is open: from then on everything counts.
+    /// Waits until its probes are attached and its window is open: from then on everything counts.
     pub fn wait_until_open(&mut self) -> Result<()> {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < TO_OPEN {
             if let Some(status) = self.child.try_wait()? {
                 bail!(
                     "kctx ended with {status} before its window opened: {}",
                     self.read_stderr()?
                 );
             }
-            if kernel::gate_is_open(self.pid()) {
+            if kernel::counts(self.pid()) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        bail!("kctx did not open its window within {PATIENCE:?}")
+        bail!("kctx did not open its window within {TO_OPEN:?}")
     }
 
     /// Sends a signal.
