@@ -56,7 +56,13 @@ pub fn emit<const N: usize>(
         }
     }
     let (mut key, durations) = key();
-    if spill(&key, durations.wait_ns, durations.service_ns, durations.third_ns) != 0 {
+    if spill(
+        &key,
+        durations.wait_ns,
+        durations.service_ns,
+        durations.third_ns,
+    ) != 0
+    {
         counters.spilled += 1;
         return;
     }
@@ -67,7 +73,13 @@ pub fn emit<const N: usize>(
         overflow: 1,
         ..SpillKey::default()
     };
-    if spill(&key, durations.wait_ns, durations.service_ns, durations.third_ns) != 0 {
+    if spill(
+        &key,
+        durations.wait_ns,
+        durations.service_ns,
+        durations.third_ns,
+    ) != 0
+    {
         counters.spilled += 1;
     } else {
         counters.lost_no_spill_row += 1;

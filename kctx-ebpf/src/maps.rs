@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use kctx_common::{
     pairing::{CpuState, PendingWork, RunningKey, RunningWork},
-    record::{NAME_LEN, Module},
+    record::{Module, NAME_LEN},
     spill::{SpillKey, SpillRow},
 };
 

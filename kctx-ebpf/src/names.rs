@@ -3,7 +3,8 @@
 //! Small per-CPU caches keep the hot path off the table.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, btf_maps::PerCpuArray, helpers::bpf_probe_read_kernel_str_bytes, macros::btf_map,
+    bindings::BPF_NOEXIST, btf_maps::PerCpuArray, helpers::bpf_probe_read_kernel_str_bytes,
+    macros::btf_map,
 };
 use kctx_common::{
     name::{NameWords, name_id},
@@ -74,7 +75,8 @@ pub fn action<M: Memory>(action: IrqAction, address: u64, now_ns: u64) -> u64 {
 fn read_and_intern(address: u64) -> u64 {
     let mut words: NameWords = [0; NAME_LEN / 8];
     // SAFETY: the words are plain bytes, and the array is as long as the slice.
-    let bytes = unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), NAME_LEN) };
+    let bytes =
+        unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), NAME_LEN) };
     // SAFETY: the helper checks the address itself.
     if unsafe { bpf_probe_read_kernel_str_bytes(address as *const u8, bytes) }.is_err() {
         return 0;

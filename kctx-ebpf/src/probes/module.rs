@@ -7,7 +7,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{
-        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel_str_bytes,
+        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns,
+        bpf_probe_read_kernel_str_bytes,
     },
     macros::tracepoint,
     programs::TracePointContext,
@@ -36,7 +37,12 @@ pub fn module_free(ctx: TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn module_request(ctx: TracePointContext) -> u32 {
-    event(&ctx, module_event::REQUEST, NO_OFFSET, kernel::module::request());
+    event(
+        &ctx,
+        module_event::REQUEST,
+        NO_OFFSET,
+        kernel::module::request(),
+    );
     0
 }
 
@@ -73,10 +79,16 @@ fn event(ctx: &TracePointContext, event: u8, taints: u64, name: u64) {
         }
     }
     // Only where --bpf-log set the level: it is read-only data, so else the verifier removes this.
-    info!(ctx, "module event {} by pid {}, taints {:x}", event, record.pid, record.taints);
+    info!(
+        ctx,
+        "module event {} by pid {}, taints {:x}", event, record.pid, record.taints
+    );
     let counters = &mut cpu.counters.family[MODULE];
     counters.observed += 1;
-    if maps::RARE.output(record, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
+    if maps::RARE
+        .output(record, u64::from(BPF_RB_NO_WAKEUP))
+        .is_ok()
+    {
         counters.streamed += 1;
     } else {
         // A module's name has no histogram to go to: this ring is for such events alone, and holds 600.

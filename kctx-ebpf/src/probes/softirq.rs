@@ -54,7 +54,11 @@ fn entry<M: Memory>(vector: u32) {
     if cpu.softirq_start_ns != 0 && maps::recording() {
         cpu.counters.family[SOFTIRQ].start_without_end += 1;
     }
-    cpu.softirq_wait_ns = if raised_ns == 0 { NO_WAIT } else { now.saturating_sub(raised_ns) };
+    cpu.softirq_wait_ns = if raised_ns == 0 {
+        NO_WAIT
+    } else {
+        now.saturating_sub(raised_ns)
+    };
     cpu.softirq_hardirq_base_ns = cpu.hardirq_total_ns;
     cpu.softirq_vector = u64::from(vector);
     cpu.softirq_start_ns = now;
@@ -80,7 +84,9 @@ fn exit<M: Memory>(vector: u32) {
     }
     let service_ns = now.saturating_sub(start_ns);
     let known = cpu.softirq_wait_ns != NO_WAIT;
-    let hardirq_ns = hardirq_total_ns.wrapping_sub(cpu.softirq_hardirq_base_ns).min(service_ns);
+    let hardirq_ns = hardirq_total_ns
+        .wrapping_sub(cpu.softirq_hardirq_base_ns)
+        .min(service_ns);
     let wait_ns = if known { cpu.softirq_wait_ns } else { 0 };
     let flags = if known { flags::WAIT } else { 0 };
     let spilled = || {

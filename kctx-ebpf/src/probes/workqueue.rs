@@ -97,8 +97,13 @@ fn activate<M: Memory>(work: u64) {
 fn execute_start<M: Memory>(work: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
     // SAFETY: none takes arguments or touches memory.
-    let (now, this_cpu, task) =
-        unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id(), bpf_get_current_task()) };
+    let (now, this_cpu, task) = unsafe {
+        (
+            bpf_ktime_get_ns(),
+            bpf_get_smp_processor_id(),
+            bpf_get_current_task(),
+        )
+    };
     let mut running = RunningWork {
         start_ns: now,
         wait_ns: emit::NONE,
@@ -123,7 +128,10 @@ fn execute_start<M: Memory>(work: *const u8) {
         }
         let _ = PENDING.remove(work);
     }
-    if RUNNING.insert(RunningKey { task, work }, running, 0).is_err() {
+    if RUNNING
+        .insert(RunningKey { task, work }, running, 0)
+        .is_err()
+    {
         cpu.counters.family[WORKQUEUE].running_table_full += 1;
     }
 }
@@ -156,8 +164,16 @@ fn execute_end(work: u64, function: Option<u64>) {
     let record: WorkWords = [
         head(kind::WORK, flags, 0),
         now,
-        if flags & flags::WAIT != 0 { running.wait_ns } else { 0 },
-        if flags & flags::ACTIVATE != 0 { running.activate_ns } else { 0 },
+        if flags & flags::WAIT != 0 {
+            running.wait_ns
+        } else {
+            0
+        },
+        if flags & flags::ACTIVATE != 0 {
+            running.activate_ns
+        } else {
+            0
+        },
         service_ns,
         function,
         running.workqueue_id,
