@@ -50,12 +50,13 @@ fn known_works_are_counted_by_name() -> Result<()> {
     let row = row(&bundle, "flush_to_ldisc")?;
     assert_eq!(row.workqueue, "events_unbound");
     let bytes = u64::from(BYTES);
-    // Other terminals of the machine may be in use.
-    assert!((bytes..bytes + 300).contains(&row.count), "{row:?}");
+    // A work that still runs may carry the next byte too; and other terminals may be in use.
+    let least = bytes * 3 / 4;
+    assert!((least..bytes + 300).contains(&row.count), "{row:?}");
     assert_eq!(row.service.count, row.count);
     assert_eq!(row.wait.count + row.wait_unknown, row.count);
     assert!(
-        row.wait.count >= bytes && row.activate.count >= bytes,
+        row.wait.count >= least && row.activate.count >= least,
         "{row:?}"
     );
     assert!(row.service.p50_ns > 0 && row.wait.p50_ns > 0, "{row:?}");

@@ -113,8 +113,7 @@ pub fn pin(cpu: u32) -> std::io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// A pseudoterminal: each byte written to one end is carried to the other by exactly one work item,
-/// `flush_to_ldisc`.
+/// A pseudoterminal: each byte written to one end is carried to the other by a work item, `flush_to_ldisc`.
 pub struct Pty {
     near: File,
     far: File,
@@ -138,7 +137,7 @@ impl Pty {
         })
     }
 
-    /// Carries this many bytes over, waiting for each: no two of them share a work item.
+    /// Carries this many bytes over, waiting for each: few of them share a work item.
     pub fn carry(&mut self, bytes: u32) -> Result<()> {
         let mut byte = [0];
         for _ in 0..bytes {

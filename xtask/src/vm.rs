@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
     /// Seconds after which a VM is ended
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// A filter or other arguments for the test program
     #[arg(last = true)]
@@ -45,7 +45,7 @@ impl Default for Options {
             kernels: kernels::DEFAULT.map(str::to_owned).to_vec(),
             cpus: 2,
             append: String::new(),
-            timeout: 300,
+            timeout: 600,
             arguments: Vec::new(),
         }
     }
