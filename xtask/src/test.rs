@@ -30,21 +30,20 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         cargo
     };
 
-    let mut groups = vec![
-        group(
-            "unit and property",
-            cargo_test(&["--workspace", "--exclude", PACKAGE]),
-        ),
-        harness(cargo_test(&["--package", PACKAGE, "--lib"])),
-    ];
+    // Always the whole workspace: with other packages selected cargo would unify features anew, and build
+    // half of the dependencies once more.
+    let mut groups = vec![group(
+        "unit and property",
+        cargo_test(&["--workspace", "--lib", "--bins"]),
+    )];
     for target in ["replay", "e2e"] {
-        let words = ["--package", PACKAGE, "--test", target];
+        let words = ["--workspace", "--test", target];
         groups.push(group(target, cargo_test(&words)));
     }
     let name = format!("live {}", this_kernel());
     groups.push(match live_permitted(&kctx, &object) {
         Ok(()) => {
-            let words = ["--package", PACKAGE, "--test", "live"];
+            let words = ["--workspace", "--test", "live"];
             let mut cargo = cargo_test(&words);
             // They share the one kernel.
             cargo.args(["--", "--test-threads=1"]);
@@ -57,23 +56,14 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
 }
 
 /// Runs a group of tests; one without a single test is a failure.
-fn group(name: &str, cargo: Command) -> Group {
-    run_group(name, cargo, false)
-}
-
-/// The harness may have no tests of its own.
-fn harness(cargo: Command) -> Group {
-    run_group("harness", cargo, true)
-}
-
-fn run_group(name: &str, mut cargo: Command, may_be_empty: bool) -> Group {
+fn group(name: &str, mut cargo: Command) -> Group {
     let start = Instant::now();
     let (counts, trouble) = match libtest::run(&mut cargo) {
         Err(error) => (Counts::default(), Some(format!("{error:#}"))),
         Ok((counts, status)) => {
             let trouble = if !status.success() && counts.failed == 0 {
                 Some(format!("did not build, or crashed ({status})"))
-            } else if counts == Counts::default() && !may_be_empty {
+            } else if counts == Counts::default() {
                 Some("no test was run".to_owned())
             } else {
                 None
