@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::Duration,
 };
 
@@ -91,6 +91,7 @@ impl Sinks {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
     /// By the export's own interval.
+    #[cfg(kctx_live)]
     Interval,
     /// Each window, and wait for it: a recording goes by much faster than it was made.
     EachWindow,
@@ -160,7 +161,7 @@ fn pump(
 pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
-    let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
         let reason = probe.reason.as_deref().unwrap_or_default();
@@ -246,6 +247,7 @@ fn flush(exporter: &OtlpExporter, pace: Pace) -> anyhow::Result<()> {
         ShutdownOutcome::Aborted => "aborted".to_owned(),
     };
     match pace {
+        #[cfg(kctx_live)]
         Pace::Interval => {
             eprintln!("kctx: the last OTLP export failed: {why}");
             Ok(())

@@ -8,10 +8,6 @@ use crate::config;
 const LONGEST_WINDOW: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(
-    not(kctx_live),
-    expect(dead_code, reason = "there is nothing to capture with")
-)]
 pub(super) struct Args {
     /// How long: from 10ms to 1h.
     #[arg(long, value_name = "DURATION", value_parser = window, default_value = "10s")]
@@ -43,7 +39,17 @@ fn window(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(not(kctx_live))]
-pub(super) fn run(_args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    // The arguments are wrong or right all the same.
+    let Args {
+        window: _,
+        output: _,
+        config,
+        max_size: _,
+        ring_size: _,
+        print: _,
+    } = args;
+    crate::config::Config::load(config.as_deref())?;
     anyhow::bail!(crate::probe::NO_OBJECT)
 }
 
