@@ -1,6 +1,9 @@
 //! What the probes remember between a start and its end.
 
-use crate::{counters::Counters, record::NR_SOFTIRQS};
+use crate::{
+    counters::Counters,
+    record::{NR_SOFTIRQS, SoftirqWords},
+};
 
 /// One CPU's state. Written by that CPU's probes alone; userspace only reads the counters.
 #[repr(C)]
@@ -24,7 +27,19 @@ pub struct CpuState {
     pub hardirq_total_ns: u64,
     /// What this CPU's probes counted.
     pub counters: Counters,
+    /// Softirq records on their way to the ring: one reservation there for [`STAGED`] of them costs little
+    /// more than for one.
+    pub stage: [SoftirqWords; STAGED],
+    /// How many of them there are.
+    pub staged: u64,
+    /// When the first of them was put there.
+    pub staged_ns: u64,
 }
+
+/// Softirq records that are put into the ring together.
+pub const STAGED: usize = 8;
+/// A record waits no longer than this for others, if another softirq ends on its CPU then.
+pub const STAGED_NS: u64 = 20_000_000;
 
 /// No wait was measured.
 pub const NO_WAIT: u64 = u64::MAX;

@@ -2,7 +2,9 @@
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_smp_processor_id, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    helpers::{
+        bpf_get_smp_processor_id, bpf_ringbuf_output, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    },
 };
 use kctx_common::{
     bucket,
@@ -55,7 +57,33 @@ pub fn emit<const N: usize>(
             }
         }
     }
-    let (mut key, durations) = key();
+    let (key, durations) = key();
+    spill_or_lose(counters, key, durations);
+}
+
+/// Copies whole records into this CPU's ring; false where it has no room for them.
+#[inline(always)]
+pub fn stream(records: *const u8, bytes: u64) -> bool {
+    // SAFETY: no arguments, no memory.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(ring) = RINGS.get(cpu) else {
+        return false;
+    };
+    // SAFETY: `ring` is a ring buffer map; the verifier checks the records' memory and the bound on its size.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            core::ptr::from_ref(ring).cast_mut().cast(),
+            records.cast_mut().cast(),
+            bytes,
+            u64::from(BPF_RB_NO_WAKEUP),
+        )
+    };
+    result == 0
+}
+
+/// Adds a record to its spill row, and counts where it went.
+#[inline(always)]
+pub fn spill_or_lose(counters: &mut FamilyCounters, mut key: SpillKey, durations: Spilled) {
     if spill(
         &key,
         durations.wait_ns,

@@ -60,13 +60,18 @@ pub fn record(bytes: &[u8]) -> Record {
 /// The records of a batch, in order.
 #[must_use]
 pub fn records(batch: &[u8]) -> Records<'_> {
-    Records { rest: batch }
+    Records {
+        rest: batch,
+        entry: &[],
+    }
 }
 
 /// Iterator over a batch.
 #[derive(Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],
+    /// What is left of the entry at hand: softirq records come several in one.
+    entry: &'a [u8],
 }
 
 impl Iterator for Records<'_> {
@@ -75,6 +80,14 @@ impl Iterator for Records<'_> {
     #[inline]
     fn next(&mut self) -> Option<Record> {
         loop {
+            if !self.entry.is_empty() {
+                let first = self.entry;
+                self.entry = match first.first() {
+                    Some(&kind::SOFTIRQ) => first.get(size_of::<Softirq>()..).unwrap_or(&[]),
+                    _ => &[],
+                };
+                return Some(record(first));
+            }
             let header = u32::from_ne_bytes(self.rest.get(..4)?.try_into().ok()?);
             let len = (header & !(BUSY | DISCARD)) as usize;
             let Some(body) = self.rest.get(HEADER_LEN..HEADER_LEN + len) else {
@@ -84,7 +97,10 @@ impl Iterator for Records<'_> {
             };
             self.rest = self.rest.get(entry_len(len)..).unwrap_or(&[]);
             if header & DISCARD == 0 {
-                return Some(record(body));
+                if body.is_empty() {
+                    return Some(Record::Unknown);
+                }
+                self.entry = body;
             }
         }
     }
@@ -158,6 +174,24 @@ mod tests {
         fn any_bytes_decode_without_panic_and_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             // Each step takes at least a header, so there can't be more records than that.
             prop_assert!(records(&bytes).count() <= bytes.len() / HEADER_LEN + 1);
+        }
+
+        #[test]
+        fn softirqs_that_share_an_entry_all_come_out(count in 1u64..9) {
+            let several: Vec<u8> = (0..count)
+                .flat_map(|i| softirq(3, 100 + i).as_bytes().to_vec())
+                .collect();
+            let mut batch = bytes::BytesMut::new();
+            append(&mut batch, &several);
+            append(&mut batch, softirq(4, 5).as_bytes());
+            let ends: Vec<u64> = records(&batch)
+                .map(|record| match record {
+                    Record::Softirq(run) => run.end_ns,
+                    _ => 0,
+                })
+                .collect();
+            let expected: Vec<u64> = (0..count).map(|i| 100 + i).chain([5]).collect();
+            prop_assert_eq!(ends, expected);
         }
     }
 }

@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::SOFTIRQ,
-    pairing::NO_WAIT,
+    pairing::{CpuState, NO_WAIT, STAGED, STAGED_NS},
     record::{SoftirqLongWords, SoftirqWords, flags, head, head_with, kind, pair},
     spill::SpillKey,
 };
@@ -77,9 +77,8 @@ fn exit<M: Memory>(vector: u32) {
     if !maps::recording() {
         return;
     }
-    let counters = &mut cpu.counters.family[SOFTIRQ];
     if start_ns == 0 || cpu.softirq_vector != u64::from(vector) {
-        counters.end_without_start += 1;
+        cpu.counters.family[SOFTIRQ].end_without_start += 1;
         return;
     }
     let service_ns = now.saturating_sub(start_ns);
@@ -89,35 +88,93 @@ fn exit<M: Memory>(vector: u32) {
         .min(service_ns);
     let wait_ns = if known { cpu.softirq_wait_ns } else { 0 };
     let flags = if known { flags::WAIT } else { 0 };
-    let spilled = || {
-        (
-            SpillKey {
-                family: kind::SOFTIRQ,
-                number: vector,
-                ..SpillKey::default()
-            },
-            Spilled {
-                wait_ns: cpu.softirq_wait_ns,
-                service_ns,
-                third_ns: service_ns - hardirq_ns,
-            },
-        )
-    };
     if (wait_ns | service_ns) >> 32 == 0 {
         let record: SoftirqWords = [
             head_with(kind::SOFTIRQ, vector as u8, flags, hardirq_ns as u32),
             now,
             pair(wait_ns as u32, service_ns as u32),
         ];
-        emit::emit(counters, &record, spilled);
-    } else {
-        let record: SoftirqLongWords = [
-            head(kind::SOFTIRQ_LONG, vector as u8, flags),
-            now,
+        stage(cpu, record, now);
+        return;
+    }
+    let record: SoftirqLongWords = [
+        head(kind::SOFTIRQ_LONG, vector as u8, flags),
+        now,
+        wait_ns,
+        service_ns,
+        hardirq_ns,
+    ];
+    let wait_ns = if known { wait_ns } else { emit::NONE };
+    emit::emit(&mut cpu.counters.family[SOFTIRQ], &record, || {
+        spilled(vector, wait_ns, service_ns, hardirq_ns)
+    });
+}
+
+fn spilled(vector: u32, wait_ns: u64, service_ns: u64, hardirq_ns: u64) -> (SpillKey, Spilled) {
+    (
+        SpillKey {
+            family: kind::SOFTIRQ,
+            number: vector,
+            ..SpillKey::default()
+        },
+        Spilled {
             wait_ns,
             service_ns,
-            hardirq_ns,
-        ];
-        emit::emit(counters, &record, spilled);
+            third_ns: service_ns - hardirq_ns,
+        },
+    )
+}
+
+/// Puts a record with those that wait for the ring, and all of them there when they are enough or have
+/// waited long enough. Only this program touches them, and it does not nest in itself; what is left
+/// when a window closes userspace takes from here.
+#[inline(always)]
+fn stage(cpu: &mut CpuState, record: SoftirqWords, now: u64) {
+    cpu.counters.family[SOFTIRQ].observed += 1;
+    let slot = core::hint::black_box(cpu.staged as usize);
+    let Some(place) = cpu.stage.get_mut(slot) else {
+        // Not possible: a full stage has been emptied.
+        cpu.staged = 0;
+        return;
+    };
+    *place = record;
+    if slot == 0 {
+        cpu.staged_ns = now;
+    }
+    cpu.staged = slot as u64 + 1;
+    if slot + 1 < STAGED && now.wrapping_sub(cpu.staged_ns) < STAGED_NS {
+        return;
+    }
+    cpu.staged = 0;
+    let count = slot as u64 + 1;
+    if emit::stream(
+        cpu.stage.as_ptr().cast(),
+        count * size_of::<SoftirqWords>() as u64,
+    ) {
+        cpu.counters.family[SOFTIRQ].streamed += count;
+    } else {
+        spill_stage(cpu, count);
+    }
+}
+
+/// The ring is full: each record into its row.
+#[inline(never)]
+fn spill_stage(cpu: &mut CpuState, count: u64) {
+    for i in 0..STAGED {
+        if i as u64 >= count {
+            break;
+        }
+        let [head, _, durations] = cpu.stage[i];
+        let [_, vector, flags, _, a, b, c, d] = head.to_ne_bytes();
+        let [e, f, g, h, j, k, l, m] = durations.to_ne_bytes();
+        let service_ns = u64::from(u32::from_ne_bytes([j, k, l, m]));
+        let wait_ns = if flags & flags::WAIT != 0 {
+            u64::from(u32::from_ne_bytes([e, f, g, h]))
+        } else {
+            emit::NONE
+        };
+        let hardirq_ns = u64::from(u32::from_ne_bytes([a, b, c, d]));
+        let (key, durations) = spilled(u32::from(vector), wait_ns, service_ns, hardirq_ns);
+        emit::spill_or_lose(&mut cpu.counters.family[SOFTIRQ], key, durations);
     }
 }

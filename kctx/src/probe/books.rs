@@ -7,6 +7,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap},
     programs::ProgramFd,
 };
+use bytes::{Bytes, BytesMut};
 use kctx_common::{
     bucket,
     counters::{FAMILIES, FamilyCounters},
@@ -15,6 +16,7 @@ use kctx_common::{
     spill::{SpillHistogram, SpillKey, SpillRow},
 };
 use rustc_hash::FxHashMap;
+use zerocopy::IntoBytes as _;
 
 use super::{
     PROBES,
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::{
     aggregate::window::{Family, FamilyAccounting},
+    decode,
     source::{SpillDelta, SpilledDurations},
 };
 
@@ -39,6 +42,15 @@ pub struct Books {
     last_spilled: u64,
     last_spill: FxHashMap<(SpillKey, u32), Box<SpillRow>>,
     aged: u64,
+}
+
+/// What became of the records that are not in a ring yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// They wait: the window goes on.
+    Waiting,
+    /// [`Books::staged`] has taken them: the window is over.
+    Taken,
 }
 
 /// The names that the probes interned.
@@ -116,10 +128,34 @@ impl Books {
         self.rings.set(0, &self.first_ring, 0)
     }
 
-    /// What the probes counted since the last call, by family, over all CPUs.
-    pub fn counted(&mut self) -> Result<[FamilyAccounting; FAMILIES], MapError> {
+    /// Softirq records that have not gone into their CPU's ring yet, in the ring's layout. To be asked when
+    /// the gate is closed and no program runs any more: then they are all that is left.
+    pub fn staged(&self) -> Result<Vec<(u32, Bytes)>, MapError> {
+        let mut left = Vec::new();
+        for (cpu, state) in self.cpu.get(&0, 0)?.iter().enumerate() {
+            let mut batch = BytesMut::new();
+            for words in state.stage.iter().take(state.staged as usize) {
+                decode::append(&mut batch, words.as_bytes());
+            }
+            if !batch.is_empty() {
+                left.push((cpu as u32, batch.freeze()));
+            }
+        }
+        Ok(left)
+    }
+
+    /// What the probes counted since the last call, by family, over all CPUs. Staged records count as
+    /// streamed when they were taken, and while they wait not at all yet.
+    pub fn counted(&mut self, staged: Staged) -> Result<[FamilyAccounting; FAMILIES], MapError> {
         let mut total = [FamilyCounters::default(); FAMILIES];
         for state in self.cpu.get(&0, 0)?.iter() {
+            match staged {
+                Staged::Taken => total[Family::Softirq as usize].streamed += state.staged,
+                Staged::Waiting => {
+                    let observed = &mut total[Family::Softirq as usize].observed;
+                    *observed = observed.wrapping_sub(state.staged);
+                }
+            }
             for (sum, one) in total.iter_mut().zip(&state.counters.family) {
                 add(sum, one);
             }
@@ -250,7 +286,7 @@ fn add(sum: &mut FamilyCounters, one: &FamilyCounters) {
         running_table_full,
         cancelled,
     } = one;
-    sum.observed += observed;
+    sum.observed = sum.observed.wrapping_add(*observed);
     sum.streamed += streamed;
     sum.spilled += spilled;
     sum.lost_no_spill_row += lost_no_spill_row;

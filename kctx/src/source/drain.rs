@@ -20,7 +20,7 @@ use super::{Control, Item, rings::Ring};
 use crate::{
     aggregate::window::ProbeStatus,
     host::{HostIdentity, HostRoot, clock, taint},
-    probe::books::Books,
+    probe::books::{Books, Staged},
 };
 
 /// The most that goes into one batch.
@@ -138,11 +138,22 @@ impl Drain {
         // Nothing is emitted any more, so this ends.
         while let Ok(drained) = self.drain_all(&mut buffer) {
             if drained == 0 {
-                let _ = self.close_window(ended_ns)?;
+                let _ = self.send_staged()?;
+                let _ = self.close_window(ended_ns, Staged::Taken)?;
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Sends the records that were still waiting to go into a ring.
+    fn send_staged(&self) -> anyhow::Result<Result<(), Disconnected>> {
+        for (cpu, batch) in self.books.staged()? {
+            if self.out.send(Item::Records { cpu, batch }).is_err() {
+                return Ok(Err(Disconnected));
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn until_stopped(&mut self, stop: &AtomicBool, buffer: &mut BytesMut) -> anyhow::Result<()> {
@@ -163,7 +174,10 @@ impl Drain {
             if let (Some(at), Some(every)) = (next_window, self.window)
                 && now >= at
             {
-                if self.close_window(clock::monotonic_ns())?.is_err() {
+                if self
+                    .close_window(clock::monotonic_ns(), Staged::Waiting)?
+                    .is_err()
+                {
                     break;
                 }
                 // Windows missed while the receiver was slow are not made up for.
@@ -210,13 +224,17 @@ impl Drain {
         Ok(drained)
     }
 
-    fn close_window(&mut self, monotonic_ns: u64) -> anyhow::Result<Result<(), Disconnected>> {
+    fn close_window(
+        &mut self,
+        monotonic_ns: u64,
+        staged: Staged,
+    ) -> anyhow::Result<Result<(), Disconnected>> {
         for delta in self.books.spilled()? {
             if self.send(Control::Spill(Box::new(delta))).is_err() {
                 return Ok(Err(Disconnected));
             }
         }
-        let counted = Box::new(self.books.counted()?);
+        let counted = Box::new(self.books.counted(staged)?);
         Ok(self.send(Control::Counted(counted)).and_then(|()| {
             self.send(Control::WindowEnd {
                 monotonic_ns,
