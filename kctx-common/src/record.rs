@@ -2,8 +2,7 @@
 //!
 //! All times are `bpf_ktime_get_ns()`: `CLOCK_MONOTONIC`, in nanoseconds. Durations are nanoseconds in 64
 //! bits, because a starved softirq or a work item may well take longer than the 4.29 s that 32 bits hold;
-//! softirqs, the most frequent of all, have a short record too: with the ring's own header two of them
-//! share a cache line.
+//! softirqs, the most frequent of all, have a short record too.
 
 /// Which record follows: the first byte of each record.
 pub mod kind {
