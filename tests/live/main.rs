@@ -77,3 +77,8 @@ fn check_replay(bundle: &Bundle, path: &std::path::Path) -> Result<()> {
 fn in_vm() -> bool {
     std::env::var_os("KCTX_VM").is_some()
 }
+
+/// Whether this is a test VM whose BTF is hidden: names that lie in the kernel's own structs are then not read.
+fn without_btf() -> bool {
+    std::env::var_os("KCTX_VM_NO_BTF").is_some()
+}

@@ -17,8 +17,20 @@ mkdir -p /dev/shm /dev/pts && mount -t tmpfs tmpfs /dev/shm && mount -t devpts d
 hostname kctx-vm
 ip link set lo up
 
-echo "KCTX-VM kernel $(uname -r)"
 export KCTX_BIN=/bin/kctx KCTX_VM=1 RUST_BACKTRACE=1
+# As on a kernel that was built without it.
+if grep -qw kctx.no_btf /proc/cmdline; then
+    mount -t tmpfs tmpfs /sys/kernel/btf
+fi
+btf=yes
+if [ ! -r /sys/kernel/btf/vmlinux ]; then
+    btf=no
+    export KCTX_VM_NO_BTF=1
+fi
+echo "KCTX-VM kernel $(uname -r)"
+echo "KCTX-VM version $(uname -v)"
+echo "KCTX-VM cpus $(nproc)"
+echo "KCTX-VM btf $btf"
 # What is ignored elsewhere is for a VM.
 set -- --test-threads=1 --include-ignored
 while read -r word; do

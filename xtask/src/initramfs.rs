@@ -1,4 +1,4 @@
-//! The root of a test VM: busybox, kctx, the live tests and one module, in one archive.
+//! The root of a test VM: busybox, kctx, the live tests and their modules, in one archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,8 +68,9 @@ pub(crate) fn write(
     copy("bin/busybox", Kind::Program, &busybox(ws)?)?;
     copy("bin/kctx", Kind::Program, kctx)?;
     copy("bin/live", Kind::Program, live)?;
-    if let Some(module) = &kernel.module {
-        copy("lib/modules-test/dummy.ko", Kind::File, module)?;
+    for module in &kernel.modules {
+        let file = module.file_name().unwrap_or_default().to_string_lossy();
+        copy(&format!("lib/modules-test/{file}"), Kind::File, module)?;
     }
     if let Some(config) = &kernel.config {
         copy(

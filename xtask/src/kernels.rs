@@ -2,55 +2,69 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::modules;
 use crate::suite::{self, Suite};
 use crate::workspace::Workspace;
-use crate::{command, initramfs};
-
-/// What `cargo xtask vm` boots when none is named.
-pub(crate) const DEFAULT: [&str; 2] = ["6.1", "6.12"];
 
 /// Debian's kernels, and the suites that have them.
-const SUITES: [(&str, &str); 4] = [
+const VERSIONS: [(&str, &str); 4] = [
     ("5.10", "bullseye"),
     ("6.1", "bookworm"),
     ("6.12", "trixie"),
     ("7.2", "sid"),
 ];
-const PACKAGE: &str = "linux-image-amd64";
-/// From 7.2 on the image is a meta package of these.
+/// What a version's name may end in, and the packages of these flavours.
+const FLAVOURS: [(&str, &str); 3] = [
+    ("", "linux-image-amd64"),
+    ("-rt", "linux-image-rt-amd64"),
+    ("-cloud", "linux-image-cloud-amd64"),
+];
+/// What the packages depend on that belongs to a kernel: up to 6.12 one image, from 7.2 on an image that
+/// is a meta package of the others.
 const PARTS: [&str; 4] = [
     "linux-image-",
     "linux-binary-",
     "linux-modules-",
     "linux-base-",
 ];
-/// A module that needs neither hardware nor another module.
-const MODULE: &str = "dummy.ko";
 
 /// A kernel that is ready to boot.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     pub(crate) release: String,
     pub(crate) image: PathBuf,
-    /// A module to load and unload, decompressed.
-    pub(crate) module: Option<PathBuf>,
+    /// The tests' modules, decompressed; as many as the package has.
+    pub(crate) modules: Vec<PathBuf>,
     /// Its build configuration.
     pub(crate) config: Option<PathBuf>,
+}
+
+/// The suite and the package of what a user calls `name`.
+fn debian(name: &str) -> Option<(&'static str, &'static str)> {
+    FLAVOURS.into_iter().find_map(|(flavour, package)| {
+        let version = name.strip_suffix(flavour)?;
+        let (_, suite) = VERSIONS.into_iter().find(|(known, _)| *known == version)?;
+        Some((suite, package))
+    })
+}
+
+/// True for the name of one of Debian's kernels; else it can only be a path.
+pub(crate) fn is_known(name: &str) -> bool {
+    debian(name).is_some()
 }
 
 /// Finds or downloads the kernel that a user calls `name`.
 pub(crate) fn get(ws: &Workspace, name: &str) -> Result<Kernel> {
     let kernels = ws.target.join("vm/kernels");
-    if let Some((_, debian)) = SUITES.iter().find(|(version, _)| *version == name) {
+    if let Some((suite, package)) = debian(name) {
         let dir = kernels.join(name);
         if !is_stored(&dir) {
             let tree = kernels.join(format!("{name}.tree"));
-            let suite = Suite::open(ws, debian)?;
-            let packages = suite.closure(PACKAGE, &PARTS)?;
+            let suite = Suite::open(ws, suite)?;
+            let packages = suite.closure(package, &PARTS)?;
             suite.unpack(&packages, 15, &tree)?;
             store(ws, &tree, &dir)?;
         }
@@ -73,24 +87,26 @@ pub(crate) fn get(ws: &Workspace, name: &str) -> Result<Kernel> {
     Ok(Kernel {
         release,
         image: path.to_path_buf(),
-        module: None,
+        modules: Vec::new(),
         config: None,
     })
 }
 
 /// An error if `get` could not know what is meant.
 pub(crate) fn check_name(name: &str) -> Result<()> {
-    let known = SUITES.map(|(version, _)| version);
-    if !known.contains(&name) && !Path::new(name).is_file() {
-        let known = known.join(", ");
-        bail!("{name} is neither one of {known} nor the path of a kernel image or package");
+    if !is_known(name) && !Path::new(name).is_file() {
+        let known = VERSIONS.map(|(version, _)| version).join(", ");
+        bail!(
+            "{name} is neither one of {known} (as it is, or with -rt or -cloud after it) \
+             nor the path of a kernel image or package"
+        );
     }
     Ok(())
 }
 
-/// The release file is written last.
+/// The release file is written last. A directory of before the modules were kept is fetched again.
 fn is_stored(dir: &Path) -> bool {
-    dir.join("release").is_file()
+    dir.join("release").is_file() && dir.join("modules").is_dir()
 }
 
 fn load(dir: &Path) -> Result<Kernel> {
@@ -99,12 +115,11 @@ fn load(dir: &Path) -> Result<Kernel> {
         .with_context(|| format!("cannot read {}", file.display()))?
         .trim()
         .to_owned();
-    let optional = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
     Ok(Kernel {
         release,
         image: dir.join("vmlinuz"),
-        module: optional(MODULE),
-        config: optional("config"),
+        modules: modules::stored(&dir.join("modules"))?,
+        config: Some(dir.join("config")).filter(|path| path.is_file()),
     })
 }
 
@@ -122,13 +137,13 @@ fn store(ws: &Workspace, tree: &Path, dir: &Path) -> Result<()> {
             tree.display()
         )
     })?;
+    // What an interrupted or an earlier xtask left.
+    let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
     let release = release(&bytes).context("the package's vmlinuz is no x86 kernel image")?;
     fs::write(dir.join("vmlinuz"), bytes)?;
-    if let Some(module) = find(tree, &named(MODULE))? {
-        fs::write(dir.join(MODULE), decompressed(ws, &module)?)?;
-    }
+    modules::store(ws, tree, &dir.join("modules"))?;
     // From 7.2 on it lies beside the modules.
     let beside = Path::new("modules").join(&release).join("config");
     let is_config = |path: &Path| named("config-")(path) || path.ends_with(&beside);
@@ -140,7 +155,7 @@ fn store(ws: &Workspace, tree: &Path, dir: &Path) -> Result<()> {
 }
 
 /// The first plain file below `dir` that is wanted.
-fn find(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>> {
+pub(crate) fn find(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     for entry in entries {
         let entry = entry?;
@@ -156,31 +171,6 @@ fn find(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-fn decompressed(ws: &Workspace, file: &Path) -> Result<Vec<u8>> {
-    let mut unpack = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("xz") => {
-            let mut unxz = Command::new(initramfs::busybox(ws)?);
-            unxz.arg("unxz");
-            unxz
-        }
-        Some("zst") => {
-            let mut zstd = Command::new("zstd");
-            zstd.arg("-d");
-            zstd
-        }
-        _ => return fs::read(file).with_context(|| format!("cannot read {}", file.display())),
-    };
-    unpack.arg("-c").arg(file);
-    let shown = command::shown(&unpack);
-    let output = unpack
-        .output()
-        .with_context(|| format!("cannot start `{shown}`"))?;
-    if !output.status.success() {
-        bail!("`{shown}` failed ({})", output.status);
-    }
-    Ok(output.stdout)
 }
 
 /// The release that an x86 kernel image names in its boot header.
@@ -223,5 +213,20 @@ mod tests {
         let mut cut = image();
         cut[0x20f] = 0xff;
         assert_eq!(release(&cut), None);
+    }
+
+    #[test]
+    fn a_name_is_a_version_and_perhaps_a_flavour() {
+        assert_eq!(debian("6.1"), Some(("bookworm", "linux-image-amd64")));
+        assert_eq!(debian("7.2-rt"), Some(("sid", "linux-image-rt-amd64")));
+        assert_eq!(
+            debian("5.10-cloud"),
+            Some(("bullseye", "linux-image-cloud-amd64"))
+        );
+        for unknown in ["", "-rt", "6.2", "6.1-", "6.1-rt-cloud"] {
+            assert_eq!(debian(unknown), None, "{unknown}");
+        }
+        let error = check_name("6.2-rt").map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("5.10, 6.1, 6.12, 7.2")));
     }
 }

@@ -1,5 +1,6 @@
 //! Reads what Rust's test harness prints.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -39,6 +40,70 @@ fn parse(line: &str) -> Option<Counts> {
         passed: number("passed")?,
         failed: number("failed")?,
     })
+}
+
+/// What became of one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Passed,
+    Failed,
+    Ignored,
+}
+
+/// What became of each test by its name, where they ran one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    known: BTreeMap<String, Verdict>,
+    /// The test that has begun. What it prints past the harness comes before its verdict.
+    pending: Option<String>,
+}
+
+impl Verdicts {
+    /// Takes what one line of output says.
+    pub(crate) fn read(&mut self, line: &str) {
+        let mut rest = line;
+        if let Some((name, after)) = begun(line) {
+            self.pending = Some(name.to_owned());
+            rest = after;
+        }
+        if self.pending.is_some()
+            && let Some(verdict) = verdict(rest)
+            && let Some(name) = self.pending.take()
+        {
+            self.known.insert(name, verdict);
+        }
+    }
+
+    /// The test that began and did not end.
+    pub(crate) fn pending(&self) -> Option<&str> {
+        self.pending.as_deref()
+    }
+
+    /// The names of the tests with this verdict, sorted.
+    pub(crate) fn with(&self, verdict: Verdict) -> Vec<String> {
+        let tests = self.known.iter().filter(|(_, known)| **known == verdict);
+        tests.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// `test NAME ... ` and what comes after it.
+fn begun(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once("test ")?;
+    let (name, after) = rest.split_once(" ...")?;
+    let (name, _) = name.split_once(" - ").unwrap_or((name, ""));
+    (!name.contains(' ')).then_some((name, after))
+}
+
+/// What a test prints may come before the verdict without a line's end.
+fn verdict(text: &str) -> Option<Verdict> {
+    if text.trim_start().starts_with("ignored") {
+        return Some(Verdict::Ignored);
+    }
+    match text.trim_end().rsplit([' ', '.']).next() {
+        Some("ok") => Some(Verdict::Passed),
+        Some("FAILED") => Some(Verdict::Failed),
+        _ => None,
+    }
 }
 
 /// Runs tests with their output in view, and counts.
@@ -91,5 +156,32 @@ mod tests {
                 failed: 2
             }
         );
+    }
+
+    #[test]
+    fn verdicts_are_found_behind_what_the_tests_print() {
+        let mut verdicts = Verdicts::default();
+        for line in [
+            "running 5 tests",
+            "test a::one ... ok",
+            "test a::two ... FAILED",
+            "test a::three ... ignored, not here",
+            "test a::four ... .......",
+            "............................",
+            "....ok",
+            "all is ok",
+            "test a::five - should panic ... ok",
+            "test a::six ... ",
+            "test result: FAILED. 3 passed; 1 failed; 1 ignored; 0 measured",
+        ] {
+            verdicts.read(line);
+        }
+        assert_eq!(
+            verdicts.with(Verdict::Passed),
+            ["a::five", "a::four", "a::one"]
+        );
+        assert_eq!(verdicts.with(Verdict::Failed), ["a::two"]);
+        assert_eq!(verdicts.with(Verdict::Ignored), ["a::three"]);
+        assert_eq!(verdicts.pending(), Some("a::six"));
     }
 }

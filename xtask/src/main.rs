@@ -1,4 +1,4 @@
-//! What a developer of kctx does: `cargo xtask setup|build|run|test|vm|ci|dist`.
+//! What a developer of kctx does: `cargo xtask setup|build|run|test|vm|kernels|ci|dist`.
 //!
 //! Every command finds or installs what it needs, skips what is already done, and says in one line
 //! what failed and what to do about it.
@@ -9,14 +9,19 @@ mod apt;
 mod build;
 mod ci;
 mod command;
+mod console;
 mod cpio;
 mod dist;
 mod elf;
 mod initramfs;
 mod kernels;
+mod kernels_doc;
 mod libtest;
 mod licences;
+mod matrix;
+mod modules;
 mod qemu;
+mod record;
 mod results;
 mod run;
 mod setup;
@@ -60,6 +65,8 @@ enum Command {
     Test,
     /// The live tests in a VM, on other kernels
     Vm(vm::Options),
+    /// Make the table in docs/kernels.md of the results of `cargo xtask vm --matrix`
+    Kernels,
     /// What CI checks besides the tests: format, lints, docs, licences
     Ci,
     /// Build a statically linked target/dist/kctx
@@ -87,6 +94,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run { args } => run::run(&ws, &args)?,
         Command::Test => return test::run(&ws),
         Command::Vm(options) => return vm::run(&ws, &options),
+        Command::Kernels => kernels_doc::write(&ws)?,
         Command::Ci => ci::run(&ws)?,
         Command::Dist => {
             dist::dist(&ws)?;

@@ -81,6 +81,7 @@ fn qemu(boot: &Boot<'_>) -> Command {
         .args(["-display", "none", "-serial", "stdio", "-monitor", "none"])
         .args(["-nic", "none", "-no-reboot", "-smp"])
         .arg(boot.cpus.to_string())
+        .args(network_cards())
         .arg("-kernel")
         .arg(boot.image)
         .arg("-initrd")
@@ -92,6 +93,25 @@ fn qemu(boot: &Boot<'_>) -> Command {
             boot.append
         ));
     qemu
+}
+
+/// Two network cards on one interrupt line, for tests to load their driver: with both up, an interrupt of
+/// one is none of the other's.
+///
+/// Slots that are four apart have the same line (pc's PCI routing goes by slot modulo 4). Each has a network
+/// of its own that answers at 10.0.2.2 and leads nowhere. No option ROM: nobody boots from them.
+fn network_cards() -> Vec<String> {
+    [("net0", 4), ("net1", 8)]
+        .into_iter()
+        .flat_map(|(id, slot)| {
+            [
+                "-netdev".to_owned(),
+                format!("user,id={id},restrict=on"),
+                "-device".to_owned(),
+                format!("e1000,netdev={id},addr={slot:#x},romfile="),
+            ]
+        })
+        .collect()
 }
 
 /// Ends its own child, and only that, whichever way the boot is left.

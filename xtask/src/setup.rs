@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::toolchain::{self, Toolchain};
 use crate::workspace::Workspace;
-use crate::{apt, command, initramfs, kernels};
+use crate::{apt, command, initramfs, kernels, matrix};
 
 /// Everything at once, with a line about each part that was there.
 pub(crate) fn all(ws: &Workspace, vm: bool) -> Result<()> {
@@ -16,7 +16,8 @@ pub(crate) fn all(ws: &Workspace, vm: bool) -> Result<()> {
         eprintln!("setup: QEMU: ready");
         initramfs::busybox(ws)?;
         eprintln!("setup: busybox: ready");
-        for name in kernels::DEFAULT {
+        for config in matrix::test() {
+            let name = &config.kernel;
             let kernel = kernels::get(ws, name).with_context(|| format!("kernel {name}"))?;
             eprintln!("setup: kernel {name}: {}", kernel.release);
         }

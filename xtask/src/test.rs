@@ -10,7 +10,7 @@ use crate::build::{self, Object};
 use crate::libtest::{self, Counts};
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, vm};
+use crate::{command, matrix, vm};
 
 /// The package of the tests that need more than one crate, and the targets it must have.
 const PACKAGE: &str = "kctx-tests";
@@ -51,7 +51,8 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         }
         Err(error) => Group::not_run(&name, format!("{error:#}")),
     });
-    groups.extend(vm::groups(ws, &object, &vm::Options::default()));
+    let settings = vm::Settings::default();
+    groups.extend(vm::groups(ws, &object, &matrix::test(), &settings));
     Ok(results::finish(&groups, results::all_required()))
 }
 

@@ -9,45 +9,72 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::build::{self, Object};
+use crate::console::Console;
 use crate::kernels::{self, Kernel};
 use crate::libtest::Counts;
+use crate::matrix::{self, Config};
 use crate::qemu::{self, Boot};
+use crate::record::Record;
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, dist, initramfs, setup};
+use crate::{command, dist, initramfs, kernels_doc, setup};
 
-/// How the init script starts each line of its own.
-const MARKER: &str = "KCTX-VM ";
+/// The word on the kernel's command line that init.sh hides BTF by.
+const NO_BTF: &str = "kctx.no_btf";
 
 /// What `cargo xtask vm` takes.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// 5.10, 6.1, 6.12, 7.2 (Debian's), or the path of a kernel image or package
-    #[arg(long = "kernel", value_name = "KERNEL", num_args = 1.., default_values = kernels::DEFAULT)]
-    pub(crate) kernels: Vec<String>,
-    /// Processors of each VM
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    cpus: u32,
+    /// 5.10, 6.1, 6.12, 7.2 (Debian's; also with -rt or -cloud after it), or the path of a kernel image or
+    /// package [default: those four, then 6.12 with 16 processors, then 6.12 without BTF]
+    #[arg(long = "kernel", value_name = "KERNEL", num_args = 1..)]
+    kernels: Vec<String>,
+    /// Every configuration that docs/kernels.md tells of
+    #[arg(long, conflicts_with_all = ["kernels", "cpus", "no_btf"])]
+    matrix: bool,
+    /// Processors of each VM [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Option<u32>,
+    /// Hide the kernel's BTF in the VMs
+    #[arg(long)]
+    no_btf: bool,
+    /// Make the table in docs/kernels.md of these results and those of earlier runs
+    #[arg(long)]
+    write_docs: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What holds for each VM alike.
+#[derive(Args, Clone)]
+pub(crate) struct Settings {
     /// More of the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
     /// Seconds after which a VM is ended
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// A filter or other arguments for the test program
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-impl Default for Options {
+const TIMEOUT: u64 = 900;
+
+impl Default for Settings {
     fn default() -> Self {
         Self {
-            kernels: kernels::DEFAULT.map(str::to_owned).to_vec(),
-            cpus: 2,
             append: String::new(),
-            timeout: 600,
+            timeout: TIMEOUT,
             arguments: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Whether all tests run, on a kernel as it is.
+    fn is_whole(&self) -> bool {
+        self.append.is_empty() && self.arguments.is_empty()
     }
 }
 
@@ -57,15 +84,31 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<ExitCode> {
     for kernel in &options.kernels {
         kernels::check_name(kernel)?;
     }
+    let configs = matrix::chosen(
+        &options.kernels,
+        options.cpus,
+        options.no_btf,
+        options.matrix,
+    );
     let object = build::bpf(ws)?;
-    Ok(results::finish(&groups(ws, &object, options), true))
+    let groups = groups(ws, &object, &configs, &options.settings);
+    let code = results::finish(&groups, true);
+    if options.write_docs {
+        kernels_doc::write(ws)?;
+    }
+    Ok(code)
 }
 
-/// One group of results for each kernel.
-pub(crate) fn groups(ws: &Workspace, object: &Object, options: &Options) -> Vec<Group> {
+/// One group of results for each configuration.
+pub(crate) fn groups(
+    ws: &Workspace,
+    object: &Object,
+    configs: &[Config],
+    settings: &Settings,
+) -> Vec<Group> {
     let for_all = |group: &dyn Fn(&str) -> Group| {
-        let names = options.kernels.iter();
-        names.map(|kernel| group(&format!("VM {kernel}"))).collect()
+        let titles = configs.iter().map(Config::title);
+        titles.map(|title| group(&format!("VM {title}"))).collect()
     };
     if let Object::Unavailable(reason) = object {
         return for_all(&|name| Group::not_run(name, reason.clone()));
@@ -83,11 +126,11 @@ pub(crate) fn groups(ws: &Workspace, object: &Object, options: &Options) -> Vec<
             });
         }
     };
-    let kernels = options.kernels.iter();
-    kernels
-        .map(|name| match kernels::get(ws, name) {
-            Ok(kernel) => boot(ws, &kernel, &programs, options),
-            Err(error) => Group::not_run(&format!("VM {name}"), format!("{error:#}")),
+    configs
+        .iter()
+        .map(|config| match kernels::get(ws, &config.kernel) {
+            Ok(kernel) => boot(ws, config, &kernel, &programs, settings),
+            Err(error) => Group::not_run(&format!("VM {}", config.title()), format!("{error:#}")),
         })
         .collect()
 }
@@ -126,32 +169,51 @@ fn executable(messages: &str, name: &str) -> Result<String> {
         .with_context(|| format!("cargo made no program of the test target {name}"))
 }
 
-fn boot(ws: &Workspace, kernel: &Kernel, programs: &Programs, options: &Options) -> Group {
-    let name = format!("VM {}", kernel.release);
-    eprintln!("==> {name} (up to {} s)", options.timeout);
-    let start = Instant::now();
-    let mut console = Console::default();
-    let ended = start_vm(ws, kernel, programs, options, &mut console);
-    let trouble = match ended {
-        Ok((true, log)) => console.trouble(&log),
-        Ok((false, log)) => Some(format!(
-            "not done after {} s; the console is in {}",
-            options.timeout,
-            log.display()
-        )),
-        Err(error) => Some(format!("{error:#}")),
-    };
-    Group::ran(&name, console.counts, start.elapsed(), trouble)
-}
-
-fn start_vm(
+fn boot(
     ws: &Workspace,
+    config: &Config,
     kernel: &Kernel,
     programs: &Programs,
-    options: &Options,
+    settings: &Settings,
+) -> Group {
+    let name = format!("VM {}", config.title());
+    eprintln!(
+        "==> {name}: {} (up to {} s)",
+        kernel.release, settings.timeout
+    );
+    let start = Instant::now();
+    let mut console = Console::default();
+    let log = ws.target.join(format!("vm/logs/{}.log", config.slug()));
+    let ended = start_vm(ws, config, kernel, programs, settings, &log, &mut console);
+    let took = start.elapsed();
+    let (trouble, of_record) = match ended {
+        Ok(true) => (console.trouble(&log), console.what_went_wrong()),
+        Ok(false) => {
+            let what = format!("not done after {} s", settings.timeout);
+            let told = format!("{what}; the console is in {}", log.display());
+            (Some(told), Some(what))
+        }
+        // No result of the kernel's.
+        Err(error) => return Group::ran(&name, console.counts, took, Some(format!("{error:#}"))),
+    };
+    let record = Record::new(config, &console, took.as_secs(), of_record);
+    if let Err(error) = record.write(ws, config, settings.is_whole()) {
+        return Group::ran(&name, console.counts, took, Some(format!("{error:#}")));
+    }
+    Group::ran(&name, console.counts, took, trouble)
+}
+
+/// Runs the tests; true if the VM ended by itself.
+fn start_vm(
+    ws: &Workspace,
+    config: &Config,
+    kernel: &Kernel,
+    programs: &Programs,
+    settings: &Settings,
+    log: &Path,
     console: &mut Console,
-) -> Result<(bool, PathBuf)> {
-    if let Some(bad) = options.arguments.iter().find(|word| word.contains('\n')) {
+) -> Result<bool> {
+    if let Some(bad) = settings.arguments.iter().find(|word| word.contains('\n')) {
         bail!("a test argument may not hold a line break: {bad:?}");
     }
     let initramfs = initramfs::write(
@@ -159,101 +221,36 @@ fn start_vm(
         kernel,
         &programs.kctx,
         &programs.live,
-        &options.arguments,
+        &settings.arguments,
     )?;
-    let logs = ws.target.join("vm/logs");
-    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let log = logs.join(format!("{}.log", kernel.release));
+    if let Some(logs) = log.parent() {
+        fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    }
     let boot = Boot {
         image: &kernel.image,
         initramfs: &initramfs,
-        cpus: options.cpus,
-        append: &options.append,
-        timeout: Duration::from_secs(options.timeout),
-        log: &log,
+        cpus: config.cpus,
+        append: &append(config, settings),
+        timeout: Duration::from_secs(settings.timeout),
+        log,
     };
-    let ended = qemu::boot(&boot, |line| {
-        println!("{}| {line}", kernel.release);
+    qemu::boot(&boot, |line| {
+        println!("{}| {line}", config.slug());
         console.read(line);
-    })?;
-    Ok((ended, log))
+    })
 }
 
-/// What the console has said so far.
-#[derive(Default)]
-struct Console {
-    counts: Counts,
-    started: bool,
-    exit: Option<i32>,
-}
-
-impl Console {
-    fn read(&mut self, line: &str) {
-        self.counts.read(line);
-        // A kernel message may come before it on the same line.
-        if let Some((_, said)) = line.split_once(MARKER) {
-            self.started |= said.starts_with("kernel ");
-            if let Some(code) = said.strip_prefix("exit ") {
-                self.exit = code.trim().parse().ok();
-            }
-        }
-    }
-
-    /// What went wrong that no failed test tells.
-    fn trouble(&self, log: &Path) -> Option<String> {
-        let what = match self.exit {
-            None if self.started => "the VM ended during the tests".to_owned(),
-            None => "the VM did not get to the tests".to_owned(),
-            Some(0) if self.counts == Counts::default() => "no test was run".to_owned(),
-            Some(0) => return None,
-            Some(_) if self.counts.failed > 0 => return None,
-            Some(code) => format!("the test program ended with {code}"),
-        };
-        Some(format!("{what}; the console is in {}", log.display()))
-    }
+/// What is added to the kernel's command line.
+fn append(config: &Config, settings: &Settings) -> String {
+    let no_btf = if config.btf { "" } else { NO_BTF };
+    let words = [no_btf, &settings.append];
+    let words = words.into_iter().filter(|words| !words.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn console(lines: &[&str]) -> Console {
-        let mut console = Console::default();
-        for line in lines {
-            console.read(line);
-        }
-        console
-    }
-
-    const OK: &str = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured";
-    const BAD: &str = "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured";
-
-    #[test]
-    fn only_a_marker_of_success_with_tests_is_good() {
-        let log = Path::new("log");
-        let good = console(&["KCTX-VM kernel 6.1", OK, "[ 1.2] noiseKCTX-VM exit 0"]);
-        assert_eq!(good.trouble(log), None);
-        assert_eq!(
-            good.counts,
-            Counts {
-                passed: 2,
-                failed: 0
-            }
-        );
-        assert_eq!(
-            console(&["KCTX-VM kernel 6.1", BAD, "KCTX-VM exit 101"]).trouble(log),
-            None
-        );
-        for (lines, says) in [
-            (&["SeaBIOS"][..], "did not get to"),
-            (&["KCTX-VM kernel 6.1", OK][..], "ended during"),
-            (&["KCTX-VM kernel 6.1", "KCTX-VM exit 0"][..], "no test"),
-            (&["KCTX-VM kernel 6.1", "KCTX-VM exit 139"][..], "with 139"),
-        ] {
-            let trouble = console(lines).trouble(log).unwrap_or_default();
-            assert!(trouble.contains(says), "{trouble}");
-        }
-    }
 
     #[test]
     fn the_test_program_is_found_in_cargos_messages() {
