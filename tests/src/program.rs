@@ -24,8 +24,9 @@ pub fn kctx_path() -> Result<PathBuf> {
         .context("KCTX_BIN names no kctx: run the tests by `cargo xtask test`")
 }
 
-/// An emulated machine takes some seconds to attach the probes.
-const TO_OPEN: Duration = Duration::from_secs(30);
+/// An emulated machine takes some seconds to attach the probes, and more than half a minute on 5.10 under load
+/// while its host is busy too.
+const TO_OPEN: Duration = PATIENCE;
 
 /// A command line of kctx, free of what the environment could add to it.
 pub fn kctx<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Command> {

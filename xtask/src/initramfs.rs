@@ -39,14 +39,15 @@ pub(crate) fn busybox(ws: &Workspace) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Writes the archive for `kernel` and returns its path.
+/// Writes the archive for `kernel` to `path`.
 pub(crate) fn write(
     ws: &Workspace,
     kernel: &Kernel,
     kctx: &Path,
     live: &Path,
     arguments: &[String],
-) -> Result<PathBuf> {
+    path: &Path,
+) -> Result<()> {
     let mut archive = Archive::default();
     for dir in ["bin", "boot", "dev", "etc", "lib", "lib/modules-test"] {
         archive.add(dir, Kind::Directory, b"");
@@ -80,8 +81,5 @@ pub(crate) fn write(
         )?;
     }
 
-    let path = ws.target.join("vm/initramfs.cpio");
-    fs::write(&path, archive.finish())
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))
 }

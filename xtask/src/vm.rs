@@ -216,12 +216,16 @@ fn start_vm(
     if let Some(bad) = settings.arguments.iter().find(|word| word.contains('\n')) {
         bail!("a test argument may not hold a line break: {bad:?}");
     }
-    let initramfs = initramfs::write(
+    // One for each, so that several can be started at a time.
+    let file = format!("vm/{}.{}.cpio", config.slug(), std::process::id());
+    let initramfs = ws.target.join(file);
+    initramfs::write(
         ws,
         kernel,
         &programs.kctx,
         &programs.live,
         &settings.arguments,
+        &initramfs,
     )?;
     if let Some(logs) = log.parent() {
         fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
@@ -234,10 +238,13 @@ fn start_vm(
         timeout: Duration::from_secs(settings.timeout),
         log,
     };
-    qemu::boot(&boot, |line| {
+    let ended = qemu::boot(&boot, |line| {
         println!("{}| {line}", config.slug());
         console.read(line);
-    })
+    });
+    // It is large, and quickly made again.
+    let _ = fs::remove_file(&initramfs);
+    ended
 }
 
 /// What is added to the kernel's command line.
