@@ -87,9 +87,10 @@ fn qemu(boot: &Boot<'_>) -> Command {
         .arg("-initrd")
         .arg(boot.initramfs)
         .arg("-append")
-        // Only a dying kernel writes between the tests' lines; the others are in dmesg.
+        // Only a dying kernel writes between the tests' lines; the others are in dmesg. One that stumbled ends
+        // at once: what the tests saw afterwards would be of no worth.
         .arg(format!(
-            "console=ttyS0 panic=-1 quiet loglevel=1 {}",
+            "console=ttyS0 oops=panic panic=-1 quiet loglevel=1 {}",
             boot.append
         ));
     qemu
