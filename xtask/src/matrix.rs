@@ -104,7 +104,8 @@ impl Config {
     pub(crate) fn title(&self) -> String {
         let mut title = self.short();
         if self.cpus != CPUS {
-            title.push_str(&format!(", {} CPUs", self.cpus));
+            let s = if self.cpus == 1 { "" } else { "s" };
+            title.push_str(&format!(", {} CPU{s}", self.cpus));
         }
         if !self.btf {
             title.push_str(", no BTF");
