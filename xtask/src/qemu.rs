@@ -79,8 +79,8 @@ fn qemu(boot: &Boot<'_>) -> Command {
     // the guest's kernel then dies of ("Oops: int3").
     //
     // No cmpxchg16b: the kernel's allocator (SLUB) does without where the processor has none, and QEMU 7.2
-    // emulates it badly. Debian's 6.12 cloud kernel died of it in every tenth boot, mostly with a double fault
-    // at that instruction, and in none of eighty without.
+    // seems to emulate it badly. Debian's 6.12 cloud kernel died in 5 of 50 boots, two with a double fault at
+    // that instruction and the others elsewhere; without it in none of 80.
     qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
         .args(["-m", memory])
         .args(["-display", "none", "-serial", "stdio", "-monitor", "none"])
