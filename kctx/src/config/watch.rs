@@ -202,6 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_valid_and_shows_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (_, from) = page.split_once("```toml\n").unwrap();
+        let (file, _) = from.split_once("```").unwrap();
+        let config = Config::parse(file).unwrap();
+        let otlp = config.otlp.clone();
+        let defaults = Config {
+            otlp,
+            ..Config::default()
+        };
+        assert_eq!(config, defaults);
+    }
+
+    #[test]
     fn mistakes_are_one_line_that_says_where_and_what() {
         for (text, wanted) in [
             (
