@@ -13,6 +13,10 @@ use crate::{
     resolve::SOFTIRQ_VECTORS,
 };
 
+mod watch;
+
+pub use watch::{GovernorConfig, LogConfig, StacksConfig, parse_cpu_share, parse_outlier};
+
 /// Read when there is one and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/kctx/kctx.toml";
 
@@ -51,6 +55,12 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `kctx capture`.
     pub capture: CaptureConfig,
+    /// What kctx itself may cost.
+    pub governor: GovernorConfig,
+    /// The kernel log.
+    pub log: LogConfig,
+    /// Stack samples.
+    pub stacks: StacksConfig,
     /// The OTLP export.
     pub otlp: OtlpConfig,
 }

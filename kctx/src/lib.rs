@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod decode;
 pub mod doctor;
 pub mod export;
+pub mod governor;
 pub mod host;
 pub mod pipeline;
 pub mod probe;

@@ -19,7 +19,7 @@ pub const WARNING: u8 = 4;
 
 /// One `read()` of /dev/kmsg never gives more: `CONSOLE_EXT_LOG_MAX` and later `PRINTK_MESSAGE_MAX`
 /// (kernel/printk/internal.h) are 8 KiB at most. With less room than the record has, it gives EINVAL.
-const READ_BYTES: usize = 16 << 10;
+pub(super) const READ_BYTES: usize = 16 << 10;
 
 /// Records looked at in one go: a kernel that logs faster than we read must not hold us here.
 const MAX_RECORDS: u64 = 1 << 20;

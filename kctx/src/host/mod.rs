@@ -9,9 +9,11 @@ pub mod irqs;
 pub mod kallsyms;
 pub mod kernel_config;
 pub mod kmsg;
+pub mod kmsg_follow;
 pub mod privilege;
 pub mod root;
 pub mod taint;
+pub mod taint_watch;
 pub mod tracefs;
 
 pub use identity::HostIdentity;

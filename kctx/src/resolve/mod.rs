@@ -1,5 +1,7 @@
 //! From ids and addresses to names.
 
+pub mod role;
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
