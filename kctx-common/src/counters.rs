@@ -35,9 +35,13 @@ pub struct FamilyCounters {
     pub running_table_full: u64,
     /// Work: queued anew while an earlier queueing was still pending: that one was cancelled.
     pub cancelled: u64,
+    /// Stack: a sample whose stack had no place in the table of stacks.
+    pub stack_collision: u64,
+    /// Of the spilled, those that the governor kept from the ring.
+    pub governed: u64,
 }
 
-/// Everything one CPU's probes count, in the order of [`crate::record::kind`] less one.
+/// Everything one CPU's probes count.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -50,12 +54,12 @@ pub struct FamilyCounters {
     )
 )]
 pub struct Counters {
-    /// softirq, hardirq, work, module.
+    /// By [`SOFTIRQ`] and so on.
     pub family: [FamilyCounters; FAMILIES],
 }
 
 /// Number of record families.
-pub const FAMILIES: usize = 4;
+pub const FAMILIES: usize = 8;
 /// Index of the softirq family.
 pub const SOFTIRQ: usize = 0;
 /// Index of the hardirq family.
@@ -64,3 +68,11 @@ pub const HARDIRQ: usize = 1;
 pub const WORKQUEUE: usize = 2;
 /// Index of the module family.
 pub const MODULE: usize = 3;
+/// Index of the tasklet family.
+pub const TASKLET: usize = 4;
+/// Index of the NAPI family.
+pub const NAPI: usize = 5;
+/// Index of the kernel thread family.
+pub const KTHREAD: usize = 6;
+/// Index of the sampled stacks.
+pub const STACK: usize = 7;

@@ -17,6 +17,22 @@ pub mod name {
     pub const WQ_NAME_LEN: &str = "WQ_NAME_LEN";
     /// `struct irqaction::name`
     pub const IRQACTION_NAME: &str = "IRQACTION_NAME";
+    /// `struct task_struct::flags`
+    pub const TASK_FLAGS: &str = "TASK_FLAGS";
+    /// `struct task_struct::pid`
+    pub const TASK_PID: &str = "TASK_PID";
+    /// `struct task_struct::comm`
+    pub const TASK_COMM: &str = "TASK_COMM";
+    /// `struct task_struct::__state` (`state` before 5.14)
+    pub const TASK_STATE: &str = "TASK_STATE";
+    /// `struct napi_struct::dev`
+    pub const NAPI_DEV: &str = "NAPI_DEV";
+    /// `struct napi_struct::napi_id`
+    pub const NAPI_ID: &str = "NAPI_ID";
+    /// `struct net_device::name`
+    pub const NET_DEVICE_NAME: &str = "NET_DEVICE_NAME";
+    /// Durations from this on go through the ring even where the governor keeps a family from it.
+    pub const OUTLIER_NS: &str = "OUTLIER_NS";
     /// Field offsets in the classic `module:*` tracepoints, from their `format` files.
     pub const MODULE_LOAD_TAINTS: &str = "MODULE_LOAD_TAINTS";
     /// `__data_loc` of `name` in `module_load`.
@@ -25,4 +41,17 @@ pub mod name {
     pub const MODULE_FREE_NAME: &str = "MODULE_FREE_NAME";
     /// `__data_loc` of `name` in `module_request`.
     pub const MODULE_REQUEST_NAME: &str = "MODULE_REQUEST_NAME";
+    /// `ret` in `initcall_finish`.
+    pub const INITCALL_FINISH_RET: &str = "INITCALL_FINISH_RET";
+}
+
+/// Bits of the gate, the one variable that userspace writes while the programs run.
+pub mod gate {
+    /// A window is open.
+    pub const OPEN: u64 = 1 << 0;
+    /// Switches between tasks are followed: what the programs know of the running task stays true.
+    pub const SWITCHES: u64 = 1 << 1;
+    /// Bit of the first family that the governor keeps from the rings, in the order of
+    /// [`crate::counters`].
+    pub const GOVERNED: u32 = 8;
 }

@@ -5,26 +5,63 @@ use crate::{
     record::{NR_SOFTIRQS, SoftirqWords},
 };
 
-/// One CPU's state. Written by that CPU's probes alone; userspace only reads the counters.
+/// One CPU's state. Written by that CPU's probes alone; userspace only reads the counters and the totals.
+///
+/// Each total is written by one family's programs only, and what nests is subtracted by who it fell into:
+/// a softirq takes out the interrupts, a task takes out interrupts and softirqs. So no program can spoil
+/// another's account by interrupting it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CpuState {
     /// First raise of each vector since its last entry; 0 for none.
     pub softirq_raised_ns: [u64; NR_SOFTIRQS],
-    /// Entry of the softirq that runs now; 0 for none.
-    pub softirq_start_ns: u64,
-    /// How long that one had waited; [`NO_WAIT`] where its raise was not seen.
-    pub softirq_wait_ns: u64,
-    /// [`CpuState::hardirq_total_ns`] when it was entered.
-    pub softirq_hardirq_base_ns: u64,
-    /// Its vector.
-    pub softirq_vector: u64,
+    /// What made that raise ([`origin_word`]).
+    pub softirq_raised_by: [u64; NR_SOFTIRQS],
+    /// The softirq that runs now.
+    pub softirq: RunningSoftirq,
+    /// When the last softirq ended.
+    pub softirq_exit_ns: u64,
+    /// Where the last one ran ([`crate::record::context`]).
+    pub softirq_context: u64,
+    /// Time in softirqs since the programs were loaded, without the interrupts that fell into them.
+    pub softirq_total_ns: u64,
+    /// Softirqs whose task was preempted in their middle and that wait in the table of parked ones
+    /// (PREEMPT_RT only).
+    pub softirq_parked: u64,
+    /// Time that softirqs were parked.
+    pub softirq_away_ns: u64,
     /// Entry of the interrupt handler that runs now; 0 for none.
     pub hardirq_start_ns: u64,
     /// Its `struct irqaction`.
     pub hardirq_action: u64,
-    /// Time in interrupt handlers since the programs were loaded.
+    /// Its interrupt's number.
+    pub hardirq_irq: u64,
+    /// Entry of the vector that runs now; 0 for none.
+    pub vector_start_ns: u64,
+    /// Which it is ([`crate::record::vector_class`]).
+    pub vector_class: u64,
+    /// [`CpuState::hardirq_total_ns`] when it was entered.
+    pub vector_hardirq_base_ns: u64,
+    /// Time in interrupt handlers and vectors since the programs were loaded.
     pub hardirq_total_ns: u64,
+    /// When the last handler or vector ended.
+    pub hardirq_exit_ns: u64,
+    /// The shortest time seen from an interrupt's end to the softirq at its tail; 0 for none yet.
+    pub tail_gap_ns: u64,
+    /// Entry of the tasklet that runs now; 0 for none.
+    pub tasklet_start_ns: u64,
+    /// What others had taken by then.
+    pub tasklet_taken_ns: u64,
+    /// Process id of the last task that raised or queued something here.
+    pub origin_pid: u64,
+    /// [`crate::pairing::role`] of the task that runs now.
+    pub role: u64,
+    /// This CPU's ksoftirqd, once seen.
+    pub ksoftirqd: u64,
+    /// The tasks' account.
+    pub tasks: TaskTime,
+    /// The kernel thread that runs now.
+    pub kthread: RunningKthread,
     /// What this CPU's probes counted.
     pub counters: Counters,
     /// Softirq records on their way to the ring: one reservation there for [`STAGED`] of them costs little
@@ -34,6 +71,147 @@ pub struct CpuState {
     pub staged: u64,
     /// When the first of them was put there.
     pub staged_ns: u64,
+}
+
+/// A softirq between entry and exit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunningSoftirq {
+    /// Its entry; 0 for none runs.
+    pub start_ns: u64,
+    /// How long it had waited; [`NO_WAIT`] where its raise was not seen.
+    pub wait_ns: u64,
+    /// What others had taken when it was entered.
+    pub taken_ns: u64,
+    /// Its vector.
+    pub vector: u64,
+    /// Where it runs ([`crate::record::context`]).
+    pub context: u64,
+    /// What raised it ([`origin_word`]).
+    pub raised_by: u64,
+    /// Where the NAPI poll at hand began, as far as known; 0 for not. In a NAPI thread too.
+    pub napi_mark_ns: u64,
+    /// What others had taken by then.
+    pub napi_taken_ns: u64,
+    /// The part of its net time that is in [`CpuState::softirq_total_ns`] already (PREEMPT_RT only).
+    pub flushed_ns: u64,
+}
+
+/// A softirq whose task was preempted in its middle: PREEMPT_RT only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ParkedSoftirq {
+    /// As it was.
+    pub softirq: RunningSoftirq,
+    /// When it was preempted.
+    pub parked_ns: u64,
+    /// What others had taken by then.
+    pub taken_ns: u64,
+}
+
+/// One CPU's time by what kind of task ran, without the interrupts and softirqs that fell into it. The first
+/// field is written last and the last one first: a reader that finds them equal has read what lies
+/// between whole (a map look-up copies upwards).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskTime {
+    /// Number of the last update that was finished.
+    pub finished: u64,
+    /// When the account was last brought up to date; 0 for never.
+    pub since_ns: u64,
+    /// [`CpuState::hardirq_total_ns`] then.
+    pub hardirq_base_ns: u64,
+    /// [`CpuState::softirq_total_ns`] then.
+    pub softirq_base_ns: u64,
+    /// In ksoftirqd.
+    pub ksoftirqd_ns: u64,
+    /// In other kernel threads.
+    pub kthread_ns: u64,
+    /// In user tasks and idle.
+    pub rest_ns: u64,
+    /// What runs since then ([`role`]).
+    pub role: u64,
+    /// The kernel thread that does; 0 for a user task or idle.
+    pub task: u64,
+    /// Number of the last update that was begun.
+    pub begun: u64,
+}
+
+/// A kernel thread on this CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunningKthread {
+    /// Its `struct task_struct`; 0 for none, or none whose start was seen.
+    pub task: u64,
+    /// When it was switched to.
+    pub start_ns: u64,
+    /// How long it had been runnable.
+    pub wait_ns: u64,
+    /// [`crate::record::flags`]
+    pub flags: u64,
+    /// Its thread id.
+    pub pid: u64,
+    /// Its comm.
+    pub comm: [u64; 2],
+}
+
+/// What is known of a kernel thread, wherever it is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thread {
+    /// Since when it could run and did not; 0 for it runs or sleeps.
+    pub runnable_ns: u64,
+    /// It could run because it was preempted, not woken.
+    pub preempted: u64,
+    /// Its net time on CPUs since it was first seen.
+    pub net_ns: u64,
+    /// A kworker's: the workqueue of the work it started last; 0 for none.
+    pub workqueue_id: u64,
+}
+
+/// What kind of task runs, as far as the programs must know.
+pub mod role {
+    /// Not known yet.
+    pub const UNKNOWN: u64 = 0;
+    /// A user task, or idle.
+    pub const REST: u64 = 1;
+    /// A kernel thread that is none of the others.
+    pub const KTHREAD: u64 = 2;
+    /// ksoftirqd/N
+    pub const KSOFTIRQD: u64 = 3;
+    /// ktimers/N
+    pub const KTIMERS: u64 = 4;
+    /// irq/N-name
+    pub const IRQ_THREAD: u64 = 5;
+    /// napi/dev-id, backlog_napi/N
+    pub const NAPI_THREAD: u64 = 6;
+
+    /// The role that a kernel thread's comm tells.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(comm: [u64; 2]) -> u64 {
+        const KSOFTIRQ: u64 = u64::from_ne_bytes(*b"ksoftirq");
+        const KTIMERS_: u64 = u64::from_ne_bytes(*b"ktimers/");
+        const BACKLOG: u64 = u64::from_ne_bytes(*b"backlog_");
+        // The first bytes of a word are its low ones: the programs are little-endian.
+        const IRQ: u64 = u32::from_ne_bytes(*b"irq/") as u64;
+        const NAPI: u64 = u32::from_ne_bytes(*b"napi") as u64;
+        match comm[0] {
+            KSOFTIRQ => KSOFTIRQD,
+            KTIMERS_ => KTIMERS,
+            BACKLOG => NAPI_THREAD,
+            word if word & 0xffff_ffff == IRQ => IRQ_THREAD,
+            word if word & 0xffff_ffff == NAPI && (word >> 32) & 0xff == b'/' as u64 => NAPI_THREAD,
+            _ => KTHREAD,
+        }
+    }
+}
+
+/// An origin in one word: its kind ([`crate::record::origin`]) and its number.
+#[inline(always)]
+#[must_use]
+pub const fn origin_word(kind: u8, number: u32) -> u64 {
+    (kind as u64) << 32 | number as u64
 }
 
 /// Softirq records that are put into the ring together.
@@ -56,6 +234,8 @@ pub struct PendingWork {
     pub workqueue_id: u64,
     /// CPU that queued it.
     pub cpu: u64,
+    /// What queued it ([`origin_word`]).
+    pub queued_by: u64,
 }
 
 /// Which execution a running work is: a kworker nests nothing, but a BH work may run on top of a
@@ -86,11 +266,18 @@ pub struct RunningWork {
     pub function: u64,
     /// [`crate::record::flags`]
     pub flags: u64,
+    /// What queued it ([`origin_word`]).
+    pub queued_by: u64,
+    /// In a kworker: the thread's net time when it started. In softirq context: what others had taken then.
+    pub net_base_ns: u64,
 }
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, only u64, so no padding, and any bytes are a valid value.
 unsafe impl aya::Pod for CpuState {}
+#[cfg(feature = "user")]
+// SAFETY: as for `CpuState`.
+unsafe impl aya::Pod for Thread {}
 #[cfg(feature = "user")]
 // SAFETY: as for `CpuState`.
 unsafe impl aya::Pod for PendingWork {}

@@ -12,53 +12,86 @@ use kctx_common::{
     spill::{SpillHistogram, SpillKey, SpillRow},
 };
 
-use crate::maps::{RINGS, SPILL, SPILL_EMPTY};
+use crate::{
+    kernel,
+    maps::{self, RINGS, SPILL, SPILL_EMPTY},
+};
 
 /// The durations of a record, for the spill; [`NONE`] where there is none.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Spilled {
     pub wait_ns: u64,
     pub service_ns: u64,
     pub third_ns: u64,
+    pub fourth_ns: u64,
 }
 
 /// Not measured.
 pub const NONE: u64 = u64::MAX;
 
-/// Counts an execution, and streams or spills its record.
+/// Counts an execution of a family, and streams or spills its record. `longest_ns` is the duration by which
+/// the governor knows an outlier.
 #[inline(always)]
 pub fn emit<const N: usize>(
     counters: &mut FamilyCounters,
+    family: usize,
+    longest_ns: u64,
     record: &[u64; N],
-    key: impl FnOnce() -> (SpillKey, Spilled),
+    spilled: impl FnOnce() -> (SpillKey, Spilled),
 ) {
     counters.observed += 1;
-    // SAFETY: no arguments, no memory.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    if let Some(ring) = RINGS.get(cpu) {
-        // SAFETY: `ring` is a ring buffer map, and what it gives is writable for the size asked for until
-        // it is submitted. Reserving and storing the words is cheaper than `bpf_ringbuf_output`, whose
-        // copy of so few bytes takes longer than the call saved. A wake-up would cost a self-IPI and
-        // disturb what is measured.
-        unsafe {
-            let entry: *mut [u64; N] = bpf_ringbuf_reserve(
-                core::ptr::from_ref(ring).cast_mut().cast(),
-                size_of::<[u64; N]>() as u64,
-                0,
-            )
-            .cast();
-            if !entry.is_null() {
-                for (i, word) in record.iter().enumerate() {
-                    core::ptr::write_volatile(entry.cast::<u64>().add(i), *word);
-                }
-                bpf_ringbuf_submit(entry.cast(), u64::from(BPF_RB_NO_WAKEUP));
-                counters.streamed += 1;
-                return;
-            }
+    if maps::governed(family) && longest_ns < kernel::outlier_ns() {
+        counters.governed += 1;
+    } else if reserve(record) {
+        counters.streamed += 1;
+        return;
+    }
+    let (mut key, durations) = spilled();
+    if spill(&key, &durations) == 0 {
+        // The table is full: the family's overflow row, which userspace made at the start, takes it.
+        key = SpillKey {
+            family: key.family,
+            unhandled: key.unhandled,
+            overflow: 1,
+            ..SpillKey::default()
+        };
+        if spill(&key, &durations) == 0 {
+            counters.lost_no_spill_row += 1;
+            return;
         }
     }
-    let (key, durations) = key();
-    spill_or_lose(counters, key, durations);
+    counters.spilled += 1;
+}
+
+/// Puts a record into this CPU's ring; false where there is no room.
+#[inline(always)]
+pub fn reserve<const N: usize>(record: &[u64; N]) -> bool {
+    // SAFETY: no arguments, no memory.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(ring) = RINGS.get(cpu) else {
+        return false;
+    };
+    // SAFETY: `ring` is a ring buffer map, and what it gives is writable for the size asked for until it is
+    // submitted. Reserving and storing the words is cheaper than `bpf_ringbuf_output`, whose copy of so
+    // few bytes takes longer than the call saved. A wake-up would cost a self-IPI and disturb what is
+    // measured.
+    unsafe {
+        let entry: *mut [u64; N] = bpf_ringbuf_reserve(
+            core::ptr::from_ref(ring).cast_mut().cast(),
+            size_of::<[u64; N]>() as u64,
+            0,
+        )
+        .cast();
+        if entry.is_null() {
+            return false;
+        }
+        for (i, word) in record.iter().enumerate() {
+            core::ptr::write_volatile(entry.cast::<u64>().add(i), *word);
+        }
+        bpf_ringbuf_submit(entry.cast(), u64::from(BPF_RB_NO_WAKEUP));
+    }
+    true
 }
 
 /// Copies whole records into this CPU's ring; false where it has no room for them.
@@ -81,50 +114,18 @@ pub fn stream(records: *const u8, bytes: u64) -> bool {
     result == 0
 }
 
-/// Adds a record to its spill row, and counts where it went.
-#[inline(always)]
-pub fn spill_or_lose(counters: &mut FamilyCounters, mut key: SpillKey, durations: Spilled) {
-    if spill(
-        &key,
-        durations.wait_ns,
-        durations.service_ns,
-        durations.third_ns,
-    ) != 0
-    {
-        counters.spilled += 1;
-        return;
-    }
-    // The table is full: the family's overflow row, which userspace made at the start, takes it.
-    key = SpillKey {
-        family: key.family,
-        unhandled: key.unhandled,
-        overflow: 1,
-        ..SpillKey::default()
-    };
-    if spill(
-        &key,
-        durations.wait_ns,
-        durations.service_ns,
-        durations.third_ns,
-    ) != 0
-    {
-        counters.spilled += 1;
-    } else {
-        counters.lost_no_spill_row += 1;
-    }
-}
-
 /// Adds one record to its row; 0 when there is no room for the row. Not inlined: it is the cold path,
 /// and the hot one stays short.
 #[inline(never)]
-fn spill(key: &SpillKey, wait_ns: u64, service_ns: u64, third_ns: u64) -> u64 {
+pub fn spill(key: &SpillKey, durations: &Spilled) -> u64 {
     let Some(row) = row(key) else { return 0 };
     // SAFETY: the element lives as long as the program: rows are never removed. It belongs to this
     // CPU, and its key to one family, hence to one program, which does not nest in itself.
     let row = unsafe { &mut *row };
-    add(&mut row.wait, wait_ns);
-    add(&mut row.service, service_ns);
-    add(&mut row.third, third_ns);
+    add(&mut row.wait, durations.wait_ns);
+    add(&mut row.service, durations.service_ns);
+    add(&mut row.third, durations.third_ns);
+    add(&mut row.fourth, durations.fourth_ns);
     1
 }
 
@@ -138,7 +139,8 @@ fn row(key: &SpillKey) -> Option<*mut SpillRow> {
     SPILL.get_ptr_mut(key)
 }
 
-#[inline(always)]
+/// Not inlined: a row has four, and the verifier looks at each copy.
+#[inline(never)]
 fn add(histogram: &mut SpillHistogram, ns: u64) {
     if ns == NONE {
         return;

@@ -17,6 +17,24 @@ static WQ_NAME_LEN: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static IRQACTION_NAME: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
+static TASK_FLAGS: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static TASK_PID: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static TASK_COMM: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static TASK_STATE: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static NAPI_DEV: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static NAPI_ID: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static NET_DEVICE_NAME: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
+static OUTLIER_NS: Global<u64> = Global::new(u64::MAX);
+#[unsafe(no_mangle)]
+static INITCALL_FINISH_RET: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
 static MODULE_LOAD_TAINTS: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
 static MODULE_LOAD_NAME: Global<u64> = Global::new(NO_OFFSET);
@@ -34,6 +52,13 @@ pub trait Memory {
     ///
     /// `base` is a pointer that the tracepoint gave, or that was read through one.
     unsafe fn word(base: *const u8, offset: u64) -> u64;
+
+    /// The 4 bytes at `base + offset`; 0 where they cannot be read.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::word`].
+    unsafe fn half(base: *const u8, offset: u64) -> u32;
 }
 
 /// `tp_btf`
@@ -48,12 +73,24 @@ impl Memory for Btf {
         // SAFETY: the verifier has checked the access; a fault reads as 0 (exception table).
         unsafe { core::ptr::read_volatile(base.add(offset as usize).cast()) }
     }
+
+    #[inline(always)]
+    unsafe fn half(base: *const u8, offset: u64) -> u32 {
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast()) }
+    }
 }
 
 impl Memory for Raw {
     #[inline(always)]
     unsafe fn word(base: *const u8, offset: u64) -> u64 {
         // SAFETY: the helper checks the address itself.
+        unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()).unwrap_or(0) }
+    }
+
+    #[inline(always)]
+    unsafe fn half(base: *const u8, offset: u64) -> u32 {
+        // SAFETY: as above.
         unsafe { bpf_probe_read_kernel(base.add(offset as usize).cast()).unwrap_or(0) }
     }
 }
@@ -103,6 +140,100 @@ impl PoolWorkqueue {
     }
 }
 
+/// `PF_KTHREAD` (include/linux/sched.h; unchanged from 5.10 to 7.3)
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_WQ_WORKER` (likewise)
+const PF_WQ_WORKER: u32 = 0x0000_0020;
+
+/// `struct task_struct *`
+#[derive(Clone, Copy)]
+pub struct Task(pub *const u8);
+
+impl Task {
+    /// Whether the kernel's BTF told where the fields are.
+    #[inline(always)]
+    pub fn known() -> bool {
+        TASK_FLAGS.load() != NO_OFFSET
+            && TASK_PID.load() != NO_OFFSET
+            && TASK_COMM.load() != NO_OFFSET
+            && TASK_STATE.load() != NO_OFFSET
+    }
+
+    /// Its thread id, if it is a kernel thread; 0 for a user task and for idle, which has `PF_KTHREAD` too.
+    #[inline(always)]
+    pub fn kthread_pid<M: Memory>(self) -> u32 {
+        // SAFETY: the tracepoint gave the task.
+        unsafe {
+            if M::half(self.0, TASK_FLAGS.load()) & PF_KTHREAD == 0 {
+                return 0;
+            }
+            M::half(self.0, TASK_PID.load())
+        }
+    }
+
+    /// Whether it is a kworker or a rescuer.
+    #[inline(always)]
+    pub fn is_worker<M: Memory>(self) -> bool {
+        // SAFETY: as above.
+        unsafe { M::half(self.0, TASK_FLAGS.load()) & PF_WQ_WORKER != 0 }
+    }
+
+    /// `TASK_RUNNING`: a task that is switched from in this state can go on at once.
+    #[inline(always)]
+    pub fn is_running<M: Memory>(self) -> bool {
+        // SAFETY: as above. Before 5.14 a long, of which these are the low bytes.
+        unsafe { M::half(self.0, TASK_STATE.load()) == 0 }
+    }
+
+    /// Its comm.
+    #[inline(always)]
+    pub fn comm<M: Memory>(self) -> [u64; 2] {
+        let comm = TASK_COMM.load();
+        // SAFETY: as above; TASK_COMM_LEN is 16.
+        unsafe { [M::word(self.0, comm), M::word(self.0, comm + 8)] }
+    }
+}
+
+/// `struct napi_struct *`
+#[derive(Clone, Copy)]
+pub struct NapiStruct(pub *const u8);
+
+impl NapiStruct {
+    /// The name of its device (`IFNAMSIZ` is 16); `None` where the offsets are not known, or for a CPU's
+    /// backlog, which has no device.
+    #[inline(always)]
+    pub fn device<M: Memory>(self) -> Option<[u64; 2]> {
+        let (dev, name) = (NAPI_DEV.load(), NET_DEVICE_NAME.load());
+        if dev == NO_OFFSET || name == NO_OFFSET {
+            return None;
+        }
+        // SAFETY: the tracepoint gave the NAPI, which holds its device while it is polled; without one
+        // the words read as 0.
+        unsafe {
+            let dev = M::word(self.0, dev) as *const u8;
+            let words = [M::word(dev, name), M::word(dev, name + 8)];
+            (words[0] != 0).then_some(words)
+        }
+    }
+
+    /// Its number, which sockets and netlink know it by; 0 for none.
+    #[inline(always)]
+    pub fn id<M: Memory>(self) -> u32 {
+        let id = NAPI_ID.load();
+        if id == NO_OFFSET {
+            return 0;
+        }
+        // SAFETY: as above.
+        unsafe { M::half(self.0, id) }
+    }
+}
+
+/// From this duration on, a record goes through the ring even where the governor keeps its family from it.
+#[inline(always)]
+pub fn outlier_ns() -> u64 {
+    OUTLIER_NS.load()
+}
+
 /// `struct irqaction *`
 #[derive(Clone, Copy)]
 pub struct IrqAction(pub *const u8);
@@ -140,5 +271,11 @@ pub mod module {
     #[inline(always)]
     pub fn request() -> u64 {
         MODULE_REQUEST_NAME.load()
+    }
+
+    /// `ret` of `initcall_finish`.
+    #[inline(always)]
+    pub fn init_ret() -> u64 {
+        INITCALL_FINISH_RET.load()
     }
 }

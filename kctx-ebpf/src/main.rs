@@ -10,6 +10,7 @@ mod emit;
 mod kernel;
 mod maps;
 mod names;
+mod origin;
 mod probes;
 
 #[cfg(not(test))]

@@ -3,13 +3,16 @@
 use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    btf_maps::{
+        Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace,
+    },
     macros::btf_map,
 };
 use kctx_common::{
-    pairing::{CpuState, PendingWork, RunningKey, RunningWork},
+    globals::gate,
+    pairing::{CpuState, ParkedSoftirq, PendingWork, RunningKey, RunningWork, Thread},
     record::{Module, NAME_LEN},
-    spill::{SpillKey, SpillRow},
+    spill::{OriginKey, SpillKey, SpillRow},
 };
 
 /// One ring a CPU: a ring that all CPUs share costs 15 µs an event at 52 producers. The inner size is
@@ -25,8 +28,8 @@ pub static RARE: RingBuf<Module, 65536> = RingBuf::new();
 #[btf_map]
 pub static CPU: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
-/// Not 0 while a window is open: ends seen while it is 0 are paired but neither counted nor emitted. A
-/// variable, in the map of the object's .bss, of which it is all: programs load it without a look-up.
+/// [`gate`]'s bits. Ends seen while no window is open are paired but neither counted nor emitted. A variable,
+/// in the map of the object's .bss, of which it is all: programs load it without a look-up.
 #[unsafe(no_mangle)]
 static GATE: AtomicU64 = AtomicU64::new(0);
 
@@ -50,6 +53,30 @@ pub static PENDING: HashMap<u64, PendingWork, 16384> = HashMap::new();
 #[btf_map]
 pub static RUNNING: HashMap<RunningKey, RunningWork, 8192> = HashMap::new();
 
+/// Kernel threads that were seen. The least recently used make room: their next wait is not known then.
+#[btf_map]
+pub static THREADS: LruHashMap<u64, Thread, 8192> = LruHashMap::new();
+
+/// Softirqs whose task was preempted in their middle, by task (PREEMPT_RT only).
+#[btf_map]
+pub static PARKED: HashMap<u64, ParkedSoftirq, 4096> = HashMap::new();
+
+/// The comm of processes that raised or queued something.
+#[btf_map]
+pub static COMMS: LruHashMap<u32, [u64; 2], 4096> = LruHashMap::new();
+
+/// How often a softirq that was spilled had been raised by what.
+#[btf_map]
+pub static SPILLED_ORIGINS: PerCpuHashMap<OriginKey, u64, 512> = PerCpuHashMap::new();
+
+/// Kernel stacks that were sampled.
+#[btf_map]
+pub static STACKS: StackTrace<4096> = StackTrace::new();
+
+/// How often each was seen in which context: the context in the key's high half, the stack's id in its low.
+#[btf_map]
+pub static STACK_COUNTS: PerCpuHashMap<u64, u64, 4096> = PerCpuHashMap::new();
+
 /// This CPU's state.
 #[inline(always)]
 pub fn cpu_state() -> Option<&'static mut CpuState> {
@@ -59,10 +86,27 @@ pub fn cpu_state() -> Option<&'static mut CpuState> {
     Some(unsafe { &mut *state })
 }
 
+#[inline(always)]
+fn gate() -> u64 {
+    // SAFETY: the variable lives as long as the program. Userspace writes it through the map, which the
+    // compiler cannot know, hence the volatile read.
+    unsafe { core::ptr::read_volatile(GATE.as_ptr()) }
+}
+
 /// Whether a window is open.
 #[inline(always)]
 pub fn recording() -> bool {
-    // SAFETY: the variable lives as long as the program. Userspace writes it through the map, which the
-    // compiler cannot know, hence the volatile read.
-    unsafe { core::ptr::read_volatile(GATE.as_ptr()) != 0 }
+    gate() & gate::OPEN != 0
+}
+
+/// Whether switches between tasks are followed.
+#[inline(always)]
+pub fn switches() -> bool {
+    gate() & gate::SWITCHES != 0
+}
+
+/// Whether the governor keeps a family from the rings.
+#[inline(always)]
+pub fn governed(family: usize) -> bool {
+    gate() >> (gate::GOVERNED + family as u32) & 1 != 0
 }

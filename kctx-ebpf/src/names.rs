@@ -39,7 +39,7 @@ static ACTION_CACHE: PerCpuArray<CachedAction, SLOTS> = PerCpuArray::new();
 
 /// Ids that this CPU knows to be in the names table.
 #[btf_map]
-static WORKQUEUE_CACHE: PerCpuArray<u64, SLOTS> = PerCpuArray::new();
+static NAME_CACHE: PerCpuArray<u64, SLOTS> = PerCpuArray::new();
 
 /// The id of an irq action's name; 0 where it cannot be read. `address` is the same pointer as a plain
 /// number: a `tp_btf` program may not calculate with a typed one.
@@ -92,12 +92,18 @@ pub fn workqueue<M: Memory>(pwq: PoolWorkqueue) -> u64 {
     let Some([a, b, c, d]) = pwq.name::<M>() else {
         return 0;
     };
-    let words: NameWords = [a, b, c, d, 0, 0, 0, 0];
+    intern_cached([a, b, c, d, 0, 0, 0, 0])
+}
+
+/// The id of a name, which is in the table then if that has room. Called with interrupts off, or from one
+/// softirq vector.
+#[inline(always)]
+pub fn intern_cached(words: NameWords) -> u64 {
     let id = name_id(&words);
-    let Some(cached) = WORKQUEUE_CACHE.get_ptr_mut(id as u32 % SLOTS as u32) else {
+    let Some(cached) = NAME_CACHE.get_ptr_mut(id as u32 % SLOTS as u32) else {
         return id;
     };
-    // SAFETY: this CPU's element; works are queued with interrupts off.
+    // SAFETY: this CPU's element. One that is changed by an interrupt meanwhile costs one more insertion.
     unsafe {
         if *cached != id && intern(id, &words) {
             *cached = id;

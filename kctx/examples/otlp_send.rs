@@ -52,6 +52,7 @@ fn main() -> anyhow::Result<()> {
             window.softirq.push(SoftirqRow {
                 vector,
                 cpu: 0,
+                context: "irq_tail",
                 count: seen.count(),
                 wait_unknown: 0,
                 wait: seen.clone(),

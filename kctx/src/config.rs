@@ -86,7 +86,7 @@ impl Default for RunConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbesConfig {
-    /// Which families: `softirq`, `hardirq`, `workqueue`, `module`.
+    /// Which families, by [`Family::as_str`].
     pub families: Vec<Family>,
     /// Which softirq vectors, by their names in /proc/softirqs. As a bit mask here.
     #[serde(deserialize_with = "vectors", rename = "softirq_vectors")]
@@ -138,25 +138,23 @@ pub struct LimitsConfig {
     pub hardirq_rows: usize,
     /// Rows of (workqueue, function) in one window.
     pub workqueue_rows: usize,
+    /// Rows of tasklet functions in one window.
+    pub tasklet_rows: usize,
+    /// Rows of (device, NAPI, CPU, place) in one window.
+    pub napi_rows: usize,
+    /// Rows of (kernel thread, workqueue) in one window.
+    pub kthread_rows: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        let RowLimits { hardirq, workqueue } = RowLimits::default();
+        let rows = RowLimits::default();
         Self {
-            hardirq_rows: hardirq,
-            workqueue_rows: workqueue,
-        }
-    }
-}
-
-impl LimitsConfig {
-    /// As the aggregator takes them.
-    #[must_use]
-    pub fn rows(&self) -> RowLimits {
-        RowLimits {
-            hardirq: self.hardirq_rows,
-            workqueue: self.workqueue_rows,
+            hardirq_rows: rows.hardirq,
+            workqueue_rows: rows.workqueue,
+            tasklet_rows: rows.tasklet,
+            napi_rows: rows.napi,
+            kthread_rows: rows.kthread,
         }
     }
 }
@@ -179,6 +177,20 @@ impl Default for CaptureConfig {
 }
 
 impl Config {
+    /// How many rows and lines are kept of a window.
+    #[must_use]
+    pub fn rows(&self) -> RowLimits {
+        let limits = &self.limits;
+        RowLimits {
+            hardirq: limits.hardirq_rows,
+            workqueue: limits.workqueue_rows,
+            tasklet: limits.tasklet_rows,
+            napi: limits.napi_rows,
+            kthread: limits.kthread_rows,
+            log_lines: self.log.lines as usize,
+        }
+    }
+
     /// The file at `path`; without one the default file where there is one, else the defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let (path, named) = match path {

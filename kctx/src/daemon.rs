@@ -41,7 +41,11 @@ pub fn live_settings(
             spill_rows: config.kernel.spill_rows,
             pending_works: config.kernel.pending_works,
             bpf_log: config.kernel.bpf_log,
+            outlier_ns: config.governor.outlier.as_nanos() as u64,
         },
+        samples: u64::from(config.stacks.frequency),
+        log: config.log.bounds(),
+        cpu_limit: config.governor.cpu_limit,
         window,
         end_after,
         keep: rustix::thread::CapabilitySet::empty(),
@@ -171,7 +175,7 @@ pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> an
             eprintln!("kctx: {} is not attached: {reason}", probe.name);
         }
     }
-    let pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let pipeline = Pipeline::new(config.rows(), resolver);
     let exporter = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let result = serve(
@@ -194,7 +198,7 @@ pub fn run_recorded(
 ) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
-    let pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let pipeline = Pipeline::new(config.rows(), resolver);
     let exporter = sinks
         .start(Pace::EachWindow)?
         .map(|exporter| (exporter, Pace::EachWindow));

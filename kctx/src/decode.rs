@@ -4,7 +4,9 @@
 //! `struct bpf_ringbuf_hdr`): a word with the length and two flag bits, a word for the kernel, then the
 //! record, padded to 8 bytes. The recorded form is expanded to the same.
 
-use kctx_common::record::{Hardirq, Module, Softirq, SoftirqLong, Work, kind};
+use kctx_common::record::{
+    Hardirq, Kthread, Module, Napi, Softirq, SoftirqLong, Tasklet, Work, kind,
+};
 use zerocopy::FromBytes as _;
 
 /// Bytes before each record.
@@ -31,6 +33,12 @@ pub enum Record {
     Work(Work),
     /// A module event.
     Module(Module),
+    /// A tasklet's run.
+    Tasklet(Tasklet),
+    /// A NAPI's poll.
+    Napi(Napi),
+    /// A kernel thread's time on a CPU.
+    Kthread(Kthread),
     /// None of these, or too short for its kind: counted by whoever reads it.
     Unknown,
 }
@@ -52,6 +60,15 @@ pub fn record(bytes: &[u8]) -> Record {
         }
         Some(&kind::MODULE) => {
             Module::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Module(r))
+        }
+        Some(&kind::TASKLET) => {
+            Tasklet::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Tasklet(r))
+        }
+        Some(&kind::NAPI) => {
+            Napi::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Napi(r))
+        }
+        Some(&kind::KTHREAD) => {
+            Kthread::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Kthread(r))
         }
         _ => Record::Unknown,
     }
@@ -130,7 +147,8 @@ mod tests {
             end_ns,
             wait_ns: 7,
             service_ns: 11,
-            hardirq_ns: 3,
+            nested_ns: 3,
+            origin: 36,
             ..Softirq::default()
         }
     }
@@ -164,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_record_too_short_for_its_kind_is_unknown() {
-        assert_eq!(record(&[kind::SOFTIRQ; 23]), Record::Unknown);
+        assert_eq!(record(&[kind::SOFTIRQ; 31]), Record::Unknown);
         assert_eq!(record(&[]), Record::Unknown);
         assert_eq!(record(&[200; 64]), Record::Unknown);
     }

@@ -135,7 +135,7 @@ fn capabilities() -> Check {
 
 fn kernel_btf() -> Check {
     const NAME: &str = "BTF";
-    let remedy = "use a kernel with CONFIG_DEBUG_INFO_BTF; without it workqueue and irq action names are missing";
+    let remedy = "use a kernel with CONFIG_DEBUG_INFO_BTF; without it kernel threads, ksoftirqd's share and the names of workqueues, irq actions and NAPI devices are missing";
     match std::fs::read(btf::VMLINUX) {
         Ok(bytes) => match btf::Btf::parse(bytes) {
             Ok(_) => Check::ok(NAME, btf::VMLINUX),

@@ -35,7 +35,7 @@ impl Pipeline {
 
     /// Closes what a stream that was cut short left open.
     pub fn finish(&mut self) -> Option<Window> {
-        self.aggregator.close_unfinished()
+        self.aggregator.close_unfinished(&mut self.resolver)
     }
 
     /// The counts so far, and what could not be decoded.

@@ -7,7 +7,7 @@ use kctx_tests::load;
 use crate::{alone, capture, in_vm};
 
 /// What the summary's rows hold of each family, against what the probes say they observed.
-fn check_conservation(summary: &Summary) {
+pub(crate) fn check_conservation(summary: &Summary) {
     let total = &summary.accounting.total;
     assert_eq!(total.observed, total.streamed + total.spilled, "{total:?}");
     assert!(total.lost.is_empty(), "{:?}", total.lost);
@@ -23,7 +23,12 @@ fn check_conservation(summary: &Summary) {
                 .map(|row| row.count + row.unhandled)
                 .sum(),
             "workqueue" => summary.workqueue.iter().map(|row| row.count).sum(),
-            _ => summary.module.len() as u64,
+            "module" => summary.module.len() as u64,
+            "tasklet" => summary.tasklet.iter().map(|row| row.count).sum(),
+            "napi" => summary.napi.iter().map(|row| row.count).sum(),
+            "kthread" => summary.kthread.iter().map(|row| row.count).sum(),
+            "stack" => summary.stack.iter().map(|row| row.count).sum(),
+            other => panic!("nobody knows the rows of {other}"),
         };
         assert_eq!(rows, counts.observed, "rows of {family:?}");
     }

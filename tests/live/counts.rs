@@ -56,9 +56,11 @@ fn until_close(attempt: impl Fn() -> Result<Vec<String>>) -> Result<()> {
 fn softirqs_apart(bundle: &Bundle) -> Result<Vec<String>> {
     let read = |phase| kernel::softirqs(bundle.text(&format!("evidence/{phase}/proc/softirqs"))?);
     let books = kernel::growth(&read("before")?, &read("after")?);
-    let rows = bundle.summary.softirq.iter();
-    let ours = rows.map(|row| ((row.vector.clone(), row.cpu), row.count));
-    Ok(apart(&books, &ours.collect()))
+    let mut ours = BTreeMap::new();
+    for row in &bundle.summary.softirq {
+        *ours.entry((row.vector.clone(), row.cpu)).or_default() += row.count;
+    }
+    Ok(apart(&books, &ours))
 }
 
 #[test]

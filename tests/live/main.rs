@@ -3,22 +3,29 @@
 //! Counts are compared with the kernel's own books; times are only checked for sense, since the machine
 //! may be busy with other things. One test at a time: they share the kernel.
 
+mod attribution;
 mod conservation;
+mod contexts;
 mod counts;
+mod governor;
 mod process;
 mod vm;
+mod vm_machine;
+mod witness;
 mod workqueue;
 
 use std::{
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Result;
 use kctx_tests::{
     bundle::{self, Bundle},
-    program,
+    program::{self, Running},
 };
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 static KERNEL: Mutex<()> = Mutex::new(());
@@ -54,6 +61,23 @@ fn capture(window: &str, more: &[&str]) -> Result<Bundle> {
     let mut arguments = vec!["capture", "--window", window, "-o", &path_text];
     arguments.extend(more);
     program::run(arguments)?.success()?;
+    let bundle = Bundle::read(&path)?;
+    check_replay(&bundle, &path)?;
+    Ok(bundle)
+}
+
+/// Captures while `during` runs, from before its first to after its last event.
+fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
+    let output = Output::new()?;
+    let path = output.path();
+    let path_text = path.to_string_lossy();
+    let mut capture = Running::kctx(["capture", "--window", "100s", "-o", &path_text])?;
+    capture.wait_until_open()?;
+    during()?;
+    // What was last ends a moment later.
+    std::thread::sleep(Duration::from_millis(50));
+    capture.signal(Signal::INT)?;
+    capture.wait(Duration::from_secs(60))?.success()?;
     let bundle = Bundle::read(&path)?;
     check_replay(&bundle, &path)?;
     Ok(bundle)

@@ -8,12 +8,9 @@ use kctx_tests::{
     bundle::Bundle,
     program::{Running, run_command},
 };
-use rustix::{
-    net::{AddressFamily, SocketType},
-    process::Signal,
-};
+use rustix::net::{AddressFamily, SocketType};
 
-use crate::{Output, alone, check_replay, in_vm, without_btf};
+use crate::{alone, in_vm, without_btf};
 
 const MODULE: &str = "/lib/modules-test/dummy.ko";
 
@@ -21,22 +18,12 @@ const MODULE: &str = "/lib/modules-test/dummy.ko";
 /// `AF_IEEE802154`
 const FAMILY: u16 = 36;
 
-/// Captures while `during` runs.
+/// Captures while `during` runs, in a VM only.
 fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
     if !in_vm() {
         bail!("for a VM only: cargo xtask vm");
     }
-    let output = Output::new()?;
-    let path = output.path();
-    let path_text = path.to_string_lossy();
-    let mut capture = Running::kctx(["capture", "--window", "100s", "-o", &path_text])?;
-    capture.wait_until_open()?;
-    during()?;
-    capture.signal(Signal::INT)?;
-    capture.wait(Duration::from_secs(60))?.success()?;
-    let bundle = Bundle::read(&path)?;
-    check_replay(&bundle, &path)?;
-    Ok(bundle)
+    crate::capture_during(during)
 }
 
 /// Runs a tool of the VM, and says as which process.
@@ -122,6 +109,14 @@ fn vm_a_request_for_a_module_is_seen() -> Result<()> {
     Ok(())
 }
 
+/// What a kernel may lack: tasklets have tracepoints since 6.5 and late 6.1.y, and without BTF nobody knows
+/// where a task's fields are.
+fn is_known_to_be_missing(probe: &str, reason: &str) -> bool {
+    let absent = reason.contains("this kernel has no tracepoint");
+    (probe.starts_with("irq:tasklet_") && (absent || without_btf()))
+        || (probe.starts_with("sched:") && without_btf())
+}
+
 #[test]
 #[ignore = "about the VM's kernel: in a VM only, by cargo xtask vm"]
 fn vm_every_probe_is_attached() -> Result<()> {
@@ -132,11 +127,16 @@ fn vm_every_probe_is_attached() -> Result<()> {
     let line = format!("\nKCTX-VM probes {}\n", serde_json::to_string(probes)?);
     std::io::stdout().write_all(line.as_bytes())?;
     for probe in probes {
+        let reason = probe.reason.as_deref().unwrap_or_default();
+        if !probe.attached && is_known_to_be_missing(&probe.name, reason) {
+            println!("{}: {reason}", probe.name);
+            continue;
+        }
         assert!(probe.attached, "{probe:?}");
         let hot = if without_btf() { "raw_tp" } else { "tp_btf" };
         let mechanism = probe.mechanism.as_deref();
         assert!(
-            mechanism == Some(hot) || mechanism == Some("tracepoint"),
+            [Some(hot), Some("tracepoint"), Some("perf_event")].contains(&mechanism),
             "{probe:?}"
         );
     }

@@ -1,36 +1,15 @@
 //! Works of known number: a pseudoterminal's, one for each byte that it carries; and the kernel's own, one
 //! for each CPU.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use kctx::report::summary::WorkqueueSummary;
 use kctx_tests::{
     bundle::Bundle,
     kernel,
     load::{self, Pty},
-    program::Running,
 };
-use rustix::process::Signal;
 
-use crate::{Output, alone, check_replay, without_btf};
-
-/// Captures while `during` runs, from before its first to after its last work.
-fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
-    let output = Output::new()?;
-    let path = output.path();
-    let path_text = path.to_string_lossy();
-    let mut capture = Running::kctx(["capture", "--window", "100s", "-o", &path_text])?;
-    capture.wait_until_open()?;
-    during()?;
-    // The last work has delivered its byte, and returns a moment later.
-    std::thread::sleep(Duration::from_millis(50));
-    capture.signal(Signal::INT)?;
-    capture.wait(Duration::from_secs(60))?.success()?;
-    let bundle = Bundle::read(&path)?;
-    check_replay(&bundle, &path)?;
-    Ok(bundle)
-}
+use crate::{alone, capture_during, without_btf};
 
 fn row<'a>(bundle: &'a Bundle, function: &str) -> Result<&'a WorkqueueSummary> {
     let mut rows = (bundle.summary.workqueue.iter()).filter(|row| row.function == function);

@@ -1,11 +1,14 @@
 //! Recorded and hand-made streams through the pipeline: exact expectations, no privileges.
 
 mod boundaries;
+mod contexts;
 mod damaged;
+mod families;
 mod names;
 mod sample;
 mod spill;
 mod streams;
+mod threads;
 
 use std::path::PathBuf;
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use kctx::{aggregate::table::RowLimits, report::summary::Summary, source::Item};
 use kctx_common::record::module_event;
 use kctx_tests::stream::{
-    self, Names, START_NS, batch, control, counted, hardirq, module, spilled, start, window_end,
-    work,
+    self, Names, START_NS, batch, control, counted, hardirq, module, spill_delta, spilled, start,
+    window_end, work,
 };
 
 #[test]
@@ -65,16 +65,9 @@ fn many_rows() -> (Vec<Item>, Names) {
     for family in [2, 3] {
         items.push(control(kctx::source::Control::Spill(Box::new(
             kctx::source::SpillDelta {
-                cpu: 1,
-                family,
-                unhandled: false,
                 overflow: true,
-                number: 0,
-                name_id: 0,
-                function: 0,
-                wait: spilled(&[]),
                 service: spilled(&[500, 600]),
-                third: spilled(&[]),
+                ..spill_delta(family, 1)
             },
         ))));
     }
@@ -103,6 +96,7 @@ fn rows_over_the_limit_are_summed_in_one() -> Result<()> {
     let limits = RowLimits {
         hardirq: 8,
         workqueue: 8,
+        ..RowLimits::default()
     };
     let limited = stream::live(&items, &names, limits);
     assert_eq!(limited, stream::recorded(&items, &names, limits)?);

@@ -8,7 +8,8 @@ use kctx::{
 };
 use kctx_common::record::kind;
 use kctx_tests::stream::{
-    self, Names, START_NS, batch, control, counted, softirq, spilled, start, window_end,
+    self, Names, START_NS, batch, control, counted, softirq, spill_delta, spilled, start,
+    window_end,
 };
 use proptest::prelude::*;
 
@@ -20,16 +21,11 @@ const SPILLED: f64 = 0.04;
 fn spill(service: &[u64]) -> Item {
     let wait: Vec<u64> = service.iter().map(|ns| ns / 2).collect();
     control(Control::Spill(Box::new(SpillDelta {
-        cpu: 0,
-        family: kind::SOFTIRQ,
-        unhandled: false,
-        overflow: false,
         number: 3,
-        name_id: 0,
-        function: 0,
         wait: spilled(&wait),
         service: spilled(service),
         third: spilled(service),
+        ..spill_delta(kind::SOFTIRQ, 0)
     })))
 }
 
@@ -111,16 +107,11 @@ proptest! {
 #[test]
 fn a_spilled_wait_that_was_not_seen_is_unknown() -> Result<()> {
     let delta = SpillDelta {
-        cpu: 2,
-        family: kind::SOFTIRQ,
-        unhandled: false,
-        overflow: false,
         number: 9,
-        name_id: 0,
-        function: 0,
         wait: spilled(&[10, 20]),
         service: spilled(&[1000, 2000, 3000]),
         third: spilled(&[900, 1900, 2900]),
+        ..spill_delta(kind::SOFTIRQ, 2)
     };
     let summary = summary(vec![control(Control::Spill(Box::new(delta)))])?;
     let row = &summary.softirq[0];
@@ -135,16 +126,12 @@ fn a_spilled_wait_that_was_not_seen_is_unknown() -> Result<()> {
 fn a_spilled_interrupt_keeps_what_its_handler_returned() -> Result<()> {
     let delta = |unhandled, service: &[u64], woke: &[u64]| {
         control(Control::Spill(Box::new(SpillDelta {
-            cpu: 0,
-            family: kind::HARDIRQ,
             unhandled,
-            overflow: false,
             number: 30,
             name_id: 4,
-            function: 0,
-            wait: spilled(&[]),
             service: spilled(service),
             third: spilled(woke),
+            ..spill_delta(kind::HARDIRQ, 0)
         })))
     };
     let items = vec![
@@ -164,16 +151,12 @@ fn a_spilled_interrupt_keeps_what_its_handler_returned() -> Result<()> {
 #[test]
 fn a_spilled_work_keeps_its_waits() -> Result<()> {
     let delta = SpillDelta {
-        cpu: 0,
-        family: kind::WORK,
-        unhandled: false,
-        overflow: false,
-        number: 0,
         name_id: 6,
         function: 0x77,
         wait: spilled(&[5000; 4]),
         service: spilled(&[100; 5]),
         third: spilled(&[1000; 3]),
+        ..spill_delta(kind::WORK, 0)
     };
     let summary = summary(vec![control(Control::Spill(Box::new(delta)))])?;
     let row = &summary.workqueue[0];

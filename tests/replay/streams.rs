@@ -36,7 +36,7 @@ fn exact(durations: &DurationSummary) -> (u64, u64, u64, u64) {
 #[test]
 fn softirqs_are_summed_by_vector_and_cpu() -> Result<()> {
     let mut interrupted = softirq(3, START_NS + 400, Some(50), 1000);
-    interrupted.hardirq_ns = 300;
+    interrupted.nested_ns = 300;
     let items = [
         start(),
         batch(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use kctx::{
-    aggregate::table::RowLimits,
+    aggregate::{table::RowLimits, window::FAMILIES},
     capture::bundle::{BundleReader, MANIFEST, Manifest, ReadLimits, SUMMARY, Step},
     pipeline::Pipeline,
     report::summary::Summary,
@@ -59,7 +59,7 @@ pub struct Replayed {
     /// The summary of its last window.
     pub summary: Summary,
     /// Records of each family that were in it.
-    pub received: [u64; 4],
+    pub received: [u64; FAMILIES],
     /// Records that were none.
     pub undecoded: u64,
 }

@@ -1,7 +1,10 @@
 //! The test harness of kctx: its program as a child, its bundles, known loads, and the kernel's own books.
 
+pub mod bottom_half;
 pub mod bundle;
 pub mod kernel;
 pub mod load;
+pub mod netns;
 pub mod program;
 pub mod stream;
+pub mod trace;

@@ -85,6 +85,37 @@ pub fn udp() -> Result<Load> {
     })
 }
 
+/// The same from one CPU, in a network of its own that hands them over to another CPU: each is raised there
+/// by an interrupt that the sender caused, or by idle.
+pub fn steered_udp(from: u32, to: u32) -> Result<Load> {
+    let mut sockets = None;
+    Load::start(move || {
+        if sockets.is_none() {
+            let made = (|| -> Result<_> {
+                pin(from)?;
+                crate::netns::enter()?;
+                crate::netns::steer(&format!("{:x}", 1_u64 << to))?;
+                let receiver = UdpSocket::bind("127.0.0.1:0")?;
+                sockopt::set_socket_recv_buffer_size(&receiver, 2048)?;
+                let sender = UdpSocket::bind("127.0.0.1:0")?;
+                sender.connect(receiver.local_addr()?)?;
+                Ok((receiver, sender))
+            })();
+            let made = made.inspect_err(|error| eprintln!("no steered load: {error:#}"));
+            sockets = Some(made.map_err(std::io::Error::other)?);
+        }
+        let Some((_, sender)) = &sockets else {
+            return Ok(());
+        };
+        sender.send(&[0; 32])?;
+        // Not so fast that the other CPU never gets to the end of one.
+        if from != to {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok(())
+    })
+}
+
 /// Small writes to a file in `folder`, each brought to the disk.
 pub fn disk(folder: &Path) -> Result<Load> {
     let mut file = tempfile::tempfile_in(folder)?;
@@ -145,6 +176,30 @@ impl Pty {
             self.far.read_exact(&mut byte)?;
         }
         Ok(())
+    }
+}
+
+impl Pty {
+    /// Carries this many bytes over while nobody waits for any of them: the work is queued again while it
+    /// runs.
+    pub fn flood(&mut self, bytes: u32) -> Result<()> {
+        let mut near = self.near.try_clone()?;
+        let writer = std::thread::spawn(move || {
+            (0..bytes).try_for_each(|i| {
+                // About as long as the work takes: less, and they become one; more, and it is over.
+                let pause = Duration::from_micros(u64::from(i % 12));
+                let start = Instant::now();
+                while start.elapsed() < pause {
+                    std::hint::spin_loop();
+                }
+                near.write_all(b"x")
+            })
+        });
+        let mut read = vec![0; bytes as usize];
+        self.far.read_exact(&mut read)?;
+        Ok(writer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer panicked"))??)
     }
 }
 

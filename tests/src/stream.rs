@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use kctx::{
     aggregate::{
         table::RowLimits,
-        window::{FamilyAccounting, Window},
+        window::{FAMILIES, FamilyAccounting, Window},
     },
     capture::{bundle::WriteLimits, recorder::Recorder},
     decode,
@@ -15,11 +15,16 @@ use kctx::{
     pipeline::Pipeline,
     report::summary::Summary,
     resolve::{Lookup, Recorded, Resolver},
-    source::{Control, Item, SpilledDurations, recorded::RecordedSource},
+    source::{
+        Control, Item, RunningThread, SpillDelta, SpilledDurations, recorded::RecordedSource,
+    },
 };
 use kctx_common::{
     bucket,
-    record::{Hardirq, Module, Softirq, SoftirqLong, Work, flags, kind},
+    record::{
+        Hardirq, Kthread, Module, Napi, Softirq, SoftirqLong, Tasklet, Work, flags, kind, place,
+        vector_class,
+    },
 };
 use zerocopy::IntoBytes as _;
 
@@ -44,20 +49,20 @@ pub fn start() -> Item {
 pub fn window_end(after_ns: u64) -> Item {
     control(Control::WindowEnd {
         monotonic_ns: START_NS.wrapping_add(after_ns),
+        unix_ns: START_UNIX_NS.wrapping_add(after_ns),
         taint: Some(0),
     })
 }
 
-/// What the probes counted, as if all had been streamed.
+/// What the probes counted, as if all had been streamed: in the order of the families, the rest 0.
 #[must_use]
-pub fn counted(streamed: [u64; 4]) -> Item {
-    control(Control::Counted(Box::new(streamed.map(|n| {
-        FamilyAccounting {
-            observed: n,
-            streamed: n,
-            ..FamilyAccounting::default()
-        }
-    }))))
+pub fn counted<const N: usize>(streamed: [u64; N]) -> Item {
+    let mut families: [FamilyAccounting; FAMILIES] = std::array::from_fn(|_| Default::default());
+    for (family, n) in families.iter_mut().zip(streamed) {
+        family.observed = n;
+        family.streamed = n;
+    }
+    control(Control::Counted(Box::new(families)))
 }
 
 /// A control as a piece of a stream.
@@ -77,44 +82,40 @@ impl Written for SoftirqLong {
     fn written(&self) -> Vec<u8> {
         let short = |ns: u64| u32::try_from(ns).ok();
         let durations = (
-            short(self.hardirq_ns),
+            short(self.nested_ns),
             short(self.wait_ns),
             short(self.service_ns),
         );
-        let (Some(hardirq_ns), Some(wait_ns), Some(service_ns)) = durations else {
+        let (Some(nested_ns), Some(wait_ns), Some(service_ns)) = durations else {
             return self.as_bytes().to_vec();
         };
         let record = Softirq {
             kind: kind::SOFTIRQ,
             vector: self.vector,
             flags: self.flags,
-            reserved: 0,
-            hardirq_ns,
+            place: self.place,
+            nested_ns,
             end_ns: self.end_ns,
             wait_ns,
             service_ns,
+            origin: self.origin,
+            reserved: 0,
         };
         record.as_bytes().to_vec()
     }
 }
 
-impl Written for Hardirq {
-    fn written(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
-    }
+macro_rules! written_as_they_are {
+    ($($record:ty),*) => {
+        $(impl Written for $record {
+            fn written(&self) -> Vec<u8> {
+                self.as_bytes().to_vec()
+            }
+        })*
+    };
 }
 
-impl Written for Work {
-    fn written(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
-    }
-}
-
-impl Written for Module {
-    fn written(&self) -> Vec<u8> {
-        self.as_bytes().to_vec()
-    }
-}
+written_as_they_are!(Hardirq, Work, Module, Tasklet, Napi, Kthread);
 
 /// A batch of one CPU.
 #[must_use]
@@ -143,6 +144,16 @@ pub fn softirq(vector: u8, end_ns: u64, wait_ns: Option<u64>, service_ns: u64) -
     }
 }
 
+/// The same run, at this place and raised by this.
+#[must_use]
+pub fn raised_by(run: SoftirqLong, context: u8, (kind, number): (u8, u32)) -> SoftirqLong {
+    SoftirqLong {
+        place: place(context, kind),
+        origin: number,
+        ..run
+    }
+}
+
 /// A handler's call.
 #[must_use]
 pub fn hardirq(irq: u32, name_id: u64, ret: u8, end_ns: u64, service_ns: u64) -> Hardirq {
@@ -154,6 +165,100 @@ pub fn hardirq(irq: u32, name_id: u64, ret: u8, end_ns: u64, service_ns: u64) ->
         service_ns,
         name_id,
         ..Hardirq::default()
+    }
+}
+
+/// A local timer's interrupt.
+#[must_use]
+pub fn timer(end_ns: u64, service_ns: u64) -> Hardirq {
+    Hardirq {
+        flags: flags::VECTOR,
+        ..hardirq(vector_class::LOC, 0, 1, end_ns, service_ns)
+    }
+}
+
+/// A tasklet's run.
+#[must_use]
+pub fn tasklet(function: u64, end_ns: u64, service_ns: u64, nested_ns: u64) -> Tasklet {
+    Tasklet {
+        kind: kind::TASKLET,
+        end_ns,
+        service_ns,
+        nested_ns,
+        function,
+        ..Tasklet::default()
+    }
+}
+
+/// A poll of which the beginning is known, with a budget of 64.
+#[must_use]
+pub fn napi(name_id: u64, napi_id: u32, end_ns: u64, work: u32, duration_ns: u64) -> Napi {
+    Napi {
+        kind: kind::NAPI,
+        flags: flags::DURATION,
+        context: kctx_common::record::context::IRQ_TAIL,
+        napi_id,
+        end_ns,
+        work,
+        budget: 64,
+        duration_ns,
+        name_id,
+        ..Napi::default()
+    }
+}
+
+/// A kernel thread's stretch, of which interrupts and softirqs took a tenth.
+#[must_use]
+pub fn kthread(pid: u32, comm: &str, end_ns: u64, wait_ns: u64, service_ns: u64) -> Kthread {
+    let mut record = Kthread {
+        kind: kind::KTHREAD,
+        flags: flags::WAIT,
+        pid,
+        end_ns,
+        wait_ns,
+        service_ns,
+        net_ns: service_ns - service_ns / 10,
+        ..Kthread::default()
+    };
+    record.comm[..comm.len()].copy_from_slice(comm.as_bytes());
+    record
+}
+
+/// The same thread while it still runs, so long after it began.
+#[must_use]
+pub fn running(cpu: u32, whole: &Kthread, service_ns: u64) -> RunningThread {
+    let end = whole
+        .comm
+        .iter()
+        .position(|b| *b == 0)
+        .unwrap_or(whole.comm.len());
+    RunningThread {
+        cpu,
+        pid: whole.pid,
+        comm: String::from_utf8_lossy(&whole.comm[..end]).into_owned(),
+        workqueue_id: whole.workqueue_id,
+        start_ns: whole.end_ns - whole.service_ns,
+        service_ns,
+        net_ns: service_ns - service_ns / 10,
+    }
+}
+
+/// A spill row of a family that has grown by nothing yet.
+#[must_use]
+pub fn spill_delta(family: u8, cpu: u32) -> SpillDelta {
+    SpillDelta {
+        cpu,
+        family,
+        unhandled: false,
+        overflow: false,
+        context: 0,
+        number: 0,
+        name_id: 0,
+        function: 0,
+        wait: spilled(&[]),
+        service: spilled(&[]),
+        third: spilled(&[]),
+        fourth: spilled(&[]),
     }
 }
 
@@ -185,6 +290,9 @@ pub fn module(event: u8, name: &str, taints: u32, time_ns: u64) -> Module {
         time_ns,
         comm: [0; 16],
         name: [0; 56],
+        init_ns: 0,
+        ret: 0,
+        reserved2: 0,
     };
     record.comm[..6].copy_from_slice(b"insmod");
     record.name[..name.len()].copy_from_slice(name.as_bytes());
@@ -212,6 +320,8 @@ pub fn spilled(durations: &[u64]) -> SpilledDurations {
 pub struct Names {
     /// By id.
     pub names: HashMap<u64, String>,
+    /// Comms by process id.
+    pub comms: HashMap<u32, String>,
     /// By address, before the first module event, after it, and so on.
     pub functions: Vec<HashMap<u64, String>>,
     events: usize,
@@ -227,9 +337,18 @@ impl Names {
         };
         Self {
             names: map(names),
+            comms: HashMap::new(),
             functions: functions.iter().map(|pairs| map(pairs)).collect(),
             events: 0,
         }
+    }
+
+    /// And these comms.
+    #[must_use]
+    pub fn with_comms(mut self, comms: &[(u32, &str)]) -> Self {
+        let owned = comms.iter().map(|(pid, comm)| (*pid, (*comm).to_owned()));
+        self.comms.extend(owned);
+        self
     }
 }
 
@@ -241,6 +360,10 @@ impl Lookup for Names {
     fn function(&mut self, address: u64) -> Option<String> {
         let known = self.functions.get(self.events).or(self.functions.last())?;
         known.get(&address).cloned()
+    }
+
+    fn comm(&mut self, pid: u32) -> Option<String> {
+        self.comms.get(&pid).cloned()
     }
 
     fn modules_changed(&mut self) {

@@ -49,6 +49,9 @@ pub(crate) fn bpf(ws: &Workspace) -> Result<Object> {
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
         "-Cdebuginfo=2".to_owned(),
+        // v2 has all comparisons (kernel 4.14); without, LLVM turns some around, and the verifier of 6.1 then
+        // follows branches that cannot be.
+        "-Ctarget-cpu=v2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
     ]
     .join("\u{1f}");

@@ -16,7 +16,12 @@ use crate::{
     maps, names,
 };
 
-twin!("irq_handler_entry", irq_handler_entry, irq_handler_entry_raw, entry(1: *const u8));
+twin!(
+    "irq_handler_entry",
+    irq_handler_entry,
+    irq_handler_entry_raw,
+    entry(0: u32, 1: *const u8)
+);
 twin!(
     "irq_handler_exit",
     irq_handler_exit,
@@ -25,12 +30,13 @@ twin!(
 );
 
 #[inline(always)]
-fn entry<M: Memory>(action: *const u8) {
+fn entry<M: Memory>(irq: u32, action: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
     if cpu.hardirq_start_ns != 0 && maps::recording() {
         cpu.counters.family[HARDIRQ].start_without_end += 1;
     }
     cpu.hardirq_action = action as u64;
+    cpu.hardirq_irq = u64::from(irq);
     // SAFETY: no arguments, no memory.
     cpu.hardirq_start_ns = unsafe { bpf_ktime_get_ns() };
 }
@@ -43,6 +49,7 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
     let start_ns = core::mem::replace(&mut cpu.hardirq_start_ns, 0);
     let paired = start_ns != 0 && cpu.hardirq_action == action as u64;
     let service_ns = now.saturating_sub(start_ns);
+    cpu.hardirq_exit_ns = now;
     if paired {
         cpu.hardirq_total_ns += service_ns;
     }
@@ -64,7 +71,7 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
         service_ns,
         name_id,
     ];
-    emit::emit(counters, &record, || {
+    emit::emit(counters, HARDIRQ, service_ns, &record, || {
         (
             SpillKey {
                 family: kind::HARDIRQ,
@@ -78,6 +85,7 @@ fn exit<M: Memory>(irq: u32, action: *const u8, ret: u32) {
                 service_ns,
                 // What woke its thread, so that the spill keeps that count too.
                 third_ns: if ret & 2 != 0 { service_ns } else { emit::NONE },
+                fourth_ns: emit::NONE,
             },
         )
     });

@@ -1,26 +1,33 @@
 //! irq:softirq_raise, irq:softirq_entry, irq:softirq_exit.
 //!
-//! Keyed by CPU and vector: a softirq is raised on the CPU that will run it, and never nests on one
-//! (outside PREEMPT_RT). The wait counts from the first raise since the last entry; the stamp is taken
-//! at entry, so that a raise during the run belongs to the next.
+//! Keyed by CPU and vector: a softirq is raised on the CPU that will run it, and one runs on a CPU at a
+//! time. (On PREEMPT_RT its task may be preempted by another that runs softirqs too: the switch parks it,
+//! see `kthread.rs`.) The wait counts from the first raise since the last entry, and that raise says what
+//! raised it; both are taken at entry, so that a raise during the run belongs to the next.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::SOFTIRQ,
     pairing::{CpuState, NO_WAIT, STAGED, STAGED_NS},
-    record::{SoftirqLongWords, SoftirqWords, flags, head, head_with, kind, pair},
-    spill::SpillKey,
+    record::{
+        SoftirqLongWords, SoftirqWords, context_of, flags, head_full, kind, origin_of, pair, place,
+    },
+    spill::{OriginKey, SpillKey},
 };
 
 use crate::{
     emit::{self, Spilled},
     kernel::{self, Memory},
-    maps,
+    maps::{self, SPILLED_ORIGINS},
+    origin,
 };
 
 twin!("softirq_raise", softirq_raise, softirq_raise_raw, raise(0: u32));
 twin!("softirq_entry", softirq_entry, softirq_entry_raw, entry(0: u32));
 twin!("softirq_exit", softirq_exit, softirq_exit_raw, exit(0: u32));
+
+/// `NET_RX_SOFTIRQ` (include/linux/interrupt.h)
+const NET_RX: u32 = 3;
 
 #[inline(always)]
 fn raise<M: Memory>(vector: u32) {
@@ -29,10 +36,15 @@ fn raise<M: Memory>(vector: u32) {
     }
     let Some(cpu) = maps::cpu_state() else { return };
     let vector = core::hint::black_box(vector as usize);
-    let Some(raised) = cpu.softirq_raised_ns.get_mut(vector) else {
-        return;
-    };
-    if *raised == 0 {
+    match cpu.softirq_raised_ns.get(vector) {
+        Some(0) => {}
+        _ => return,
+    }
+    let by = origin::here(cpu);
+    if let Some(raised_by) = cpu.softirq_raised_by.get_mut(vector) {
+        *raised_by = by;
+    }
+    if let Some(raised) = cpu.softirq_raised_ns.get_mut(vector) {
         // SAFETY: no arguments, no memory.
         *raised = unsafe { bpf_ktime_get_ns() };
     }
@@ -44,24 +56,31 @@ fn entry<M: Memory>(vector: u32) {
         return;
     }
     let Some(cpu) = maps::cpu_state() else { return };
-    // SAFETY: no arguments, no memory.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let (now, taken_ns) = origin::now_and_taken(cpu);
     let index = core::hint::black_box(vector as usize);
     let Some(raised) = cpu.softirq_raised_ns.get_mut(index) else {
         return;
     };
     let raised_ns = core::mem::replace(raised, 0);
-    if cpu.softirq_start_ns != 0 && maps::recording() {
+    let (wait_ns, raised_by) = match cpu.softirq_raised_by.get(index) {
+        Some(by) if raised_ns != 0 => (now.saturating_sub(raised_ns), *by),
+        _ => (NO_WAIT, 0),
+    };
+    if cpu.softirq.start_ns != 0 && maps::recording() {
         cpu.counters.family[SOFTIRQ].start_without_end += 1;
     }
-    cpu.softirq_wait_ns = if raised_ns == 0 {
-        NO_WAIT
-    } else {
-        now.saturating_sub(raised_ns)
-    };
-    cpu.softirq_hardirq_base_ns = cpu.hardirq_total_ns;
-    cpu.softirq_vector = u64::from(vector);
-    cpu.softirq_start_ns = now;
+    let context = u64::from(origin::place(cpu, now, raised_by, raised_ns));
+    cpu.softirq_context = context;
+    if vector == NET_RX {
+        cpu.softirq.napi_mark_ns = now;
+        cpu.softirq.napi_taken_ns = taken_ns;
+    }
+    cpu.softirq.wait_ns = wait_ns;
+    cpu.softirq.taken_ns = taken_ns;
+    cpu.softirq.vector = u64::from(vector);
+    cpu.softirq.context = context;
+    cpu.softirq.raised_by = raised_by;
+    cpu.softirq.start_ns = now;
 }
 
 #[inline(always)]
@@ -70,59 +89,124 @@ fn exit<M: Memory>(vector: u32) {
         return;
     }
     let Some(cpu) = maps::cpu_state() else { return };
-    let hardirq_total_ns = cpu.hardirq_total_ns;
-    // SAFETY: no arguments, no memory.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let start_ns = core::mem::replace(&mut cpu.softirq_start_ns, 0);
+    let (now, taken_ns) = origin::now_and_taken(cpu);
+    let start_ns = core::mem::replace(&mut cpu.softirq.start_ns, 0);
+    cpu.softirq_exit_ns = now;
+    let paired = start_ns != 0 && cpu.softirq.vector == u64::from(vector);
+    let service_ns = now.saturating_sub(start_ns);
+    let nested_ns = taken_ns.wrapping_sub(cpu.softirq.taken_ns).min(service_ns);
+    if paired {
+        let net_ns = service_ns - nested_ns;
+        cpu.softirq_total_ns += net_ns.saturating_sub(cpu.softirq.flushed_ns);
+        cpu.softirq.flushed_ns = 0;
+    }
     if !maps::recording() {
         return;
     }
-    if start_ns == 0 || cpu.softirq_vector != u64::from(vector) {
+    if !paired {
         cpu.counters.family[SOFTIRQ].end_without_start += 1;
         return;
     }
-    let service_ns = now.saturating_sub(start_ns);
-    let known = cpu.softirq_wait_ns != NO_WAIT;
-    let hardirq_ns = hardirq_total_ns
-        .wrapping_sub(cpu.softirq_hardirq_base_ns)
-        .min(service_ns);
-    let wait_ns = if known { cpu.softirq_wait_ns } else { 0 };
+    let run = cpu.softirq;
+    let known = run.wait_ns != NO_WAIT;
+    let wait_ns = if known { run.wait_ns } else { 0 };
     let flags = if known { flags::WAIT } else { 0 };
-    if (wait_ns | service_ns) >> 32 == 0 {
+    let place = place(run.context as u8, (run.raised_by >> 32) as u8);
+    let origin = run.raised_by as u32;
+    let long = (wait_ns | service_ns) >> 32 != 0
+        || maps::governed(SOFTIRQ) && wait_ns.max(service_ns) >= kernel::outlier_ns();
+    if !long {
         let record: SoftirqWords = [
-            head_with(kind::SOFTIRQ, vector as u8, flags, hardirq_ns as u32),
+            head_full(kind::SOFTIRQ, vector as u8, flags, place, nested_ns as u32),
             now,
             pair(wait_ns as u32, service_ns as u32),
+            u64::from(origin),
         ];
         stage(cpu, record, now);
         return;
     }
     let record: SoftirqLongWords = [
-        head(kind::SOFTIRQ_LONG, vector as u8, flags),
+        head_full(kind::SOFTIRQ_LONG, vector as u8, flags, place, origin),
         now,
         wait_ns,
         service_ns,
-        hardirq_ns,
+        nested_ns,
     ];
+    let counters = &mut cpu.counters.family[SOFTIRQ];
+    counters.observed += 1;
+    if emit::reserve(&record) {
+        counters.streamed += 1;
+        return;
+    }
     let wait_ns = if known { wait_ns } else { emit::NONE };
-    emit::emit(&mut cpu.counters.family[SOFTIRQ], &record, || {
-        spilled(vector, wait_ns, service_ns, hardirq_ns)
-    });
+    spill(
+        cpu,
+        vector as u8,
+        place,
+        origin,
+        wait_ns,
+        service_ns,
+        nested_ns,
+    );
 }
 
-fn spilled(vector: u32, wait_ns: u64, service_ns: u64, hardirq_ns: u64) -> (SpillKey, Spilled) {
-    (
-        SpillKey {
-            family: kind::SOFTIRQ,
-            number: vector,
-            ..SpillKey::default()
-        },
-        Spilled {
-            wait_ns,
-            service_ns,
-            third_ns: service_ns - hardirq_ns,
-        },
-    )
+/// Into its row, and its origin's count with it.
+#[inline(always)]
+fn spill(
+    cpu: &mut CpuState,
+    vector: u8,
+    place: u8,
+    origin: u32,
+    wait_ns: u64,
+    service_ns: u64,
+    nested_ns: u64,
+) {
+    let mut key = SpillKey {
+        family: kind::SOFTIRQ,
+        context: context_of(place),
+        number: u32::from(vector),
+        ..SpillKey::default()
+    };
+    let durations = Spilled {
+        wait_ns,
+        service_ns,
+        third_ns: service_ns.wrapping_sub(nested_ns),
+        fourth_ns: emit::NONE,
+    };
+    let counters = &mut cpu.counters.family[SOFTIRQ];
+    if emit::spill(&key, &durations) == 0 {
+        // The vectors' rows without a context were made at the start, and take what found no room.
+        key.context = 0;
+        if emit::spill(&key, &durations) == 0 {
+            counters.lost_no_spill_row += 1;
+            return;
+        }
+    }
+    counters.spilled += 1;
+    let mut origin = OriginKey {
+        vector,
+        kind: origin_of(place),
+        number: origin,
+        ..OriginKey::default()
+    };
+    if count_origin(&origin) == 0 {
+        origin = OriginKey {
+            vector,
+            ..OriginKey::default()
+        };
+        count_origin(&origin);
+    }
+}
+
+/// 0 when there is no room for another.
+#[inline(never)]
+fn count_origin(origin: &OriginKey) -> u64 {
+    if let Some(count) = SPILLED_ORIGINS.get_ptr_mut(origin) {
+        // SAFETY: this CPU's element, written by the softirq exit program alone.
+        unsafe { *count += 1 };
+        return 1;
+    }
+    u64::from(SPILLED_ORIGINS.insert(origin, 1, 0).is_ok())
 }
 
 /// Puts a record with those that wait for the ring, and all of them there when they are enough or have
@@ -147,6 +231,11 @@ fn stage(cpu: &mut CpuState, record: SoftirqWords, now: u64) {
     }
     cpu.staged = 0;
     let count = slot as u64 + 1;
+    if maps::governed(SOFTIRQ) {
+        cpu.counters.family[SOFTIRQ].governed += count;
+        spill_stage(cpu, count);
+        return;
+    }
     if emit::stream(
         cpu.stage.as_ptr().cast(),
         count * size_of::<SoftirqWords>() as u64,
@@ -157,15 +246,15 @@ fn stage(cpu: &mut CpuState, record: SoftirqWords, now: u64) {
     }
 }
 
-/// The ring is full: each record into its row.
+/// Each record into its row: the ring is full, or the governor keeps softirqs from it.
 #[inline(never)]
 fn spill_stage(cpu: &mut CpuState, count: u64) {
     for i in 0..STAGED {
         if i as u64 >= count {
             break;
         }
-        let [head, _, durations] = cpu.stage[i];
-        let [_, vector, flags, _, a, b, c, d] = head.to_ne_bytes();
+        let [head, _, durations, origin] = cpu.stage[i];
+        let [_, vector, flags, place, a, b, c, d] = head.to_ne_bytes();
         let [e, f, g, h, j, k, l, m] = durations.to_ne_bytes();
         let service_ns = u64::from(u32::from_ne_bytes([j, k, l, m]));
         let wait_ns = if flags & flags::WAIT != 0 {
@@ -173,8 +262,15 @@ fn spill_stage(cpu: &mut CpuState, count: u64) {
         } else {
             emit::NONE
         };
-        let hardirq_ns = u64::from(u32::from_ne_bytes([a, b, c, d]));
-        let (key, durations) = spilled(u32::from(vector), wait_ns, service_ns, hardirq_ns);
-        emit::spill_or_lose(&mut cpu.counters.family[SOFTIRQ], key, durations);
+        let nested_ns = u64::from(u32::from_ne_bytes([a, b, c, d]));
+        spill(
+            cpu,
+            vector,
+            place,
+            origin as u32,
+            wait_ns,
+            service_ns,
+            nested_ns,
+        );
     }
 }

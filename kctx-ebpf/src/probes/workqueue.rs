@@ -11,16 +11,16 @@ use aya_ebpf::{
 };
 use kctx_common::{
     counters::WORKQUEUE,
-    pairing::{PendingWork, RunningKey, RunningWork},
-    record::{WorkWords, flags, head, kind},
+    pairing::{CpuState, PendingWork, RunningKey, RunningWork, role},
+    record::{WorkWords, flags, head_with, kind},
     spill::SpillKey,
 };
 
 use crate::{
     emit::{self, Spilled},
     kernel::{self, Memory, PoolWorkqueue},
-    maps::{self, PENDING, RUNNING},
-    names,
+    maps::{self, PENDING, RUNNING, THREADS},
+    names, origin,
 };
 
 twin!(
@@ -59,6 +59,7 @@ pub fn workqueue_execute_end_raw(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn queue<M: Memory>(pwq: *const u8, work: u64) {
     let Some(cpu) = maps::cpu_state() else { return };
+    let queued_by = origin::here(cpu);
     let counters = &mut cpu.counters.family[WORKQUEUE];
     // SAFETY: neither takes arguments or touches memory.
     let (now, this_cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
@@ -67,6 +68,7 @@ fn queue<M: Memory>(pwq: *const u8, work: u64) {
         activate_ns: 0,
         workqueue_id: names::workqueue::<M>(PoolWorkqueue(pwq)),
         cpu: u64::from(this_cpu),
+        queued_by,
     };
     if let Some(stale) = PENDING.get_ptr_mut(work) {
         // Queueing is only traced when the work was not pending, so what is left here never ran.
@@ -93,17 +95,15 @@ fn activate<M: Memory>(work: u64) {
     }
 }
 
+/// Nothing is known of the thread that runs the work: its net time is not measured.
+const NO_BASE: u64 = u64::MAX;
+
 #[inline(always)]
 fn execute_start<M: Memory>(work: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
-    // SAFETY: none takes arguments or touches memory.
-    let (now, this_cpu, task) = unsafe {
-        (
-            bpf_ktime_get_ns(),
-            bpf_get_smp_processor_id(),
-            bpf_get_current_task(),
-        )
-    };
+    let (now, taken_ns) = origin::now_and_taken(cpu);
+    // SAFETY: neither takes arguments or touches memory.
+    let (this_cpu, task) = unsafe { (bpf_get_smp_processor_id(), bpf_get_current_task()) };
     let mut running = RunningWork {
         start_ns: now,
         wait_ns: emit::NONE,
@@ -111,6 +111,8 @@ fn execute_start<M: Memory>(work: *const u8) {
         workqueue_id: 0,
         function: kernel::work_function::<M>(work),
         flags: 0,
+        queued_by: 0,
+        net_base_ns: NO_BASE,
     };
     let work = work as u64;
     if let Some(pending) = PENDING.get_ptr(work) {
@@ -118,6 +120,7 @@ fn execute_start<M: Memory>(work: *const u8) {
         let pending = unsafe { *pending };
         running.wait_ns = now.saturating_sub(pending.queue_ns);
         running.workqueue_id = pending.workqueue_id;
+        running.queued_by = pending.queued_by;
         running.flags = u64::from(flags::WAIT);
         if pending.activate_ns != 0 {
             running.activate_ns = pending.activate_ns.saturating_sub(pending.queue_ns);
@@ -128,6 +131,16 @@ fn execute_start<M: Memory>(work: *const u8) {
         }
         let _ = PENDING.remove(work);
     }
+    if cpu.softirq.start_ns != 0 {
+        // A kworker does not start works while a softirq runs on top of it: this one is a BH work.
+        running.flags |= u64::from(flags::BH);
+        running.net_base_ns = taken_ns;
+    } else if let Some(thread) = THREADS.get_ptr_mut(task) {
+        // SAFETY: the thread that runs this program; its switches write it, and do so with this CPU.
+        let thread = unsafe { &mut *thread };
+        thread.workqueue_id = running.workqueue_id;
+        running.net_base_ns = thread_net_ns(cpu, thread.net_ns, now);
+    }
     if RUNNING
         .insert(RunningKey { task, work }, running, 0)
         .is_err()
@@ -136,11 +149,28 @@ fn execute_start<M: Memory>(work: *const u8) {
     }
 }
 
+/// Net time of the thread that runs now: what its switches added up, and what came since the last;
+/// [`NO_BASE`] where switches are not followed.
+#[inline(always)]
+fn thread_net_ns(cpu: &CpuState, switched_ns: u64, now: u64) -> u64 {
+    if cpu.role <= role::REST {
+        return NO_BASE;
+    }
+    let tasks = &cpu.tasks;
+    let gross_ns = now.saturating_sub(tasks.since_ns);
+    let nested_ns = cpu
+        .hardirq_total_ns
+        .wrapping_sub(tasks.hardirq_base_ns)
+        .wrapping_add(cpu.softirq_total_ns.wrapping_sub(tasks.softirq_base_ns));
+    switched_ns.wrapping_add(gross_ns - nested_ns.min(gross_ns))
+}
+
 #[inline(always)]
 fn execute_end(work: u64, function: Option<u64>) {
     let Some(cpu) = maps::cpu_state() else { return };
-    // SAFETY: neither takes arguments or touches memory.
-    let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
+    let (now, taken_ns) = origin::now_and_taken(cpu);
+    // SAFETY: no arguments, no memory.
+    let task = unsafe { bpf_get_current_task() };
     let key = RunningKey { task, work };
     let running = match RUNNING.get_ptr(key) {
         // SAFETY: only this task adds or removes the element.
@@ -153,44 +183,76 @@ fn execute_end(work: u64, function: Option<u64>) {
     if !maps::recording() {
         return;
     }
-    let counters = &mut cpu.counters.family[WORKQUEUE];
     let Some(running) = running else {
-        counters.end_without_start += 1;
+        cpu.counters.family[WORKQUEUE].end_without_start += 1;
         return;
     };
     let function = function.unwrap_or(running.function);
     let service_ns = now.saturating_sub(running.start_ns);
-    let flags = running.flags as u8;
+    let mut flags = running.flags as u8;
+    let mut net_ns = 0;
+    if running.net_base_ns != NO_BASE {
+        if flags & flags::BH != 0 {
+            flags |= flags::NET;
+            net_ns = service_ns - taken_ns.wrapping_sub(running.net_base_ns).min(service_ns);
+        } else if let Some(thread) = THREADS.get_ptr(task) {
+            // SAFETY: as in `execute_start`.
+            let total_ns = thread_net_ns(cpu, unsafe { (*thread).net_ns }, now);
+            if total_ns != NO_BASE {
+                flags |= flags::NET;
+                net_ns = total_ns.wrapping_sub(running.net_base_ns).min(service_ns);
+            }
+        }
+    }
+    let activate_ns = if flags & flags::ACTIVATE != 0 {
+        running.activate_ns
+    } else {
+        0
+    };
+    let wait_ns = if flags & flags::WAIT != 0 {
+        running.wait_ns
+    } else {
+        0
+    };
     let record: WorkWords = [
-        head(kind::WORK, flags, 0),
+        head_with(
+            kind::WORK,
+            flags,
+            (running.queued_by >> 32) as u8,
+            running.queued_by as u32,
+        ),
         now,
-        if flags & flags::WAIT != 0 {
-            running.wait_ns
-        } else {
-            0
-        },
-        if flags & flags::ACTIVATE != 0 {
-            running.activate_ns
-        } else {
-            0
-        },
+        wait_ns,
+        activate_ns,
         service_ns,
+        net_ns,
         function,
         running.workqueue_id,
     ];
-    emit::emit(counters, &record, || {
-        (
-            SpillKey {
-                family: kind::WORK,
-                name_id: running.workqueue_id,
-                function,
-                ..SpillKey::default()
-            },
-            Spilled {
-                wait_ns: running.wait_ns,
-                service_ns,
-                third_ns: running.activate_ns,
-            },
-        )
-    });
+    emit::emit(
+        &mut cpu.counters.family[WORKQUEUE],
+        WORKQUEUE,
+        wait_ns.max(service_ns),
+        &record,
+        || {
+            (
+                SpillKey {
+                    family: kind::WORK,
+                    name_id: running.workqueue_id,
+                    function,
+                    ..SpillKey::default()
+                },
+                Spilled {
+                    wait_ns: running.wait_ns,
+                    service_ns,
+                    third_ns: running.activate_ns,
+                    fourth_ns: if flags & flags::NET != 0 {
+                        net_ns
+                    } else {
+                        emit::NONE
+                    },
+                },
+            )
+        },
+    );
 }

@@ -1,24 +1,35 @@
 //! The one owner of all counts: the stream in, windows out.
 
+mod contexts;
 pub mod duration;
+mod modules;
+mod observed;
+mod origin;
+mod spill;
 pub mod table;
 pub mod window;
 
-use kctx_common::record::{self, Hardirq, Module, SoftirqLong, Work, flags, kind, module_event};
+use kctx_common::record::{
+    Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, module_event,
+    origin_of,
+};
 
 use self::{
-    table::{HardirqTable, RowLimits, SoftirqTable, WorkqueueTable, add_spilled},
-    window::{Accounting, Family, ModuleEvent, ModuleRow, ProbeStatus, Window},
+    modules::{ModuleTable, Taken},
+    observed::Observed,
+    spill::known_context,
+    table::{
+        HardirqTable, KthreadTable, MAX_CPUS, NapiTable, OriginTable, RowLimits, SoftirqTable,
+        TaskletTable, WorkqueueTable, napi::NapiKey, workqueue::add_queued_by,
+    },
+    window::{Accounting, ContextTimes, FAMILIES, Family, ProbeStatus, Window},
 };
 use crate::{
     decode::{self, Record},
-    host::{HostIdentity, taint},
+    host::HostIdentity,
     resolve::Resolver,
-    source::{Control, SpillDelta},
+    source::Control,
 };
-
-/// Module events kept in one window; more are counted.
-const MODULE_ROWS: usize = 1000;
 
 /// `irqreturn_t`'s bits (include/linux/irqreturn.h).
 const IRQ_WAKE_THREAD: u8 = 2;
@@ -27,15 +38,21 @@ const IRQ_WAKE_THREAD: u8 = 2;
 pub struct Aggregator {
     limits: RowLimits,
     softirq: SoftirqTable,
+    origins: OriginTable,
     hardirq: HardirqTable,
+    tasklet: TaskletTable,
     workqueue: WorkqueueTable,
-    module: Vec<ModuleRow>,
+    napi: NapiTable,
+    kthread: KthreadTable,
+    module: ModuleTable,
+    observed: Observed,
+    contexts: Vec<ContextTimes>,
     accounting: Accounting,
     probes: Vec<ProbeStatus>,
-    /// Wall clock less `CLOCK_MONOTONIC`, in nanoseconds, when the stream started.
+    /// Wall clock less `CLOCK_MONOTONIC`, in nanoseconds, when the open window began.
     unix_offset_ns: u64,
     window_start_ns: u64,
-    received: [u64; 4],
+    received: [u64; FAMILIES],
     undecoded: u64,
     /// A window is open.
     started: bool,
@@ -51,14 +68,20 @@ impl Aggregator {
         Self {
             limits,
             softirq: SoftirqTable::default(),
+            origins: OriginTable::default(),
             hardirq: HardirqTable::default(),
+            tasklet: TaskletTable::default(),
             workqueue: WorkqueueTable::default(),
-            module: Vec::new(),
+            napi: NapiTable::default(),
+            kthread: KthreadTable::default(),
+            module: ModuleTable::default(),
+            observed: Observed::default(),
+            contexts: Vec::new(),
             accounting: Accounting::default(),
             probes: Vec::new(),
             unix_offset_ns: 0,
             window_start_ns: 0,
-            received: [0; 4],
+            received: [0; FAMILIES],
             undecoded: 0,
             started: false,
             latest_ns: 0,
@@ -66,9 +89,9 @@ impl Aggregator {
         }
     }
 
-    /// Records of each family that came through the rings since the start.
+    /// Records of each family that came through the rings since the start, and samples of stacks.
     #[must_use]
-    pub fn received(&self) -> [u64; 4] {
+    pub fn received(&self) -> [u64; FAMILIES] {
         self.received
     }
 
@@ -80,22 +103,36 @@ impl Aggregator {
 
     /// Takes a batch of one CPU's records.
     pub fn records(&mut self, cpu: u32, batch: &[u8], names: &mut Resolver) {
+        if cpu >= MAX_CPUS {
+            // There is no such CPU: no row may be made for it.
+            self.undecoded += decode::records(batch).count() as u64;
+            return;
+        }
         for record in decode::records(batch) {
             match record {
-                Record::Softirq(r) => self.softirq(cpu, &r),
+                Record::Softirq(r) => self.softirq(cpu, &r, names),
                 Record::Hardirq(r) => self.hardirq(cpu, &r, names),
                 Record::Work(r) => self.work(&r, names),
                 Record::Module(r) => self.module(&r, names),
+                Record::Tasklet(r) => self.tasklet(&r, names),
+                Record::Napi(r) => self.napi(cpu, &r, names),
+                Record::Kthread(r) => self.kthread(cpu, &r, names),
                 Record::Unknown => self.undecoded += 1,
             }
         }
     }
 
     #[inline]
-    fn softirq(&mut self, cpu: u32, r: &SoftirqLong) {
-        self.received[Family::Softirq as usize] += 1;
-        self.latest_ns = self.latest_ns.max(r.end_ns);
-        let Some(row) = self.softirq.row(u32::from(r.vector), cpu) else {
+    fn received_one(&mut self, family: Family, end_ns: u64) {
+        self.received[family as usize] += 1;
+        self.latest_ns = self.latest_ns.max(end_ns);
+    }
+
+    #[inline]
+    fn softirq(&mut self, cpu: u32, r: &SoftirqLong, names: &mut Resolver) {
+        self.received_one(Family::Softirq, r.end_ns);
+        let vector = u32::from(r.vector);
+        let Some(row) = self.softirq.row(vector, cpu, context_of(r.place)) else {
             self.undecoded += 1;
             return;
         };
@@ -107,16 +144,25 @@ impl Aggregator {
         }
         row.service.record(r.service_ns);
         row.service_net
-            .record(r.service_ns.saturating_sub(r.hardirq_ns));
+            .record(r.service_ns.saturating_sub(r.nested_ns));
+        self.origins
+            .add(vector, cpu, origin_of(r.place), r.origin, 1, names);
     }
 
     #[inline]
     fn hardirq(&mut self, cpu: u32, r: &Hardirq, names: &mut Resolver) {
-        self.received[Family::Hardirq as usize] += 1;
-        self.latest_ns = self.latest_ns.max(r.end_ns);
-        let (row, overflow) =
-            self.hardirq
-                .row(Some(r.irq), r.name_id, cpu, self.limits.hardirq, names);
+        self.received_one(Family::Hardirq, r.end_ns);
+        if r.flags & flags::VECTOR != 0 {
+            let Some(row) = self.hardirq.vector(r.irq, cpu) else {
+                self.undecoded += 1;
+                return;
+            };
+            row.count += 1;
+            row.service.record(r.service_ns);
+            return;
+        }
+        let limit = self.limits.hardirq;
+        let (row, overflow) = self.hardirq.row(Some(r.irq), r.name_id, cpu, limit, names);
         if r.ret == 0 {
             row.unhandled += 1;
         } else {
@@ -124,15 +170,12 @@ impl Aggregator {
             row.woke_thread += u64::from(r.ret & IRQ_WAKE_THREAD != 0);
             row.service.record(r.service_ns);
         }
-        if overflow {
-            self.accounting.by_family[Family::Hardirq as usize].overflowed += 1;
-        }
+        self.overflowed(Family::Hardirq, overflow, 1);
     }
 
     #[inline]
     fn work(&mut self, r: &Work, names: &mut Resolver) {
-        self.received[Family::Workqueue as usize] += 1;
-        self.latest_ns = self.latest_ns.max(r.end_ns);
+        self.received_one(Family::Workqueue, r.end_ns);
         let key = Some((r.workqueue_id, r.function));
         let (row, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
         row.count += 1;
@@ -144,46 +187,80 @@ impl Aggregator {
         if r.flags & flags::ACTIVATE != 0 {
             row.activate.record(r.activate_ns);
         }
-        row.remote += u64::from(r.flags & flags::REMOTE != 0);
-        row.service.record(r.service_ns);
-        if overflow {
-            self.accounting.by_family[Family::Workqueue as usize].overflowed += 1;
+        if r.flags & flags::NET != 0 {
+            row.service_net.record(r.net_ns);
         }
+        row.remote += u64::from(r.flags & flags::REMOTE != 0);
+        row.bh += u64::from(r.flags & flags::BH != 0);
+        row.service.record(r.service_ns);
+        add_queued_by(row, r.origin_kind, r.origin, 1, names);
+        self.overflowed(Family::Workqueue, overflow, 1);
+    }
+
+    #[inline]
+    fn tasklet(&mut self, r: &Tasklet, names: &mut Resolver) {
+        self.received_one(Family::Tasklet, r.end_ns);
+        let limit = self.limits.tasklet;
+        let (row, overflow) = self.tasklet.row(Some(r.function), limit, names);
+        row.count += 1;
+        row.service.record(r.service_ns);
+        row.service_net
+            .record(r.service_ns.saturating_sub(r.nested_ns));
+        self.overflowed(Family::Tasklet, overflow, 1);
+    }
+
+    #[inline]
+    fn napi(&mut self, cpu: u32, r: &Napi, names: &mut Resolver) {
+        self.received_one(Family::Napi, r.end_ns);
+        let key = NapiKey {
+            name_id: r.name_id,
+            napi_id: r.napi_id,
+            cpu,
+            context: known_context(r.context),
+        };
+        let (row, overflow) = self.napi.row(key, self.limits.napi, names);
+        row.count += 1;
+        // netpoll's budget of 0 is not one that can be used up.
+        row.exhausted += u64::from(r.budget > 0 && r.work >= r.budget);
+        row.packets += u64::from(r.work);
+        row.packets_max = row.packets_max.max(u64::from(r.work));
+        if r.flags & flags::DURATION != 0 {
+            row.service.record(r.duration_ns);
+        }
+        self.overflowed(Family::Napi, overflow, 1);
+    }
+
+    #[inline]
+    fn kthread(&mut self, cpu: u32, r: &Kthread, names: &mut Resolver) {
+        self.received_one(Family::Kthread, r.end_ns);
+        let (row, overflow) = self.kthread.stretch(cpu, r, self.limits.kthread, names);
+        row.count += 1;
+        if r.flags & flags::WAIT != 0 {
+            row.wait.record(r.wait_ns);
+            row.preempted += u64::from(r.flags & flags::PREEMPTED != 0);
+        }
+        row.service.record(r.service_ns);
+        row.service_net.record(r.net_ns);
+        self.overflowed(Family::Kthread, overflow, 1);
     }
 
     fn module(&mut self, r: &Module, names: &mut Resolver) {
-        self.received[Family::Module as usize] += 1;
-        self.latest_ns = self.latest_ns.max(r.time_ns);
-        let event = match r.event {
-            module_event::LOAD => ModuleEvent::Load,
-            module_event::FREE => ModuleEvent::Free,
-            module_event::REQUEST => ModuleEvent::Request,
-            _ => {
-                self.undecoded += 1;
-                return;
-            }
-        };
-        if event != ModuleEvent::Request {
+        self.received_one(Family::Module, r.time_ns);
+        if matches!(r.event, module_event::LOAD | module_event::FREE) {
             names.modules_changed();
             self.workqueue.forget_functions();
+            self.tasklet.forget_functions();
         }
-        if self.module.len() >= MODULE_ROWS {
-            self.accounting.by_family[Family::Module as usize].overflowed += 1;
-            return;
+        match self.module.add(r, self.unix_offset_ns) {
+            Taken::Row => {}
+            Taken::Overflow => self.overflowed(Family::Module, true, 1),
+            Taken::Unknown => self.undecoded += 1,
         }
-        self.module.push(ModuleRow {
-            event,
-            name: text(&r.name),
-            time_unix_ns: r.time_ns.wrapping_add(self.unix_offset_ns),
-            taints: taint::module_taint_letters(r.taints),
-            pid: r.pid,
-            comm: text(&r.comm),
-            cpu: r.cpu,
-        });
     }
 
     /// Takes a piece of the stream that is no record; a window when that closes one.
     pub fn control(&mut self, control: &Control, names: &mut Resolver) -> Option<Window> {
+        let unix = |monotonic_ns: u64| monotonic_ns.wrapping_add(self.unix_offset_ns);
         match control {
             Control::Start {
                 monotonic_ns,
@@ -195,70 +272,64 @@ impl Aggregator {
                 self.started = true;
                 self.unix_offset_ns = unix_ns.wrapping_sub(*monotonic_ns);
                 self.window_start_ns = *monotonic_ns;
+                self.kthread.start(*monotonic_ns);
                 self.probes.clone_from(probes);
             }
-            Control::Name { .. } | Control::Function { .. } => names.told(control),
+            Control::Name { .. } | Control::Function { .. } | Control::Comm { .. } => {
+                names.told(control);
+            }
             Control::Spill(delta) => self.spill(delta, names),
+            Control::SpilledOrigins(spilled) => {
+                for one in spilled {
+                    self.spilled_origin(one, names);
+                }
+            }
             Control::Counted(counted) => {
                 for (sum, one) in self.accounting.by_family.iter_mut().zip(counted.iter()) {
                     sum.add(one);
                 }
             }
+            Control::Contexts(contexts) => self.contexts.clone_from(contexts),
+            Control::Running(threads) => {
+                self.kthread.running(threads, self.limits.kthread, names);
+            }
+            Control::Stacks(stacks) => {
+                let samples = stacks.iter().map(|stack| stack.count);
+                let received = &mut self.received[Family::Stack as usize];
+                *received = samples.fold(*received, u64::saturating_add);
+                self.observed.stacks(stacks);
+            }
+            Control::Taint {
+                monotonic_ns,
+                before,
+                after,
+            } => self.observed.taint(unix(*monotonic_ns), *before, *after),
+            Control::Log(log) => {
+                let limit = self.limits.log_lines;
+                self.observed.log(log, self.unix_offset_ns, limit);
+            }
+            Control::Governor {
+                family,
+                limited,
+                monotonic_ns,
+                reason,
+            } => {
+                let at = unix(*monotonic_ns);
+                self.observed.governor(*family, *limited, at, reason);
+            }
             Control::WindowEnd {
                 monotonic_ns,
+                unix_ns,
                 taint,
             } => {
                 self.host.taint = taint.or(self.host.taint);
-                return Some(self.close(*monotonic_ns));
+                let window = self.close(*monotonic_ns, names);
+                // The clock may have been set, or the machine suspended.
+                self.unix_offset_ns = unix_ns.wrapping_sub(*monotonic_ns);
+                return Some(window);
             }
         }
         None
-    }
-
-    fn spill(&mut self, delta: &SpillDelta, names: &mut Resolver) {
-        let count = delta.service.count;
-        match delta.family {
-            kind::SOFTIRQ => {
-                let Some(row) = self.softirq.row(delta.number, delta.cpu) else {
-                    self.undecoded += 1;
-                    return;
-                };
-                row.count += count;
-                row.wait_unknown += count.saturating_sub(delta.wait.count);
-                add_spilled(&mut row.wait, &delta.wait);
-                add_spilled(&mut row.service, &delta.service);
-                add_spilled(&mut row.service_net, &delta.third);
-            }
-            kind::HARDIRQ => {
-                let irq = (!delta.overflow).then_some(delta.number);
-                let (row, overflow) =
-                    self.hardirq
-                        .row(irq, delta.name_id, delta.cpu, self.limits.hardirq, names);
-                if delta.unhandled {
-                    row.unhandled += count;
-                } else {
-                    row.count += count;
-                    row.woke_thread += delta.third.count;
-                    add_spilled(&mut row.service, &delta.service);
-                }
-                if overflow {
-                    self.accounting.by_family[Family::Hardirq as usize].overflowed += count;
-                }
-            }
-            kind::WORK => {
-                let key = (!delta.overflow).then_some((delta.name_id, delta.function));
-                let (row, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
-                row.count += count;
-                row.wait_unknown += count.saturating_sub(delta.wait.count);
-                add_spilled(&mut row.wait, &delta.wait);
-                add_spilled(&mut row.activate, &delta.third);
-                add_spilled(&mut row.service, &delta.service);
-                if overflow {
-                    self.accounting.by_family[Family::Workqueue as usize].overflowed += count;
-                }
-            }
-            _ => self.undecoded += 1,
-        }
     }
 
     /// The machine that the stream comes from.
@@ -269,38 +340,49 @@ impl Aggregator {
 
     /// Closes a window that a stream cut short left open, at its last record. What the probes counted is
     /// not known then: observed and streamed are what came.
-    pub fn close_unfinished(&mut self) -> Option<Window> {
+    pub fn close_unfinished(&mut self, names: &mut Resolver) -> Option<Window> {
         if !self.started || self.latest_ns <= self.window_start_ns {
             return None;
         }
-        let mut window = self.close(self.latest_ns);
-        let by_family = &mut window.accounting.by_family;
-        by_family[Family::Softirq as usize].streamed = window.softirq.iter().map(|r| r.count).sum();
-        by_family[Family::Hardirq as usize].streamed =
-            window.hardirq.iter().map(|r| r.count + r.unhandled).sum();
-        by_family[Family::Workqueue as usize].streamed =
-            window.workqueue.iter().map(|r| r.count).sum();
-        by_family[Family::Module as usize].streamed = window.module.len() as u64;
-        for family in by_family {
-            family.observed = family.streamed;
+        let mut window = self.close(self.latest_ns, names);
+        for family in Family::ALL {
+            let came = window.records(family);
+            let counts = &mut window.accounting.by_family[family as usize];
+            (counts.observed, counts.streamed) = (came, came);
         }
         Some(window)
     }
 
-    fn close(&mut self, monotonic_ns: u64) -> Window {
+    fn close(&mut self, monotonic_ns: u64, names: &mut Resolver) -> Window {
         let start_ns = std::mem::replace(&mut self.window_start_ns, monotonic_ns);
         // The last records of a window may have ended after it did: they are no other window's.
         self.latest_ns = 0;
-        Window {
+        let (stack, stacks_dropped) = self.observed.take_stacks();
+        self.overflowed(Family::Stack, stacks_dropped > 0, stacks_dropped);
+        let mut window = Window {
             start_unix_ns: start_ns.wrapping_add(self.unix_offset_ns),
             duration_ns: monotonic_ns.saturating_sub(start_ns),
+            cpu: std::mem::take(&mut self.contexts),
             softirq: self.softirq.take(),
+            softirq_origin: self.origins.take(names),
             hardirq: self.hardirq.take(),
+            tasklet: self.tasklet.take(),
             workqueue: self.workqueue.take(),
-            module: std::mem::take(&mut self.module),
+            napi: self.napi.take(),
+            kthread: self.kthread.take(),
+            module: self.module.take(),
+            taint: self.observed.take_taint(),
+            log: self.observed.take_log(),
+            stack,
+            governor: self.observed.take_governor(),
             accounting: std::mem::take(&mut self.accounting),
             probes: self.probes.clone(),
+        };
+        if window.cpu.is_empty() {
+            window.cpu = contexts::of_rows(&window);
         }
+        names.window_closed();
+        window
     }
 }
 
@@ -311,9 +393,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 const _: () = {
-    // `Family` indexes by the order of the record kinds.
-    assert!(Family::Softirq as u8 + 1 == record::kind::SOFTIRQ);
-    assert!(Family::Hardirq as u8 + 1 == record::kind::HARDIRQ);
-    assert!(Family::Workqueue as u8 + 1 == record::kind::WORK);
-    assert!(Family::Module as u8 + 1 == record::kind::MODULE);
+    // `Family` indexes by the order of the kernel side's counters.
+    use kctx_common::counters as index;
+    assert!(Family::Softirq as usize == index::SOFTIRQ);
+    assert!(Family::Hardirq as usize == index::HARDIRQ);
+    assert!(Family::Workqueue as usize == index::WORKQUEUE);
+    assert!(Family::Module as usize == index::MODULE);
+    assert!(Family::Tasklet as usize == index::TASKLET);
+    assert!(Family::Napi as usize == index::NAPI);
+    assert!(Family::Kthread as usize == index::KTHREAD);
+    assert!(Family::Stack as usize == index::STACK);
 };

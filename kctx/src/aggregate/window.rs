@@ -16,18 +16,128 @@ pub struct Window {
     pub start_unix_ns: u64,
     /// Length in nanoseconds, by `CLOCK_MONOTONIC`.
     pub duration_ns: u64,
-    /// One row a vector and CPU that ran it.
+    /// Time in each context, by CPU.
+    pub cpu: Vec<ContextTimes>,
+    /// One row a vector, CPU and place that ran it.
     pub softirq: Vec<SoftirqRow>,
-    /// One row an interrupt number, action and CPU.
+    /// One row a vector, CPU and what raised it there.
+    pub softirq_origin: Vec<SoftirqOriginRow>,
+    /// One row an interrupt number, action and CPU; one a vector without a number and CPU.
     pub hardirq: Vec<HardirqRow>,
+    /// One row a tasklet function.
+    pub tasklet: Vec<TaskletRow>,
     /// One row a workqueue and work function.
     pub workqueue: Vec<WorkqueueRow>,
+    /// One row a NAPI, CPU and place that polled it.
+    pub napi: Vec<NapiRow>,
+    /// One row a kernel thread and workqueue.
+    pub kthread: Vec<KthreadRow>,
     /// Module events, in order.
     pub module: Vec<ModuleRow>,
+    /// Changes of the kernel's taint, in order.
+    pub taint: Vec<TaintRow>,
+    /// The kernel's log.
+    pub log: LogRows,
+    /// Kernel stacks, the most frequent first.
+    pub stack: Vec<StackRow>,
+    /// Families that the governor kept from the rings for some or all of the window.
+    pub governor: Vec<GovernorRow>,
     /// What the probes counted in this window.
     pub accounting: Accounting,
     /// Each probe, whether attached, how, or why not.
     pub probes: Vec<ProbeStatus>,
+}
+
+impl Window {
+    /// Records of a family that are in the window's rows, spilled ones too.
+    #[must_use]
+    pub fn records(&self, family: Family) -> u64 {
+        fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+            counts.fold(0, u64::saturating_add)
+        }
+        match family {
+            Family::Softirq => sum(self.softirq.iter().map(|r| r.count)),
+            Family::Hardirq => sum(self.hardirq.iter().map(|r| r.count + r.unhandled)),
+            Family::Workqueue => sum(self.workqueue.iter().map(|r| r.count)),
+            Family::Module => self.module.len() as u64,
+            Family::Tasklet => sum(self.tasklet.iter().map(|r| r.count)),
+            Family::Napi => sum(self.napi.iter().map(|r| r.count)),
+            Family::Kthread => sum(self.kthread.iter().map(|r| r.count)),
+            Family::Stack => sum(self.stack.iter().map(|r| r.count)),
+        }
+    }
+}
+
+/// Time on one CPU, by context; the contexts do not overlap, and together they are the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextTimes {
+    /// The CPU.
+    pub cpu: u32,
+    /// In interrupt handlers and vectors.
+    pub hardirq_ns: u64,
+    /// In softirqs, wherever they ran, without the interrupts that fell into them.
+    pub softirq_ns: u64,
+    /// In ksoftirqd, outside of softirqs and interrupts. `None` where switches are not followed.
+    pub ksoftirqd_ns: Option<u64>,
+    /// In other kernel threads, likewise.
+    pub kthread_ns: Option<u64>,
+    /// In user tasks and idle, likewise.
+    pub rest_ns: Option<u64>,
+}
+
+/// Names of [`kctx_common::record::context`], in the order of their numbers.
+pub const SOFTIRQ_CONTEXTS: [&str; 8] = [
+    "unknown",
+    "ksoftirqd",
+    "irq_tail",
+    "idle",
+    "task",
+    "ktimers",
+    "irq_thread",
+    "napi_thread",
+];
+
+/// What raised a softirq or queued a work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its kind.
+    pub kind: OriginKind,
+    /// Interrupt number, softirq vector or process id; `None` where the kind has none.
+    pub number: Option<u32>,
+    /// `LOC`, `RES`, `CAL` or `IWI` of a vector, the softirq vector's name, the process's comm; [`UNKNOWN`]
+    /// where that is not known; empty of an interrupt (its row has the name) and of what has no name.
+    pub name: Arc<str>,
+}
+
+/// Kind of an [`Origin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginKind {
+    /// Not seen, or one of more than there is room for.
+    Unknown,
+    /// An interrupt's handler.
+    Irq,
+    /// An interrupt vector without a number.
+    Vector,
+    /// A softirq.
+    Softirq,
+    /// A task, a kernel thread too.
+    Task,
+    /// The idle task.
+    Idle,
+}
+
+/// How often a softirq vector was raised by what, of the runs that were seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoftirqOriginRow {
+    /// Vector name as in /proc/softirqs.
+    pub vector: &'static str,
+    /// CPU it was raised on, and ran on.
+    pub cpu: u32,
+    /// What made the first raise of a run.
+    pub origin: Origin,
+    /// Runs.
+    pub count: u64,
 }
 
 /// Runs of one softirq vector on one CPU.
@@ -37,6 +147,8 @@ pub struct SoftirqRow {
     pub vector: &'static str,
     /// CPU it ran on.
     pub cpu: u32,
+    /// Where it ran: one of [`SOFTIRQ_CONTEXTS`].
+    pub context: &'static str,
     /// Runs.
     pub count: u64,
     /// Runs whose raise was not seen.
@@ -52,10 +164,12 @@ pub struct SoftirqRow {
 /// Calls of one interrupt action's handler on one CPU.
 #[derive(Clone, Debug)]
 pub struct HardirqRow {
-    /// Interrupt number; `None` in the overflow row.
+    /// Interrupt number; `None` of a vector that has none, and in the overflow row.
     pub irq: Option<u32>,
-    /// Action name; [`UNKNOWN`] where it could not be read.
+    /// Action name; [`UNKNOWN`] where it could not be read. Of a vector, its row in /proc/interrupts.
     pub name: Arc<str>,
+    /// The row that takes what the key limit kept out.
+    pub overflow: bool,
     /// CPU it ran on.
     pub cpu: u32,
     /// Calls that handled the interrupt.
@@ -89,12 +203,154 @@ pub struct WorkqueueRow {
     pub activate: Durations,
     /// Start to end, in wall time: a work may sleep.
     pub service: Durations,
+    /// Of that, the time on the CPU without the interrupts and softirqs that fell into it.
+    pub service_net: Durations,
+    /// Executions in softirq context (BH workqueues).
+    pub bh: u64,
+    /// What queued it, the most frequent first, and how often; at most [`WORK_ORIGINS`].
+    pub queued_by: Vec<(Origin, u64)>,
+}
+
+/// Origins that a work's row tells apart; the others count as unknown.
+pub const WORK_ORIGINS: usize = 8;
+
+/// Calls of one tasklet function.
+#[derive(Clone, Debug)]
+pub struct TaskletRow {
+    /// Function name, or its address in hex where kallsyms has none.
+    pub function: Arc<str>,
+    /// The row that takes what the key limit kept out.
+    pub overflow: bool,
+    /// Calls.
+    pub count: u64,
+    /// Entry to exit.
+    pub service: Durations,
+    /// The same without the interrupts that fell into it.
+    pub service_net: Durations,
+}
+
+/// Polls of one NAPI on one CPU.
+#[derive(Clone, Debug)]
+pub struct NapiRow {
+    /// Device name; `backlog` of a CPU's backlog queue, which has no device.
+    pub device: Arc<str>,
+    /// `napi_struct::napi_id`; 0 for none.
+    pub napi_id: u32,
+    /// CPU that polled.
+    pub cpu: u32,
+    /// Where: one of [`SOFTIRQ_CONTEXTS`]; `task` of a task that polled by itself.
+    pub context: &'static str,
+    /// The row that takes what the key limit kept out.
+    pub overflow: bool,
+    /// Polls.
+    pub count: u64,
+    /// Polls that used their whole budget: there was more to do.
+    pub exhausted: u64,
+    /// Packets received.
+    pub packets: u64,
+    /// Most packets in one poll.
+    pub packets_max: u64,
+    /// Time of a poll, without interrupts, where its beginning is known.
+    pub service: Durations,
+}
+
+/// One kernel thread's time on CPUs.
+#[derive(Clone, Debug)]
+pub struct KthreadRow {
+    /// What it is for: `ksoftirqd`, `kworker`, `irq`, `rcu` and so on.
+    pub role: &'static str,
+    /// Its comm.
+    pub comm: Arc<str>,
+    /// Its thread id.
+    pub pid: u32,
+    /// A kworker's: the workqueue of the work it started last; empty for none.
+    pub workqueue: Arc<str>,
+    /// The row that takes what the key limit kept out.
+    pub overflow: bool,
+    /// Times that it left a CPU.
+    pub count: u64,
+    /// Of those with a known wait, how many had been preempted rather than woken.
+    pub preempted: u64,
+    /// Runnable to running.
+    pub wait: Durations,
+    /// Time on the CPU at a stretch, interrupts and softirqs included.
+    pub service: Durations,
+    /// The same without them.
+    pub service_net: Durations,
+    /// Time on CPUs inside the window, interrupts and softirqs included; of stretches that reach over the
+    /// window's edges, the part inside.
+    pub cpu_ns: u64,
+    /// The same without them.
+    pub cpu_net_ns: u64,
+}
+
+/// A change of the kernel's taint.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct TaintRow {
+    /// When it was seen, in nanoseconds since the Unix epoch: up to a quarter of a second after it happened.
+    pub time_unix_ns: u64,
+    /// /proc/sys/kernel/tainted before.
+    pub before: u64,
+    /// And after.
+    pub after: u64,
+    /// Letters of the flags that are new.
+    pub added: String,
+}
+
+/// The kernel's log in a window: the first lines, and counts of all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct LogRows {
+    /// The first lines, in order; how many is a setting.
+    pub lines: Vec<LogRow>,
+    /// Lines by level, 0 (emergency) to 7 (debug), of all.
+    pub by_level: [u64; 8],
+    /// Lines that are not among `lines`.
+    pub dropped: u64,
+    /// Times that the kernel's buffer went around before it could be read.
+    pub overruns: u64,
+}
+
+/// A line of the kernel's log.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct LogRow {
+    /// Sequence number.
+    pub seq: u64,
+    /// Level, 0 (emergency) to 7 (debug).
+    pub level: u8,
+    /// When, in nanoseconds since the Unix epoch, by printk's clock.
+    pub time_unix_ns: u64,
+    /// The text, cut to a bound.
+    pub text: String,
+}
+
+/// A kernel stack, and how often the sampling clock found it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct StackRow {
+    /// `softirq:NET_RX`, `kthread:ksoftirqd` and so on.
+    pub context: String,
+    /// Functions, the outermost first.
+    pub frames: Vec<String>,
+    /// Samples.
+    pub count: u64,
+}
+
+/// A time in which the governor kept a family from the rings.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct GovernorRow {
+    /// The family.
+    pub family: Family,
+    /// Since when, in nanoseconds since the Unix epoch.
+    pub since_unix_ns: u64,
+    /// Until when; `None`: still.
+    pub until_unix_ns: Option<u64>,
+    /// Why.
+    pub reason: String,
 }
 
 /// One module event.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct ModuleRow {
-    /// `load`, `free` or `request`.
+    /// `load`, `init`, `free` or `request`.
     pub event: ModuleEvent,
     /// Module name; of a request, what was asked for.
     pub name: String,
@@ -109,6 +365,26 @@ pub struct ModuleRow {
     pub comm: String,
     /// CPU it happened on.
     pub cpu: u32,
+    /// Init only: how long the module's init function took.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub init_ns: Option<u64>,
+    /// Init only: what it returned; below 0 the module is freed again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ret: Option<i32>,
+    /// Load only: the request for a module that most likely led to it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub requested_by: Option<ModuleRequester>,
+}
+
+/// Who had the kernel ask for a module.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ModuleRequester {
+    /// What was asked for, which may be an alias.
+    pub name: String,
+    /// The process that needed it.
+    pub pid: u32,
+    /// Its comm.
+    pub comm: String,
 }
 
 /// What happened to a module.
@@ -121,6 +397,8 @@ pub enum ModuleEvent {
     Free,
     /// The kernel asked modprobe for it.
     Request,
+    /// Its init function returned.
+    Init,
 }
 
 impl ModuleEvent {
@@ -131,6 +409,7 @@ impl ModuleEvent {
             Self::Load => "load",
             Self::Free => "free",
             Self::Request => "request",
+            Self::Init => "init",
         }
     }
 }
@@ -164,11 +443,31 @@ pub enum Family {
     Workqueue,
     /// Modules.
     Module,
+    /// Tasklets.
+    Tasklet,
+    /// NAPI polls.
+    Napi,
+    /// Kernel threads.
+    Kthread,
+    /// Sampled kernel stacks.
+    Stack,
 }
 
+/// How many families there are.
+pub const FAMILIES: usize = kctx_common::counters::FAMILIES;
+
 impl Family {
-    /// All of them, in the order of their record kinds.
-    pub const ALL: [Self; 4] = [Self::Softirq, Self::Hardirq, Self::Workqueue, Self::Module];
+    /// All of them, in the order of [`kctx_common::counters`].
+    pub const ALL: [Self; FAMILIES] = [
+        Self::Softirq,
+        Self::Hardirq,
+        Self::Workqueue,
+        Self::Module,
+        Self::Tasklet,
+        Self::Napi,
+        Self::Kthread,
+        Self::Stack,
+    ];
 
     /// The name used in JSON and as an attribute.
     #[must_use]
@@ -178,6 +477,10 @@ impl Family {
             Self::Hardirq => "hardirq",
             Self::Workqueue => "workqueue",
             Self::Module => "module",
+            Self::Tasklet => "tasklet",
+            Self::Napi => "napi",
+            Self::Kthread => "kthread",
+            Self::Stack => "stack",
         }
     }
 }
@@ -186,7 +489,7 @@ impl Family {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// By family, in [`Family::ALL`]'s order.
-    pub by_family: [FamilyAccounting; 4],
+    pub by_family: [FamilyAccounting; FAMILIES],
 }
 
 /// One family's conservation, over all CPUs.
@@ -198,6 +501,9 @@ pub struct FamilyAccounting {
     pub streamed: u64,
     /// Records that went into the spill histogram.
     pub spilled: u64,
+    /// Of those, the ones that the governor kept from the ring.
+    #[serde(default)]
+    pub governed: u64,
     /// Records that went nowhere, by reason; only reasons that occurred.
     pub lost: std::collections::BTreeMap<String, u64>,
     /// What was seen but is no whole execution, by reason; only those that occurred.
@@ -209,17 +515,23 @@ pub struct FamilyAccounting {
 impl FamilyAccounting {
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Self) {
-        self.observed += other.observed;
-        self.streamed += other.streamed;
-        self.spilled += other.spilled;
+        for (sum, one) in [
+            (&mut self.observed, other.observed),
+            (&mut self.streamed, other.streamed),
+            (&mut self.spilled, other.spilled),
+            (&mut self.governed, other.governed),
+            (&mut self.overflowed, other.overflowed),
+        ] {
+            *sum = sum.saturating_add(one);
+        }
         for (sums, ones) in [
             (&mut self.lost, &other.lost),
             (&mut self.partial, &other.partial),
         ] {
             for (reason, n) in ones {
-                *sums.entry(reason.clone()).or_default() += n;
+                let sum = sums.entry(reason.clone()).or_default();
+                *sum = sum.saturating_add(*n);
             }
         }
-        self.overflowed += other.overflowed;
     }
 }

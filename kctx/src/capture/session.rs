@@ -19,6 +19,7 @@ use crate::{
     aggregate::window::Window,
     config::Config,
     daemon::{CHANNEL_ITEMS, live_settings},
+    governor::CpuShare,
     host::HostRoot,
     pipeline::Pipeline,
     report::summary::Summary,
@@ -73,12 +74,14 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let mut settings = live_settings(config, None, Some(window));
     // The bundle is renamed in the end, maybe in a folder that is not root's.
     settings.keep = CapabilitySet::DAC_OVERRIDE;
+    // A capture is bounded by its window and its size, and is asked for in order to have the records.
+    settings.cpu_limit = CpuShare::from_ppm(0);
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let samples = Samples::default();
     let mut session = prepared.start(samples.at_edges(&root, evidence_limits))?;
 
-    let mut pipeline = Pipeline::new(config.limits.rows(), resolver);
+    let mut pipeline = Pipeline::new(config.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())

@@ -1,6 +1,10 @@
 //! /proc/kallsyms: from the address of a function to its name.
 
-use std::{io::Read as _, path::Path};
+use std::{
+    io::Read as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The kernel's text symbols, sorted by address.
 #[derive(Debug, Default)]
@@ -67,10 +71,53 @@ impl Kallsyms {
             .get(start as usize..start as usize + len as usize)
     }
 
+    /// The name of the function that an address lies in: the nearest symbol at or below it. For return
+    /// addresses of a stack that was just taken.
+    #[must_use]
+    pub fn function_around(&self, address: u64) -> Option<&str> {
+        let after = self.symbols.partition_point(|&(a, ..)| a <= address);
+        let &(_, start, len) = self.symbols.get(after.checked_sub(1)?)?;
+        self.names
+            .get(start as usize..start as usize + len as usize)
+    }
+
     /// Whether any symbol has an address.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.symbols.is_empty()
+    }
+}
+
+/// The symbols of this kernel, read when first asked for and again after modules came or went; shared, since
+/// they take megabytes.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols(Arc<Mutex<Option<Kallsyms>>>);
+
+impl Symbols {
+    /// As [`Kallsyms::function_at`].
+    #[must_use]
+    pub fn function_at(&self, address: u64) -> Option<String> {
+        self.with(|symbols| symbols.function_at(address).map(str::to_owned))
+    }
+
+    /// As [`Kallsyms::function_around`].
+    #[must_use]
+    pub fn function_around(&self, address: u64) -> Option<String> {
+        self.with(|symbols| symbols.function_around(address).map(str::to_owned))
+    }
+
+    /// What was read no longer holds.
+    pub fn modules_changed(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&Kallsyms) -> T) -> T {
+        let mut symbols = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(symbols.get_or_insert_with(|| {
+            Kallsyms::read(Path::new("/proc/kallsyms"))
+                .inspect_err(|error| tracing::warn!(%error, "cannot read /proc/kallsyms"))
+                .unwrap_or_default()
+        }))
     }
 }
 

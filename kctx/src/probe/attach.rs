@@ -3,13 +3,16 @@
 use aya::{
     Btf, Ebpf,
     programs::{
-        BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint,
-        raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink, trace_point::TracePointLink,
+        BtfTracePoint, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
+        perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent},
+        raw_trace_point::RawTracePointLink,
+        tp_btf::BtfTracePointLink,
+        trace_point::TracePointLink,
     },
 };
 
-use super::{PROBES, ProbeKind, ProbeSpec, load::Loaded};
-use crate::aggregate::window::ProbeStatus;
+use super::{PAIRS, PROBES, ProbeKind, ProbeSpec, load::Loaded};
+use crate::aggregate::window::{Family, ProbeStatus};
 
 /// An attachment; dropping it detaches.
 #[expect(dead_code, reason = "held for their drop")]
@@ -17,6 +20,7 @@ enum Link {
     Btf(BtfTracePointLink),
     Raw(RawTracePointLink),
     Classic(TracePointLink),
+    Clock(Vec<PerfEventLink>),
 }
 
 impl Link {
@@ -25,11 +29,12 @@ impl Link {
             Self::Btf(_) => "tp_btf",
             Self::Raw(_) => "raw_tp",
             Self::Classic(_) => "tracepoint",
+            Self::Clock(_) => "perf_event",
         }
     }
 }
 
-/// All attachments, starts before ends. The kernel drops them too when the process dies: they are file
+/// All attachments, ends before starts. The kernel drops them too when the process dies: they are file
 /// descriptors, and nothing is pinned.
 #[derive(Default)]
 pub struct Attached(Vec<Link>);
@@ -50,29 +55,43 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Ends before starts: an end whose start was not seen must not be seen either.
-        while let Some(link) = self.0.pop() {
+        // In the order they were attached in: ends before starts.
+        for link in self.0.drain(..) {
             drop(link);
         }
     }
 }
 
 /// Attaches every probe of the families that are wanted, and says for each whether, how, or why not.
+/// `samples` is how often a second the stacks' clock ticks; 0 for never.
 pub fn attach(
     loaded: &mut Loaded,
+    samples: u64,
     wanted: impl Fn(&ProbeSpec) -> bool,
 ) -> (Attached, Vec<ProbeStatus>) {
-    let mut attached = Attached::default();
     // The loader's own reading of the same BTF: it needs the ids to attach by.
     let btf = Btf::from_sys_fs();
-    let statuses = PROBES
+    let mut results: Vec<Result<(Link, Option<String>), String>> = PROBES
         .iter()
         .map(|spec| {
-            let result = if wanted(spec) {
-                attach_one(loaded, btf.as_ref(), spec)
-            } else {
+            if !wanted(spec) {
                 Err("switched off by the configuration".to_owned())
-            };
+            } else if spec.kind == ProbeKind::Clock {
+                attach_clock(loaded, spec, samples).map(|link| (link, None))
+            } else {
+                attach_one(loaded, btf.as_ref(), spec)
+            }
+        })
+        .collect();
+    for (start, end) in PAIRS {
+        without_its_half(&mut results, start, end);
+        without_its_half(&mut results, end, start);
+    }
+    let mut attached = Attached::default();
+    let statuses = PROBES
+        .iter()
+        .zip(results)
+        .map(|(spec, result)| {
             let (mechanism, reason) = match result {
                 Ok((link, instead_of)) => {
                     let mechanism = link.mechanism().to_owned();
@@ -93,6 +112,23 @@ pub fn attach(
     (attached, statuses)
 }
 
+/// A start whose end is never seen would look as if it went on for ever, and an end without starts says
+/// nothing: where one half is not attached the other is detached.
+fn without_its_half(
+    results: &mut [Result<(Link, Option<String>), String>],
+    half: &str,
+    other: &str,
+) {
+    let index = |name: &str| PROBES.iter().position(|spec| spec.tracepoint == name);
+    let (Some(half), Some(other)) = (index(half), index(other)) else {
+        return;
+    };
+    if let (Ok(_), Err(reason)) = (&results[half], &results[other]) {
+        let reason = format!("{} is not attached: {reason}", PROBES[other].name());
+        results[half] = Err(reason);
+    }
+}
+
 /// The attachment, and where it is not by the best mechanism, why.
 fn attach_one(
     loaded: &mut Loaded,
@@ -101,6 +137,16 @@ fn attach_one(
 ) -> Result<(Link, Option<String>), String> {
     match spec.kind {
         ProbeKind::Rare => attach_classic(loaded, spec).map(|link| (Link::Classic(link), None)),
+        ProbeKind::Clock => Err("not a tracepoint".to_owned()),
+        ProbeKind::HotTyped => match (btf, &loaded.btf) {
+            (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
+                attach_btf(&mut loaded.ebpf, spec, btf).map(|link| (Link::Btf(link), None))
+            }
+            (Ok(_), Some(_)) => Err(format!("this kernel has no tracepoint {}", spec.name())),
+            _ => Err(
+                "no BTF in /sys/kernel/btf, so nobody knows where a task's fields are".to_owned(),
+            ),
+        },
         ProbeKind::Hot => {
             let no_btf = match (btf, &loaded.btf) {
                 (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
@@ -150,7 +196,7 @@ fn attach_raw(ebpf: &mut Ebpf, spec: &ProbeSpec) -> Result<RawTracePointLink, St
 
 fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLink, String> {
     let Some(tracefs) = &loaded.tracefs else {
-        if spec.group == "module" && !std::path::Path::new("/proc/modules").exists() {
+        if spec.family == Family::Module && !std::path::Path::new("/proc/modules").exists() {
             return Err("CONFIG_MODULES is off".to_owned());
         }
         return Err(
@@ -163,7 +209,7 @@ fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLin
         .join(spec.tracepoint)
         .is_dir()
     {
-        if spec.group == "module" && !std::path::Path::new("/proc/modules").exists() {
+        if spec.family == Family::Module && !std::path::Path::new("/proc/modules").exists() {
             return Err("CONFIG_MODULES is off".to_owned());
         }
         return Err(format!("this kernel has no tracepoint {}", spec.name()));
@@ -174,6 +220,28 @@ fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLin
         .attach(spec.group, spec.tracepoint)
         .map_err(|e| one_line(&e))?;
     program.take_link(id).map_err(|e| one_line(&e))
+}
+
+fn attach_clock(loaded: &mut Loaded, spec: &ProbeSpec, samples: u64) -> Result<Link, String> {
+    if samples == 0 {
+        return Err("switched off by the configuration".to_owned());
+    }
+    let program: &mut PerfEvent = program(&mut loaded.ebpf, spec.tracepoint)?;
+    program.load().map_err(|e| one_line(&e))?;
+    let cpus = aya::util::online_cpus().map_err(|(path, e)| format!("{path}: {e}"))?;
+    let mut links = Vec::with_capacity(cpus.len());
+    for cpu in cpus {
+        let id = program
+            .attach(
+                PerfEventConfig::Software(SoftwareEvent::CpuClock),
+                PerfEventScope::AllProcessesOneCpu { cpu },
+                SamplePolicy::Frequency(samples),
+                false,
+            )
+            .map_err(|e| one_line(&e))?;
+        links.push(program.take_link(id).map_err(|e| one_line(&e))?);
+    }
+    Ok(Link::Clock(links))
 }
 
 /// An error with its causes in one line, without the verifier's log, which is for `KCTX_LOG=debug`.

@@ -4,28 +4,30 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, PerCpuArray},
     programs::ProgramFd,
 };
 use bytes::{Bytes, BytesMut};
 use kctx_common::{
-    bucket,
     counters::{FAMILIES, FamilyCounters},
-    pairing::{CpuState, PendingWork},
-    record::NAME_LEN,
-    spill::{SpillHistogram, SpillKey, SpillRow},
+    globals::gate,
+    pairing::{CpuState, PendingWork, Thread},
+    record::{NAME_LEN, TASK_COMM_LEN},
 };
-use rustc_hash::FxHashMap;
 use zerocopy::IntoBytes as _;
 
 use super::{
     PROBES,
+    contexts::{self, ContextTotals},
     load::{LoadError, Loaded},
+    spill::Spill,
+    stacks::Stacks,
 };
 use crate::{
-    aggregate::window::{Family, FamilyAccounting},
+    aggregate::window::{ContextTimes, Family, FamilyAccounting},
     decode,
-    source::{SpillDelta, SpilledDurations},
+    host::{clock, kallsyms::Symbols},
+    source::RunningThread,
 };
 
 /// Handles to the maps that userspace reads and writes while the probes run.
@@ -34,13 +36,19 @@ pub struct Books {
     rings: ArrayOfMaps<MapData>,
     first_ring: MapData,
     cpu: PerCpuArray<MapData, CpuState>,
-    spill: PerCpuHashMap<MapData, SpillKey, SpillRow>,
+    threads: HashMap<MapData, u64, Thread>,
+    totals: Vec<ContextTotals>,
+    switches: bool,
+    governed: u64,
+    open: bool,
+    /// What the kernel put into histograms.
+    pub spill: Spill,
+    /// Sampled stacks.
+    pub stacks: Stacks,
     pending: HashMap<MapData, u64, PendingWork>,
     programs: Vec<(Family, ProgramFd)>,
     last_counters: [FamilyCounters; FAMILIES],
     last_misses: [u64; FAMILIES],
-    last_spilled: u64,
-    last_spill: FxHashMap<(SpillKey, u32), Box<SpillRow>>,
     aged: u64,
 }
 
@@ -54,18 +62,29 @@ pub enum Staged {
 }
 
 /// The names that the probes interned.
-pub struct Names(HashMap<MapData, u64, [u8; NAME_LEN]>);
+pub struct Names {
+    names: HashMap<MapData, u64, [u8; NAME_LEN]>,
+    comms: HashMap<MapData, u32, [u8; TASK_COMM_LEN]>,
+}
 
 impl Names {
     /// The text of an id. Ids are made of the text, so an answer never goes stale.
     pub fn get(&self, id: u64) -> Option<String> {
-        let bytes = self.0.get(&id, 0).ok()?;
-        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        self.names.get(&id, 0).ok().map(|bytes| text(&bytes))
+    }
+
+    /// The comm of a process that raised or queued something.
+    pub fn comm(&self, pid: u32) -> Option<String> {
+        self.comms.get(&pid, 0).ok().map(|bytes| text(&bytes))
     }
 }
 
-fn take<T>(loaded: &mut Loaded, name: &'static str) -> Result<T, LoadError>
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+pub(super) fn take<T>(loaded: &mut Loaded, name: &'static str) -> Result<T, LoadError>
 where
     T: TryFrom<aya::maps::Map, Error = MapError>,
 {
@@ -82,7 +101,7 @@ where
 
 impl Books {
     /// Takes the maps out of what was loaded; after attaching, since the programs are asked too.
-    pub fn open(loaded: &mut Loaded) -> Result<(Self, Names), LoadError> {
+    pub fn open(loaded: &mut Loaded, symbols: &Symbols) -> Result<(Self, Names), LoadError> {
         let programs = PROBES
             .iter()
             .flat_map(|spec| {
@@ -100,26 +119,122 @@ impl Books {
             rings: take(loaded, "RINGS")?,
             first_ring,
             cpu: take(loaded, "CPU")?,
-            spill: take(loaded, "SPILL")?,
+            threads: take(loaded, "THREADS")?,
+            totals: Vec::new(),
+            switches: false,
+            governed: 0,
+            open: false,
+            spill: Spill::new(take(loaded, "SPILL")?, take(loaded, "SPILLED_ORIGINS")?),
+            stacks: Stacks::new(
+                take(loaded, "STACKS")?,
+                take(loaded, "STACK_COUNTS")?,
+                symbols.clone(),
+            ),
             pending: take(loaded, "PENDING")?,
             programs,
             last_counters: [FamilyCounters::default(); FAMILIES],
             last_misses: [0; FAMILIES],
-            last_spilled: 0,
-            last_spill: FxHashMap::default(),
             aged: 0,
         };
-        Ok((books, Names(take(loaded, "NAMES")?)))
+        let names = Names {
+            names: take(loaded, "NAMES")?,
+            comms: take(loaded, "COMMS")?,
+        };
+        Ok((books, names))
+    }
+
+    /// Says that switches between tasks are followed from here on.
+    pub fn switches_attached(&mut self) -> Result<(), MapError> {
+        self.switches = true;
+        self.set_gate()
     }
 
     /// Opens the gate: from here on, ends are counted and emitted.
     pub fn open_gate(&mut self) -> Result<(), MapError> {
-        self.gate.set(0, 1, 0)
+        self.open = true;
+        self.set_gate()
     }
 
     /// Closes the gate: from here on, ends are neither counted nor emitted, but by programs that saw it open.
     pub fn close_gate(&mut self) -> Result<(), MapError> {
-        self.gate.set(0, 0, 0)
+        self.open = false;
+        self.set_gate()
+    }
+
+    /// Keeps these families from the rings, bit n for [`Family::ALL`]'s nth, and lets the others into them.
+    pub fn govern(&mut self, families: u64) -> Result<(), MapError> {
+        self.governed = families;
+        self.set_gate()
+    }
+
+    fn set_gate(&mut self) -> Result<(), MapError> {
+        let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+        let gate = bit(self.open, gate::OPEN)
+            | bit(self.switches, gate::SWITCHES)
+            | self.governed << gate::GOVERNED;
+        self.gate.set(0, gate, 0)
+    }
+
+    /// The CPUs' states, each with its tasks' account whole.
+    fn states(&self) -> Result<Vec<CpuState>, MapError> {
+        let mut states: Vec<CpuState> = self.cpu.get(&0, 0)?.iter().copied().collect();
+        // A switch in the middle of the copy is rare, two in a row rarer.
+        for _ in 0..8 {
+            if states.iter().all(is_whole) {
+                break;
+            }
+            let again = self.cpu.get(&0, 0)?;
+            for (state, again) in states.iter_mut().zip(again.iter()) {
+                if !is_whole(state) {
+                    *state = *again;
+                }
+            }
+        }
+        Ok(states)
+    }
+
+    /// Time in each context since the last call (the first gives none), of the CPUs that did anything.
+    /// With them, the kernel threads that are on a CPU now.
+    pub fn contexts(&mut self) -> Result<(Vec<ContextTimes>, Vec<RunningThread>), MapError> {
+        let states = self.states()?;
+        let now_ns = clock::monotonic_ns();
+        let totals: Vec<ContextTotals> = states
+            .iter()
+            .map(|state| ContextTotals::at(state, now_ns))
+            .collect();
+        let times = totals
+            .iter()
+            .zip(&self.totals)
+            .zip(&states)
+            .enumerate()
+            .filter(|(_, (_, state))| state.tasks.since_ns != 0 || state.hardirq_exit_ns != 0)
+            .map(|(cpu, ((now, before), _))| now.since(before, cpu as u32, self.switches))
+            .collect();
+        self.totals = totals;
+        let running = states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.kthread.task != 0)
+            .map(|(cpu, state)| self.running(cpu as u32, state, now_ns))
+            .collect();
+        Ok((times, running))
+    }
+
+    fn running(&self, cpu: u32, state: &CpuState, now_ns: u64) -> RunningThread {
+        let thread = &state.kthread;
+        let comm: Vec<u8> = thread.comm.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        RunningThread {
+            cpu,
+            pid: thread.pid as u32,
+            comm: text(&comm),
+            workqueue_id: self
+                .threads
+                .get(&thread.task, 0)
+                .map_or(0, |known| known.workqueue_id),
+            start_ns: thread.start_ns,
+            service_ns: now_ns.saturating_sub(thread.start_ns),
+            net_ns: contexts::running_net_ns(state, now_ns),
+        }
     }
 
     /// Waits until no program that saw the gate open still runs: an update of a map of maps returns only
@@ -170,6 +285,7 @@ impl Books {
                 observed: now.observed.wrapping_sub(before.observed),
                 streamed: now.streamed.wrapping_sub(before.streamed),
                 spilled: now.spilled.wrapping_sub(before.spilled),
+                governed: now.governed.wrapping_sub(before.governed),
                 lost: reasons(&[(
                     "no_spill_row",
                     now.lost_no_spill_row.wrapping_sub(before.lost_no_spill_row),
@@ -195,6 +311,10 @@ impl Books {
                     ),
                     ("cancelled", now.cancelled.wrapping_sub(before.cancelled)),
                     (
+                        "stack_collision",
+                        now.stack_collision.wrapping_sub(before.stack_collision),
+                    ),
+                    (
                         "program_recursion",
                         misses[i].saturating_sub(self.last_misses[i]),
                     ),
@@ -215,46 +335,23 @@ impl Books {
         Ok(accounting)
     }
 
-    /// How the spill grew since the last call. Costs a few look-ups while nothing is spilled.
-    pub fn spilled(&mut self) -> Result<Vec<SpillDelta>, MapError> {
-        let spilled: u64 = self
-            .cpu
-            .get(&0, 0)?
-            .iter()
-            .flat_map(|state| state.counters.family.iter().map(|f| f.spilled))
-            .sum();
-        if spilled == self.last_spilled {
-            return Ok(Vec::new());
-        }
-        self.last_spilled = spilled;
-        let mut deltas = Vec::new();
-        for key in self.spill.keys() {
-            let key = key?;
-            for (cpu, row) in self.spill.get(&key, 0)?.iter().enumerate() {
-                let cpu = cpu as u32;
-                if row.service.count == 0 {
-                    continue;
-                }
-                let before = self.last_spill.get(&(key, cpu)).map(|row| &**row);
-                if before.is_some_and(|b| b.service.count == row.service.count) {
-                    continue;
-                }
-                deltas.push(SpillDelta {
-                    cpu,
-                    family: key.family,
-                    unhandled: key.unhandled != 0,
-                    overflow: key.overflow != 0,
-                    number: key.number,
-                    name_id: key.name_id,
-                    function: key.function,
-                    wait: growth(&row.wait, before.map(|b| &b.wait)),
-                    service: growth(&row.service, before.map(|b| &b.service)),
-                    third: growth(&row.third, before.map(|b| &b.third)),
-                });
-                self.last_spill.insert((key, cpu), Box::new(*row));
+    /// What the probes observed since the programs were loaded, by family.
+    pub fn observed_ever(&self) -> Result<[u64; FAMILIES], MapError> {
+        let mut observed = [0_u64; FAMILIES];
+        for state in self.cpu.get(&0, 0)?.iter() {
+            for (sum, family) in observed.iter_mut().zip(&state.counters.family) {
+                *sum = sum.wrapping_add(family.observed);
             }
         }
-        Ok(deltas)
+        Ok(observed)
+    }
+
+    /// Records that were spilled since the programs were loaded, as far as [`Self::counted`] knows.
+    #[must_use]
+    pub fn spilled_ever(&self) -> u64 {
+        self.last_counters
+            .iter()
+            .fold(0, |sum, family| sum.wrapping_add(family.spilled))
     }
 
     /// Removes pending works older than `age_ns`: cancelled ones leave their entry behind.
@@ -274,6 +371,11 @@ impl Books {
     }
 }
 
+/// Whether no switch fell into the copy ([`kctx_common::pairing::TaskTime`]).
+fn is_whole(state: &CpuState) -> bool {
+    state.tasks.begun == state.tasks.finished
+}
+
 fn add(sum: &mut FamilyCounters, one: &FamilyCounters) {
     let FamilyCounters {
         observed,
@@ -285,6 +387,8 @@ fn add(sum: &mut FamilyCounters, one: &FamilyCounters) {
         pending_table_full,
         running_table_full,
         cancelled,
+        stack_collision,
+        governed,
     } = one;
     sum.observed = sum.observed.wrapping_add(*observed);
     sum.streamed += streamed;
@@ -295,6 +399,8 @@ fn add(sum: &mut FamilyCounters, one: &FamilyCounters) {
     sum.pending_table_full += pending_table_full;
     sum.running_table_full += running_table_full;
     sum.cancelled += cancelled;
+    sum.stack_collision += stack_collision;
+    sum.governed += governed;
 }
 
 fn reasons(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -303,30 +409,6 @@ fn reasons(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         .filter(|(_, n)| *n != 0)
         .map(|(reason, n)| ((*reason).to_owned(), *n))
         .collect()
-}
-
-fn growth(now: &SpillHistogram, before: Option<&SpillHistogram>) -> SpilledDurations {
-    let (count, sum_ns, max_ns) = before.map_or((0, 0, 0), |b| (b.count, b.sum_ns, b.max_ns));
-    let buckets: Vec<(u16, u32)> = now
-        .buckets
-        .iter()
-        .enumerate()
-        .map(|(i, n)| (i as u16, n.wrapping_sub(before.map_or(0, |b| b.buckets[i]))))
-        .filter(|&(_, n)| n != 0)
-        .collect();
-    let top = buckets.last().map_or(0, |&(i, _)| {
-        bucket::lower_ns(i as usize + 1).saturating_sub(1)
-    });
-    SpilledDurations {
-        count: now.count - count,
-        sum_ns: now.sum_ns - sum_ns,
-        max_ns: if now.max_ns > max_ns {
-            now.max_ns
-        } else {
-            top.min(now.max_ns)
-        },
-        buckets,
-    }
 }
 
 /// How often a program was refused because it already ran on that CPU: `recursion_misses` in the

@@ -11,7 +11,7 @@ use kctx_common::{
     bucket::BUCKETS,
     globals::name,
     record::{NR_SOFTIRQS, kind},
-    spill::{SpillHistogram, SpillKey, SpillRow},
+    spill::{OriginKey, SpillHistogram, SpillKey, SpillRow},
 };
 
 use super::offsets::Offsets;
@@ -38,6 +38,8 @@ pub struct MapSizes {
     pub spill_rows: u32,
     /// Works that may be pending.
     pub pending_works: u32,
+    /// Durations from this on go through the ring even where the governor keeps a family from it.
+    pub outlier_ns: u64,
     /// The programs of rare events say what they see; shown by [`Loaded::take_log`]'s logger.
     pub bpf_log: bool,
 }
@@ -48,6 +50,7 @@ impl Default for MapSizes {
             ring_bytes: 1 << 20,
             spill_rows: 128,
             pending_works: 16384,
+            outlier_ns: 1_000_000,
             bpf_log: false,
         }
     }
@@ -158,6 +161,7 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
         u64::from(softirq_vectors)
     };
     loader.override_global(name::SOFTIRQ_VECTORS, &vectors, true);
+    loader.override_global(name::OUTLIER_NS, &sizes.outlier_ns, true);
     let mut ebpf = loader
         .load(OBJECT)
         .map_err(|e| LoadError::Object(Box::new(e)))?;
@@ -229,17 +233,24 @@ fn make_spill_rows(ebpf: &mut Ebpf, cpus: usize) -> Result<(), LoadError> {
         wait: none,
         service: none,
         third: none,
+        fourth: none,
     };
-    let overflow =
-        [(kind::HARDIRQ, 0), (kind::HARDIRQ, 1), (kind::WORK, 0)].map(|(family, unhandled)| {
-            SpillKey {
-                family,
-                unhandled,
-                overflow: 1,
-                ..SpillKey::default()
-            }
-        });
-    // The vectors are known beforehand: with their rows made here none of them can overflow.
+    let overflow = [
+        (kind::HARDIRQ, 0),
+        (kind::HARDIRQ, 1),
+        (kind::WORK, 0),
+        (kind::TASKLET, 0),
+        (kind::NAPI, 0),
+        (kind::KTHREAD, 0),
+    ]
+    .map(|(family, unhandled)| SpillKey {
+        family,
+        unhandled,
+        overflow: 1,
+        ..SpillKey::default()
+    });
+    // The vectors are known beforehand: with their rows made here none of them can overflow. What has no
+    // row of its own for where it ran goes there too.
     let vectors = (0..NR_SOFTIRQS as u32).map(|number| SpillKey {
         family: kind::SOFTIRQ,
         number,
@@ -249,6 +260,28 @@ fn make_spill_rows(ebpf: &mut Ebpf, cpus: usize) -> Result<(), LoadError> {
         let values =
             aya::maps::PerCpuValues::try_from(vec![empty; cpus]).map_err(LoadError::Cpus)?;
         spill.insert(key, values, 0).map_err(error)?;
+    }
+    make_origin_rows(ebpf, cpus)
+}
+
+/// What raised a spilled softirq has a row made here too, for what finds no room: none goes uncounted.
+fn make_origin_rows(ebpf: &mut Ebpf, cpus: usize) -> Result<(), LoadError> {
+    let error = |source| LoadError::Map {
+        map: "SPILLED_ORIGINS",
+        source: Box::new(source),
+    };
+    let mut origins: PerCpuHashMap<_, OriginKey, u64> = ebpf
+        .map_mut("SPILLED_ORIGINS")
+        .ok_or(LoadError::NoMap("SPILLED_ORIGINS"))?
+        .try_into()
+        .map_err(error)?;
+    for vector in 0..NR_SOFTIRQS as u8 {
+        let key = OriginKey {
+            vector,
+            ..OriginKey::default()
+        };
+        let none = aya::maps::PerCpuValues::try_from(vec![0; cpus]).map_err(LoadError::Cpus)?;
+        origins.insert(key, none, 0).map_err(error)?;
     }
     Ok(())
 }

@@ -18,11 +18,12 @@ impl Offsets {
         };
         let offset =
             |structure: &str, field: &str| member(structure, field).map_or(NO_OFFSET, |m| m.offset);
-        let field = |event: &str, field: &str| {
+        let field_of = |group: &str, event: &str, field: &str| {
             tracefs
-                .and_then(|path| tracefs::field_offset(path, "module", event, field))
+                .and_then(|path| tracefs::field_offset(path, group, event, field))
                 .unwrap_or(NO_OFFSET)
         };
+        let field = |event: &str, field: &str| field_of("module", event, field);
         Self(vec![
             (name::WORK_FUNC, offset("work_struct", "func")),
             (name::PWQ_WQ, offset("pool_workqueue", "wq")),
@@ -34,10 +35,28 @@ impl Offsets {
                     .map_or(0, u64::from),
             ),
             (name::IRQACTION_NAME, offset("irqaction", "name")),
+            (name::TASK_FLAGS, offset("task_struct", "flags")),
+            (name::TASK_PID, offset("task_struct", "pid")),
+            (name::TASK_COMM, offset("task_struct", "comm")),
+            (
+                name::TASK_STATE,
+                // `state` before 5.14 (commit 2f064a59a11f).
+                match offset("task_struct", "__state") {
+                    NO_OFFSET => offset("task_struct", "state"),
+                    found => found,
+                },
+            ),
+            (name::NAPI_DEV, offset("napi_struct", "dev")),
+            (name::NAPI_ID, offset("napi_struct", "napi_id")),
+            (name::NET_DEVICE_NAME, offset("net_device", "name")),
             (name::MODULE_LOAD_TAINTS, field("module_load", "taints")),
             (name::MODULE_LOAD_NAME, field("module_load", "name")),
             (name::MODULE_FREE_NAME, field("module_free", "name")),
             (name::MODULE_REQUEST_NAME, field("module_request", "name")),
+            (
+                name::INITCALL_FINISH_RET,
+                field_of("initcall", "initcall_finish", "ret"),
+            ),
         ])
     }
 }

@@ -37,6 +37,41 @@ pub fn count(value: u64) -> String {
     text
 }
 
+/// A count in seven columns: in groups of three, from a million on rounded: `12.3 M`.
+#[must_use]
+pub fn brief(value: u64) -> String {
+    const SCALES: [(f64, &str); 4] = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
+    if value < 1_000_000 {
+        return count(value);
+    }
+    // Just below a unit's first value the number would be written with four digits.
+    let of = |(scale, unit): &(f64, &'static str)| (value as f64 / scale, *unit);
+    let (value, unit) = SCALES
+        .iter()
+        .map(of)
+        .find(|(v, _)| *v >= 0.999_5)
+        .unwrap_or((0.0, ""));
+    let decimals = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// A share of counts: a whole number of per cent, `<1 %` of what is less than one.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    let percent = part as f64 * 100.0 / whole as f64;
+    if part > 0 && percent < 1.0 {
+        return "<1 %".to_owned();
+    }
+    format!("{percent:.0} %")
+}
+
 /// A part of a whole in per cent; `-` of nothing.
 #[must_use]
 pub fn share(part_ns: u64, whole_ns: u64) -> String {
@@ -138,6 +173,23 @@ mod tests {
         assert_eq!(share(1, 1_000_000), "<0.01 %");
         assert_eq!(share(0, 5), "0.00 %");
         assert_eq!(share(5, 0), "-");
+        let briefs = [
+            999_999,
+            1_000_000,
+            12_345_678,
+            999_499_999,
+            999_500_000,
+            u64::MAX,
+        ];
+        assert_eq!(
+            briefs.map(brief),
+            ["999,999", "1.00 M", "12.3 M", "999 M", "1.00 G", "18447 P"]
+        );
+        assert_eq!(percent(1, 3), "33 %");
+        assert_eq!(
+            (percent(1, 200), percent(0, 5), percent(1, 0)),
+            ("<1 %".into(), "0 %".into(), "-".into())
+        );
     }
 
     #[test]

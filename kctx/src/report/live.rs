@@ -1,6 +1,6 @@
 //! What `kctx run` shows of each interval: one line, or a table where there is a terminal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     columns::Columns,
@@ -11,6 +11,9 @@ use crate::{
     aggregate::{duration::Durations, window::Window},
     host::HostIdentity,
 };
+
+/// What stands for the rows that the key limit kept out.
+const OTHERS: &str = "(all others)";
 
 /// CPUs that a line names; the busiest ones.
 const LINE_CPUS: usize = 4;
@@ -23,12 +26,23 @@ pub fn one_line(window: &Window) -> String {
         .iter()
         .take(LINE_CPUS)
         .map(|cpu| {
-            format!(
+            let mut text = format!(
                 "cpu{} irq {} softirq {}",
                 cpu.cpu,
                 share(cpu.hardirq_ns, window.duration_ns),
                 share(cpu.softirq_ns, window.duration_ns)
-            )
+            );
+            let threads = [
+                ("ksoftirqd", cpu.ksoftirqd_ns),
+                ("kthreads", cpu.kthread_ns),
+            ];
+            for (context, ns) in threads {
+                // A line has no room for what is not there.
+                if let Some(ns) = ns.filter(|ns| *ns > 0) {
+                    let _ = write!(text, " {context} {}", share(ns, window.duration_ns));
+                }
+            }
+            text
         })
         .collect();
     parts.push(if cpus.is_empty() {
@@ -36,13 +50,28 @@ pub fn one_line(window: &Window) -> String {
     } else {
         cpus.join(", ")
     });
-    let tops = [softirqs(window), hardirqs(window), works(window)];
+    let tops = [
+        softirqs(window),
+        hardirqs(window),
+        works(window),
+        kthreads(window),
+    ];
     for top in tops.iter().filter_map(|entries| entries.first()) {
         let time = duration(top.service.sum_ns());
         parts.push(format!("{} {}: {time}", top.family, top.label()));
     }
     parts.push(format!("lost {}", count(lost(window))));
+    parts.extend(limited(window));
     parts.join(" | ")
+}
+
+/// The families that the governor keeps from the rings, if any.
+fn limited(window: &Window) -> Option<String> {
+    let families: Vec<&str> = (window.governor.iter())
+        .filter(|row| row.until_unix_ns.is_none())
+        .map(|row| row.family.as_str())
+        .collect();
+    (!families.is_empty()).then(|| format!("limited {}", families.join(", ")))
 }
 
 /// One interval as at most `height` lines of at most `width` columns.
@@ -57,20 +86,23 @@ pub fn table(window: &Window, width: usize, height: usize) -> String {
             count(total(window, |family| family.observed)),
             count(total(window, |family| family.spilled)),
             count(lost(window))
-        ),
+        ) + &limited(window).map_or_else(String::new, |text| format!("  {text}")),
         String::new(),
     ];
     // A third of what is left for the CPUs, the rest for what ran on them, two headings apart.
     let left = height.saturating_sub(lines.len() + 3);
     let cpu_rows = busiest.len().min((left / 3).max(1));
-    let mut cpus = Columns::new(["CPU", "hardirq", "softirq", "<"]);
+    let mut cpus = Columns::new(["CPU", "hardirq", "softirq", "ksoftirqd", "kthreads", "<"]);
+    let or_dash =
+        |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), |ns| share(ns, window.duration_ns));
     for cpu in busiest.iter().take(cpu_rows) {
-        let both = cpu.hardirq_ns.saturating_add(cpu.softirq_ns);
         cpus.push([
             cpu.cpu.to_string(),
             share(cpu.hardirq_ns, window.duration_ns),
             share(cpu.softirq_ns, window.duration_ns),
-            bar(both, window.duration_ns),
+            or_dash(cpu.ksoftirqd_ns),
+            or_dash(cpu.kthread_ns),
+            bar(in_kernel(cpu), window.duration_ns),
         ]);
     }
     lines.extend(cpus.lines());
@@ -79,6 +111,7 @@ pub fn table(window: &Window, width: usize, height: usize) -> String {
     let mut entries = softirqs(window);
     entries.extend(hardirqs(window));
     entries.extend(works(window));
+    entries.extend(kthreads(window));
     by_time(&mut entries);
     // Numbers, gaps and the family take 70 columns.
     let name_width = width.saturating_sub(70).clamp(12, 48);
@@ -159,9 +192,13 @@ fn softirqs(window: &Window) -> Vec<Entry<'_>> {
 fn hardirqs(window: &Window) -> Vec<Entry<'_>> {
     let mut lines: BTreeMap<(Option<u32>, &str), Entry<'_>> = BTreeMap::new();
     for row in &window.hardirq {
+        let name: &str = match row.overflow {
+            true => OTHERS,
+            false => &row.name,
+        };
         let entry = lines
-            .entry((row.irq, &row.name))
-            .or_insert_with(|| entry("irq", (&row.name, ""), row.irq));
+            .entry((row.irq, name))
+            .or_insert_with(|| entry("irq", (name, ""), row.irq));
         entry.count = entry.count.saturating_add(row.count);
         entry.service.merge(&row.service);
     }
@@ -171,7 +208,7 @@ fn hardirqs(window: &Window) -> Vec<Entry<'_>> {
 fn works(window: &Window) -> Vec<Entry<'_>> {
     sorted(window.workqueue.iter().map(|row| {
         let names = match row.overflow {
-            true => ("(all others)", ""),
+            true => (OTHERS, ""),
             false => (&*row.workqueue, &*row.function),
         };
         Entry {
@@ -180,6 +217,25 @@ fn works(window: &Window) -> Vec<Entry<'_>> {
             wait: row.wait.clone(),
             ..entry("work", names, None)
         }
+    }))
+}
+
+/// A kworker does others' work, which has rows of its own.
+fn kthreads(window: &Window) -> Vec<Entry<'_>> {
+    let others = window.kthread.iter().filter(|row| row.role != "kworker");
+    sorted(others.map(|row| Entry {
+        count: row.count,
+        service: row.service_net.clone(),
+        wait: row.wait.clone(),
+        ..entry(
+            "kthread",
+            if row.overflow {
+                (OTHERS, "")
+            } else {
+                (&row.comm, "")
+            },
+            None,
+        )
     }))
 }
 
@@ -200,11 +256,20 @@ fn sorted<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// CPUs by the time they spent in interrupts and softirqs, the busiest first.
+/// Time in all that is neither a user task nor idle.
+fn in_kernel(cpu: &CpuTime) -> u64 {
+    let threads = [cpu.ksoftirqd_ns, cpu.kthread_ns].into_iter().flatten();
+    threads.fold(
+        cpu.hardirq_ns.saturating_add(cpu.softirq_ns),
+        u64::saturating_add,
+    )
+}
+
+/// CPUs by the time they spent in kernel contexts, the busiest first.
 fn busiest(window: &Window) -> Vec<CpuTime> {
     let mut cpus = cpu_times(window, &HostIdentity::default());
     // Stable: CPUs with the same time stay in the order of their numbers.
-    cpus.sort_by_key(|cpu| std::cmp::Reverse(cpu.hardirq_ns.saturating_add(cpu.softirq_ns)));
+    cpus.sort_by_key(|cpu| std::cmp::Reverse(in_kernel(cpu)));
     cpus
 }
 
@@ -245,9 +310,10 @@ mod tests {
     fn a_line_names_the_busiest_of_each_family() {
         assert_eq!(
             one_line(&fixture::window()),
-            "2026-11-22 03:04:05 UTC | cpu1 irq 0.00 % softirq 40.00 %, cpu0 irq 0.25 % softirq \
-             5.00 % | softirq NET_RX: 450 ms | irq 36 virtio1\\u{1b}[2J: 2.50 ms | work \
-             events:flush_to_ldisc: 900 ms | lost 3",
+            "2026-11-22 03:04:05 UTC | cpu1 irq 0.20 % softirq 40.00 % ksoftirqd 3.00 % kthreads \
+             6.80 %, cpu0 irq 0.25 % softirq 5.00 % kthreads 4.75 % | softirq NET_RX: 450 ms | \
+             irq 36 virtio1\\u{1b}[2J: 2.50 ms | work events:flush_to_ldisc: 900 ms | kthread \
+             ksoftirqd/1: 72.0 ms | lost 3 | limited softirq",
         );
         let empty = one_line(&Window::default());
         assert_eq!(empty, "1970-01-01 00:00:00 UTC | idle | lost 0");

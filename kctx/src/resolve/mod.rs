@@ -14,12 +14,19 @@ pub const SOFTIRQ_VECTORS: [&str; kctx_common::record::NR_SOFTIRQS] = [
     "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU",
 ];
 
+/// Rows in /proc/interrupts of the vectors that have no interrupt number, in the order of
+/// [`kctx_common::record::vector_class`].
+pub const VECTOR_CLASSES: [&str; kctx_common::record::vector_class::COUNT] =
+    ["LOC", "RES", "CAL", "IWI"];
+
 /// Where names come from that are not known yet.
 pub trait Lookup {
     /// The text of an interned name.
     fn name(&mut self, id: u64) -> Option<String>;
     /// The name of the function that starts at an address.
     fn function(&mut self, address: u64) -> Option<String>;
+    /// The comm of a process that raised or queued something.
+    fn comm(&mut self, pid: u32) -> Option<String>;
     /// Modules came or went: addresses may mean other functions now.
     fn modules_changed(&mut self) {}
 }
@@ -36,6 +43,23 @@ impl Lookup for Recorded {
     fn function(&mut self, _address: u64) -> Option<String> {
         None
     }
+
+    fn comm(&mut self, _pid: u32) -> Option<String> {
+        None
+    }
+}
+
+/// Comms that are remembered beyond their window.
+const COMMS: usize = 1 << 16;
+
+/// A process's comm, as far as known.
+struct Comm {
+    text: Arc<str>,
+    /// The window in which it was asked for last: a process may be another in the next, or call itself
+    /// otherwise.
+    asked: u64,
+    /// The stream told it, and will not do so again.
+    told: bool,
 }
 
 /// Names known so far, each asked for once.
@@ -43,6 +67,11 @@ pub struct Resolver {
     lookup: Box<dyn Lookup + Send>,
     names: FxHashMap<u64, Arc<str>>,
     functions: FxHashMap<u64, Arc<str>>,
+    comms: FxHashMap<u32, Comm>,
+    /// Number of the window that is open.
+    window: u64,
+    /// Some comms were forgotten: a recording may hold another than the one that is not known now.
+    forgot_comms: bool,
     learnt: Vec<Control>,
 }
 
@@ -54,6 +83,9 @@ impl Resolver {
             lookup,
             names: FxHashMap::default(),
             functions: FxHashMap::default(),
+            comms: FxHashMap::default(),
+            window: 0,
+            forgot_comms: false,
             learnt: Vec::new(),
         }
     }
@@ -99,6 +131,55 @@ impl Resolver {
         name
     }
 
+    /// The comm of a process; [`UNKNOWN`] where nobody knows it. Asked for once a window.
+    pub fn comm(&mut self, pid: u32) -> Arc<str> {
+        if let Some(known) = self.comms.get(&pid)
+            && known.asked == self.window
+        {
+            return Arc::clone(&known.text);
+        }
+        let known = self.comms.get(&pid);
+        let (text, told) = match (self.lookup.comm(pid), known) {
+            (Some(text), Some(known)) if *text == *known.text => {
+                (Arc::clone(&known.text), known.told)
+            }
+            (Some(text), _) => {
+                self.learn_comm(pid, &text);
+                (Arc::from(text), false)
+            }
+            (None, Some(known)) => (Arc::clone(&known.text), known.told),
+            (None, None) => {
+                if self.forgot_comms {
+                    self.learn_comm(pid, UNKNOWN);
+                }
+                (Arc::from(UNKNOWN), false)
+            }
+        };
+        let comm = Comm {
+            text: Arc::clone(&text),
+            asked: self.window,
+            told,
+        };
+        self.comms.insert(pid, comm);
+        text
+    }
+
+    fn learn_comm(&mut self, pid: u32, comm: &str) {
+        self.learnt.push(Control::Comm {
+            pid,
+            comm: comm.to_owned(),
+        });
+    }
+
+    /// A window was closed: what may change is asked for anew.
+    pub fn window_closed(&mut self) {
+        self.window += 1;
+        if self.comms.len() > COMMS {
+            self.comms.retain(|_, comm| comm.told);
+            self.forgot_comms = true;
+        }
+    }
+
     /// Takes over what a recorded stream says.
     pub fn told(&mut self, control: &Control) {
         match control {
@@ -107,6 +188,14 @@ impl Resolver {
             }
             Control::Function { address, name } => {
                 self.functions.insert(*address, Arc::from(name.as_str()));
+            }
+            Control::Comm { pid, comm } => {
+                let comm = Comm {
+                    text: Arc::from(comm.as_str()),
+                    asked: self.window,
+                    told: true,
+                };
+                self.comms.insert(*pid, comm);
             }
             _ => {}
         }
@@ -128,30 +217,15 @@ impl Resolver {
 #[cfg(kctx_live)]
 pub struct Live {
     names: crate::probe::books::Names,
-    kallsyms: Option<crate::host::kallsyms::Kallsyms>,
-    stale: bool,
+    symbols: crate::host::kallsyms::Symbols,
 }
 
 #[cfg(kctx_live)]
 impl Live {
     /// Reads nothing yet: kallsyms is read when the first function is asked for.
     #[must_use]
-    pub fn new(names: crate::probe::books::Names) -> Self {
-        Self {
-            names,
-            kallsyms: None,
-            stale: false,
-        }
-    }
-
-    fn read(&mut self) {
-        let path = std::path::Path::new("/proc/kallsyms");
-        self.kallsyms = Some(
-            crate::host::kallsyms::Kallsyms::read(path)
-                .inspect_err(|error| tracing::warn!(%error, "cannot read /proc/kallsyms"))
-                .unwrap_or_default(),
-        );
-        self.stale = false;
+    pub fn new(names: crate::probe::books::Names, symbols: crate::host::kallsyms::Symbols) -> Self {
+        Self { names, symbols }
     }
 }
 
@@ -162,16 +236,18 @@ impl Lookup for Live {
     }
 
     fn function(&mut self, address: u64) -> Option<String> {
-        if self.kallsyms.is_none() || self.stale {
-            self.read();
-        }
-        self.kallsyms
-            .as_ref()?
-            .function_at(address)
-            .map(str::to_owned)
+        self.symbols.function_at(address)
+    }
+
+    fn comm(&mut self, pid: u32) -> Option<String> {
+        self.names.comm(pid)
     }
 
     fn modules_changed(&mut self) {
-        self.stale = true;
+        self.symbols.modules_changed();
     }
 }
+
+#[cfg(test)]
+#[path = "resolver_tests.rs"]
+mod tests;

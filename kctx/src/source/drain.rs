@@ -16,9 +16,9 @@ use std::{
 use aya_log::EbpfLogger;
 use bytes::BytesMut;
 
-use super::{Control, Item, rings::Ring};
+use super::{Control, Item, RunningThread, rings::Ring, warden::Warden, watch::Watch};
 use crate::{
-    aggregate::window::ProbeStatus,
+    aggregate::window::{ContextTimes, ProbeStatus},
     host::{HostIdentity, HostRoot, clock, taint},
     probe::books::{Books, Staged},
 };
@@ -53,6 +53,10 @@ pub struct Drain {
     pub end_after: Option<Duration>,
     /// What is done at the window's very edges.
     pub edges: Edges,
+    /// The kernel's log and taint.
+    pub watch: Watch,
+    /// Bounds what kctx costs.
+    pub warden: Warden,
     /// What the programs log.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -128,18 +132,24 @@ impl Drain {
             host: Box::new(std::mem::take(&mut self.host)),
         };
         self.books.open_gate()?;
-        if self.send(start).is_ok() {
+        let (_, running) = self.books.contexts()?;
+        if self
+            .send(start)
+            .and_then(|()| self.send(Control::Running(running)))
+            .is_ok()
+        {
             self.until_stopped(stop, &mut buffer)?;
         }
         let ended_ns = clock::monotonic_ns();
         self.books.close_gate()?;
+        let contexts = self.books.contexts()?;
         (edges.after_close)();
         self.books.wait_for_programs()?;
         // Nothing is emitted any more, so this ends.
         while let Ok(drained) = self.drain_all(&mut buffer) {
             if drained == 0 {
                 let _ = self.send_staged()?;
-                let _ = self.close_window(ended_ns, Staged::Taken)?;
+                let _ = self.close_window(ended_ns, Staged::Taken, contexts)?;
                 break;
             }
         }
@@ -171,11 +181,16 @@ impl Drain {
             }
             let fullest = self.fullest_drained(buffer);
             let Ok(fullest) = fullest else { break };
+            if self.look_around()?.is_err() {
+                break;
+            }
             if let (Some(at), Some(every)) = (next_window, self.window)
                 && now >= at
             {
+                let now_ns = clock::monotonic_ns();
+                let contexts = self.books.contexts()?;
                 if self
-                    .close_window(clock::monotonic_ns(), Staged::Waiting)?
+                    .close_window(now_ns, Staged::Waiting, contexts)?
                     .is_err()
                 {
                     break;
@@ -197,6 +212,21 @@ impl Drain {
             std::thread::park_timeout(sleep.min(until));
         }
         Ok(())
+    }
+
+    /// What is looked at a few times a second.
+    fn look_around(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
+        let now_ns = clock::monotonic_ns();
+        let mut controls: Vec<Control> = self.watch.poll(now_ns).into_iter().collect();
+        if self.warden.is_due(now_ns)
+            && let Some(ruling) = self.warden.tick(now_ns, self.books.observed_ever()?)
+        {
+            self.books.govern(u64::from(ruling.mask))?;
+            controls.push(ruling.control);
+        }
+        Ok(controls
+            .into_iter()
+            .try_for_each(|control| self.send(control)))
     }
 
     fn send(&self, control: Control) -> Result<(), Disconnected> {
@@ -228,19 +258,29 @@ impl Drain {
         &mut self,
         monotonic_ns: u64,
         staged: Staged,
+        (times, running): (Vec<ContextTimes>, Vec<RunningThread>),
     ) -> anyhow::Result<Result<(), Disconnected>> {
-        for delta in self.books.spilled()? {
-            if self.send(Control::Spill(Box::new(delta))).is_err() {
-                return Ok(Err(Disconnected));
-            }
-        }
         let counted = Box::new(self.books.counted(staged)?);
-        Ok(self.send(Control::Counted(counted)).and_then(|()| {
-            self.send(Control::WindowEnd {
-                monotonic_ns,
-                taint: taint::read(&HostRoot::system()).ok(),
-            })
-        }))
+        let mut controls = vec![Control::Contexts(times), Control::Running(running)];
+        if self.books.spill.has_grown(self.books.spilled_ever()) {
+            let grown = self.books.spill.grown()?.into_iter();
+            controls.extend(grown.map(|delta| Control::Spill(Box::new(delta))));
+            controls.push(Control::SpilledOrigins(self.books.spill.grown_origins()?));
+        }
+        controls.extend(self.watch.close(monotonic_ns));
+        let stacks = self.books.stacks.take()?;
+        if !stacks.is_empty() {
+            controls.push(Control::Stacks(stacks));
+        }
+        controls.push(Control::Counted(counted));
+        controls.push(Control::WindowEnd {
+            monotonic_ns,
+            unix_ns: clock::unix_ns(),
+            taint: taint::read(&HostRoot::system()).ok(),
+        });
+        Ok(controls
+            .into_iter()
+            .try_for_each(|control| self.send(control)))
     }
 }
 

@@ -8,10 +8,13 @@ use rustix::thread::CapabilitySet;
 use super::{
     Item,
     drain::{Drain, Edges, Handle},
+    warden::Warden,
+    watch::Watch,
 };
 use crate::{
     aggregate::window::{Family, ProbeStatus},
-    host::{HostIdentity, HostRoot, privilege},
+    governor::CpuShare,
+    host::{HostIdentity, HostRoot, clock, kallsyms::Symbols, kmsg_follow::LogBounds, privilege},
     probe::{
         attach::{self, Attached},
         books::Books,
@@ -29,6 +32,12 @@ pub struct LiveSettings {
     pub softirq_vectors: u16,
     /// Sizes of what is taken in the kernel.
     pub sizes: MapSizes,
+    /// How often a second the stacks' clock ticks; 0 for never.
+    pub samples: u64,
+    /// How much of the kernel's log is kept.
+    pub log: LogBounds,
+    /// What kctx may use of one CPU; 0 for no limit.
+    pub cpu_limit: CpuShare,
     /// How often a window closes; `None`: only at the end.
     pub window: Option<Duration>,
     /// When to end by itself.
@@ -78,14 +87,23 @@ impl Prepared {
     ) -> anyhow::Result<(Self, Resolver)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
-        let (attached, probes) =
-            attach::attach(&mut loaded, |spec| settings.families.contains(&spec.family));
+        let (attached, probes) = attach::attach(&mut loaded, settings.samples, |spec| {
+            settings.families.contains(&spec.family)
+        });
         if !probes.iter().any(|p| p.attached) {
             let reason = probes.iter().find_map(|p| p.reason.clone());
             let reason = reason.unwrap_or_else(|| "no family is configured".to_owned());
             return Err(NotLive(format!("no probe could be attached: {reason}")).into());
         }
-        let (books, names) = Books::open(&mut loaded)?;
+        let symbols = Symbols::default();
+        let (mut books, names) = Books::open(&mut loaded, &symbols)?;
+        if probes
+            .iter()
+            .any(|probe| probe.attached && probe.name == "sched:sched_switch")
+        {
+            books.switches_attached()?;
+        }
+        let watch = Watch::open(HostRoot::system(), settings.log, clock::monotonic_ns());
         // Before any thread is made: each inherits what this one has left.
         privilege::drop_all_but(privilege::KEPT | settings.keep)
             .context("cannot drop privileges")?;
@@ -99,6 +117,8 @@ impl Prepared {
             window: settings.window,
             end_after: settings.end_after,
             edges: Edges::default(),
+            watch,
+            warden: Warden::new(settings.cpu_limit),
             log: settings.sizes.bpf_log.then(|| loaded.take_log()).flatten(),
         };
         let prepared = Self {
@@ -107,7 +127,7 @@ impl Prepared {
             loaded,
             probes,
         };
-        Ok((prepared, Resolver::new(Box::new(Live::new(names)))))
+        Ok((prepared, Resolver::new(Box::new(Live::new(names, symbols)))))
     }
 
     /// Each probe, and whether it is attached.

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    aggregate::window::{FamilyAccounting, ProbeStatus},
+    aggregate::window::{
+        ContextTimes, FAMILIES, Family, FamilyAccounting, LogRows, ProbeStatus, StackRow,
+    },
     host::HostIdentity,
 };
 
@@ -15,6 +17,10 @@ pub mod live;
 pub mod recorded;
 #[cfg(kctx_live)]
 pub mod rings;
+#[cfg(kctx_live)]
+pub mod warden;
+#[cfg(kctx_live)]
+pub mod watch;
 
 /// One piece of the stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,15 +68,88 @@ pub enum Control {
     /// What went into a spill row since it was last read.
     Spill(Box<SpillDelta>),
     /// What the probes counted since they were last read, by family.
-    Counted(Box<[FamilyAccounting; 4]>),
+    Counted(Box<[FamilyAccounting; FAMILIES]>),
+    /// The comm of a process that raised or queued something. Holds until the same process id comes again.
+    Comm {
+        /// Its process id.
+        pid: u32,
+        /// Its comm.
+        comm: String,
+    },
+    /// Time in each context by CPU, since the window began; comes before its end.
+    Contexts(Vec<ContextTimes>),
+    /// Kernel threads that are on a CPU right now: at the first window's start and at each one's end.
+    Running(Vec<RunningThread>),
+    /// What had raised the softirqs that were spilled since this was last read.
+    SpilledOrigins(Vec<SpilledOrigin>),
+    /// Samples of kernel stacks since they were last read.
+    Stacks(Vec<StackRow>),
+    /// The kernel's taint changed.
+    Taint {
+        /// `CLOCK_MONOTONIC` when that was seen.
+        monotonic_ns: u64,
+        /// The value before.
+        before: u64,
+        /// The value after.
+        after: u64,
+    },
+    /// The kernel's log since it was last read; its times are `CLOCK_MONOTONIC`, as near as printk's are.
+    Log(Box<LogRows>),
+    /// The governor limits a family, or no longer does.
+    Governor {
+        /// The family.
+        family: Family,
+        /// It is limited from now on.
+        limited: bool,
+        /// `CLOCK_MONOTONIC` then.
+        monotonic_ns: u64,
+        /// Why.
+        reason: String,
+    },
     /// A window closes, and the next opens.
     WindowEnd {
         /// `CLOCK_MONOTONIC` then.
         monotonic_ns: u64,
+        /// The wall clock then: it may be set, and it goes on while the machine is suspended.
+        unix_ns: u64,
         /// The kernel's taint then, where it can be read.
         #[serde(default)]
         taint: Option<u64>,
     },
+}
+
+/// A kernel thread that is on a CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningThread {
+    /// The CPU.
+    pub cpu: u32,
+    /// Its thread id.
+    pub pid: u32,
+    /// Its comm.
+    pub comm: String,
+    /// A kworker's: name id of the workqueue it works for; 0 for none.
+    pub workqueue_id: u64,
+    /// Since when, by `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// For how long.
+    pub service_ns: u64,
+    /// The same without interrupts and softirqs.
+    pub net_ns: u64,
+}
+
+/// Growth of one spilled origin's count on one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpilledOrigin {
+    /// CPU.
+    pub cpu: u32,
+    /// Softirq vector.
+    pub vector: u8,
+    /// [`kctx_common::record::origin`]'s kind.
+    pub kind: u8,
+    /// Its number.
+    pub number: u32,
+    /// How many.
+    pub count: u64,
 }
 
 /// Growth of one spill row on one CPU.
@@ -86,7 +165,10 @@ pub struct SpillDelta {
     /// The family's overflow row.
     #[serde(default)]
     pub overflow: bool,
-    /// Vector or interrupt number.
+    /// As in [`kctx_common::spill::SpillKey::context`].
+    #[serde(default)]
+    pub context: u8,
+    /// Vector, interrupt number, NAPI id or thread id.
     pub number: u32,
     /// Name id.
     pub name_id: u64,
@@ -98,6 +180,9 @@ pub struct SpillDelta {
     pub service: SpilledDurations,
     /// As in [`kctx_common::spill::SpillRow::third`].
     pub third: SpilledDurations,
+    /// As in [`kctx_common::spill::SpillRow::fourth`].
+    #[serde(default)]
+    pub fourth: SpilledDurations,
 }
 
 /// Growth of one spill histogram.

@@ -16,6 +16,9 @@ pub enum ReplayError {
     /// The bundle itself.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// It was written by a kctx of another version.
+    #[error("{0}")]
+    Version(EventsError),
     /// A segment of it.
     #[error("{path}: {source}; the bundle is damaged, fetch it again from where it was captured")]
     Events {
@@ -62,12 +65,18 @@ impl RecordedSource {
             }
             match self.reader.step()? {
                 Step::Member(member) if member.path.starts_with(EVENTS) => {
-                    let decoder = Decoder::new(Bytes::from(member.bytes)).map_err(|source| {
-                        ReplayError::Events {
-                            path: member.path.clone(),
-                            source,
+                    let decoder = match Decoder::new(Bytes::from(member.bytes)) {
+                        Ok(decoder) => decoder,
+                        Err(error) if error.is_version() => {
+                            return Err(ReplayError::Version(error));
                         }
-                    })?;
+                        Err(source) => {
+                            return Err(ReplayError::Events {
+                                path: member.path,
+                                source,
+                            });
+                        }
+                    };
                     self.segment = Some((member.path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),

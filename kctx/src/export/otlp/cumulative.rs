@@ -6,10 +6,7 @@ use super::attributes::Attributes;
 use super::exponential::ExponentialHistogram;
 use super::series::SeriesSet;
 use super::stats::ExporterStats;
-use crate::aggregate::duration::Durations;
-use crate::aggregate::window::{
-    Accounting, Family, HardirqRow, ModuleEvent, ProbeStatus, SoftirqRow, Window, WorkqueueRow,
-};
+use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
 
 /// A clock that fell back by less than this is waited out; by more, all series start anew.
 const SMALL_STEP_NS: u64 = 1_000_000_000;
@@ -28,22 +25,32 @@ pub struct Limits {
 /// What has been counted since the start of each series. Its fields are the metrics.
 #[derive(Clone, Debug)]
 pub struct Cumulative {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// End of the last window folded in, strictly rising; every point's time.
     time_unix_ns: u64,
     clock_steps: u64,
     pub(super) softirq_wait: SeriesSet<ExponentialHistogram>,
     pub(super) softirq_gross: SeriesSet<ExponentialHistogram>,
     pub(super) softirq_net: SeriesSet<ExponentialHistogram>,
+    pub(super) softirq_raised: SeriesSet<u64>,
     pub(super) hardirq: SeriesSet<ExponentialHistogram>,
     pub(super) hardirq_unhandled: SeriesSet<u64>,
+    pub(super) tasklet: SeriesSet<ExponentialHistogram>,
     pub(super) workqueue_wait: SeriesSet<ExponentialHistogram>,
     pub(super) workqueue_activate: SeriesSet<ExponentialHistogram>,
     pub(super) workqueue: SeriesSet<ExponentialHistogram>,
+    pub(super) workqueue_net: SeriesSet<ExponentialHistogram>,
+    pub(super) napi: SeriesSet<ExponentialHistogram>,
+    pub(super) napi_packets: SeriesSet<u64>,
+    pub(super) napi_exhausted: SeriesSet<u64>,
+    pub(super) kthread_wait: SeriesSet<ExponentialHistogram>,
+    pub(super) kthread_cpu_ns: SeriesSet<u64>,
     pub(super) context_time_ns: SeriesSet<u64>,
     pub(super) module_events: SeriesSet<u64>,
     pub(super) records: SeriesSet<u64>,
     pub(super) probe_attached: SeriesSet<u64>,
+    pub(super) governor_limited: SeriesSet<u64>,
+    pub(super) governor_since_ns: SeriesSet<u64>,
     pub(super) exported_points: SeriesSet<u64>,
 }
 
@@ -59,15 +66,25 @@ impl Cumulative {
             softirq_wait: SeriesSet::new(max),
             softirq_gross: SeriesSet::new(max),
             softirq_net: SeriesSet::new(max),
+            softirq_raised: SeriesSet::new(max),
             hardirq: SeriesSet::new(max),
             hardirq_unhandled: SeriesSet::new(max),
+            tasklet: SeriesSet::new(max),
             workqueue_wait: SeriesSet::new(max),
             workqueue_activate: SeriesSet::new(max),
             workqueue: SeriesSet::new(max),
+            workqueue_net: SeriesSet::new(max),
+            napi: SeriesSet::new(max),
+            napi_packets: SeriesSet::new(max),
+            napi_exhausted: SeriesSet::new(max),
+            kthread_wait: SeriesSet::new(max),
+            kthread_cpu_ns: SeriesSet::new(max),
             context_time_ns: SeriesSet::new(max),
             module_events: SeriesSet::new(max),
             records: SeriesSet::new(max),
             probe_attached: SeriesSet::new(max),
+            governor_limited: SeriesSet::new(max),
+            governor_since_ns: SeriesSet::new(max),
             exported_points: SeriesSet::new(max),
         }
     }
@@ -89,15 +106,7 @@ impl Cumulative {
         // A series first seen now was 0 at the end of the collection before: counting from there gives
         // its first value the right rate (SDK specification, "Start timestamps").
         let start = self.advance(window);
-        for row in &window.softirq {
-            self.fold_softirq(row, start);
-        }
-        for row in &window.hardirq {
-            self.fold_hardirq(row, start);
-        }
-        for row in &window.workqueue {
-            self.fold_workqueue(row, start);
-        }
+        self.fold_rows(window, start);
         for row in &window.module {
             // What is asked for is any user's free text: only what was really loaded is an attribute.
             let name = (row.event != ModuleEvent::Request).then_some(&row.name);
@@ -108,6 +117,7 @@ impl Cumulative {
         }
         self.fold_accounting(&window.accounting, start);
         self.replace_probes(&window.probes, start);
+        self.replace_governor(&window.governor, start);
     }
 
     /// Takes the export's own counters as of now, which are reported with the next request.
@@ -156,89 +166,6 @@ impl Cumulative {
         self.clock_steps = clock_steps;
     }
 
-    fn cpu(&self, cpu: u32) -> Option<u32> {
-        self.limits.per_cpu.then_some(cpu)
-    }
-
-    fn fold_softirq(&mut self, row: &SoftirqRow, start: u64) {
-        let cpu = self.cpu(row.cpu);
-        let attributes = Attributes::new()
-            .with("kctx.softirq.vector", row.vector)
-            .with_some("cpu.logical_number", cpu);
-        let max = self.limits.max_buckets;
-        absorb(&mut self.softirq_wait, &attributes, &row.wait, start, max);
-        absorb(
-            &mut self.softirq_gross,
-            &attributes,
-            &row.service,
-            start,
-            max,
-        );
-        absorb(
-            &mut self.softirq_net,
-            &attributes,
-            &row.service_net,
-            start,
-            max,
-        );
-        // Net: what interrupt handlers took in the middle of it is counted as theirs.
-        self.add_context_time("softirq", cpu, &row.service_net, start);
-    }
-
-    fn fold_hardirq(&mut self, row: &HardirqRow, start: u64) {
-        let cpu = self.cpu(row.cpu);
-        let attributes = match row.irq {
-            Some(irq) => Attributes::new()
-                .with("kctx.irq.number", irq)
-                .with("kctx.irq.name", &row.name)
-                .with_some("cpu.logical_number", cpu),
-            None => Attributes::overflow(),
-        };
-        let max = self.limits.max_buckets;
-        absorb(&mut self.hardirq, &attributes, &row.service, start, max);
-        if row.unhandled > 0 {
-            *self.hardirq_unhandled.entry(attributes, start, || 0) += row.unhandled;
-        }
-        self.add_context_time("hardirq", cpu, &row.service, start);
-    }
-
-    fn add_context_time(
-        &mut self,
-        context: &'static str,
-        cpu: Option<u32>,
-        time: &Durations,
-        start: u64,
-    ) {
-        if time.count() == 0 {
-            return;
-        }
-        let attributes = Attributes::new()
-            .with("kctx.context", context)
-            .with_some("cpu.logical_number", cpu);
-        let total = self.context_time_ns.entry(attributes, start, || 0);
-        *total = total.saturating_add(time.sum_ns());
-    }
-
-    fn fold_workqueue(&mut self, row: &WorkqueueRow, start: u64) {
-        let attributes = if row.overflow {
-            Attributes::overflow()
-        } else {
-            Attributes::new()
-                .with("kctx.workqueue.name", &row.workqueue)
-                .with("code.function.name", &row.function)
-        };
-        let max = self.limits.max_buckets;
-        absorb(&mut self.workqueue_wait, &attributes, &row.wait, start, max);
-        absorb(
-            &mut self.workqueue_activate,
-            &attributes,
-            &row.activate,
-            start,
-            max,
-        );
-        absorb(&mut self.workqueue, &attributes, &row.service, start, max);
-    }
-
     /// Outcomes are disjoint. `partial` is no record: it is what was seen of executions that never
     /// became one.
     fn fold_accounting(&mut self, accounting: &Accounting, start: u64) {
@@ -263,6 +190,29 @@ impl Cumulative {
         }
     }
 
+    /// Which families the governor keeps from the rings at the window's end, and since when. Why is always the
+    /// same: what kctx used was over its limit; with how much, the log and the summary say.
+    fn replace_governor(&mut self, rows: &[GovernorRow], start: u64) {
+        self.governor_since_ns.retain(|_| false);
+        for family in Family::ALL {
+            let attributes = Attributes::new()
+                .with("kctx.probe.family", family.as_str())
+                .with("kctx.governor.reason", "cpu_limit");
+            let limited =
+                (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
+            if let Some(row) = limited {
+                let since = attributes.clone();
+                *self.governor_since_ns.entry(since, start, || 0) = row.since_unix_ns;
+            }
+            // A family that never was limited has no series: most hosts never limit any.
+            let known = (self.governor_limited.iter()).any(|(known, _)| *known == attributes);
+            if known || limited.is_some() {
+                let value = u64::from(limited.is_some());
+                *self.governor_limited.entry(attributes, start, || 0) = value;
+            }
+        }
+    }
+
     /// A state, not a count: only what holds now is kept.
     fn replace_probes(&mut self, probes: &[ProbeStatus], start: u64) {
         let mut current = Vec::with_capacity(probes.len());
@@ -282,22 +232,6 @@ impl Cumulative {
         }
         self.probe_attached
             .retain(|attributes| current.contains(attributes));
-    }
-}
-
-/// Adds to the histogram of `attributes`; one that never measured anything does not exist.
-fn absorb(
-    set: &mut SeriesSet<ExponentialHistogram>,
-    attributes: &Attributes,
-    durations: &Durations,
-    start: u64,
-    max_buckets: usize,
-) {
-    if durations.count() > 0 {
-        set.entry(attributes.clone(), start, || {
-            ExponentialHistogram::new(max_buckets)
-        })
-        .absorb(durations);
     }
 }
 

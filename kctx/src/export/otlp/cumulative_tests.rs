@@ -2,7 +2,11 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use proptest::prelude::*;
 
 use super::*;
-use crate::aggregate::window::{FamilyAccounting, ModuleRow};
+use crate::aggregate::duration::Durations;
+use crate::aggregate::window::{
+    ContextTimes, FamilyAccounting, GovernorRow, HardirqRow, KthreadRow, ModuleRow, NapiRow,
+    Origin, OriginKind, SoftirqOriginRow, TaskletRow,
+};
 use crate::export::otlp::points::metrics;
 use crate::export::otlp::settings::HistogramKind;
 use crate::export::otlp::testing::{
@@ -23,6 +27,9 @@ fn module(event: ModuleEvent, name: &str) -> ModuleRow {
         pid: 1,
         comm: "modprobe".to_owned(),
         cpu: 0,
+        init_ns: None,
+        ret: None,
+        requested_by: None,
     }
 }
 
@@ -34,6 +41,84 @@ fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
         mechanism: reason.is_none().then(|| "tp_btf".to_owned()),
         reason: reason.map(str::to_owned),
     }
+}
+
+fn every_other_family(window: &mut Window) {
+    window.softirq_origin = [
+        (OriginKind::Irq, 7),
+        (OriginKind::Irq, 8),
+        (OriginKind::Task, 9),
+    ]
+    .map(|(kind, number)| SoftirqOriginRow {
+        vector: "NET_RX",
+        cpu: 3,
+        origin: Origin {
+            kind,
+            number: Some(number),
+            name: Arc::from(""),
+        },
+        count: u64::from(number),
+    })
+    .to_vec();
+    window.hardirq.push(HardirqRow {
+        name: Arc::from("LOC"),
+        overflow: false,
+        unhandled: 0,
+        ..hardirq(None, 2, &[600])
+    });
+    window.tasklet = vec![TaskletRow {
+        function: Arc::from("tasklet_fn"),
+        overflow: false,
+        count: 2,
+        service: durations(&[5, 6]),
+        service_net: durations(&[5, 6]),
+    }];
+    let napi = NapiRow {
+        device: Arc::from("eth0"),
+        napi_id: 8193,
+        cpu: 3,
+        context: "irq_tail",
+        overflow: false,
+        count: 3,
+        exhausted: 1,
+        packets: 80,
+        packets_max: 64,
+        service: durations(&[10, 20]),
+    };
+    window.napi = vec![
+        NapiRow {
+            napi_id: 8194,
+            ..napi.clone()
+        },
+        napi,
+    ];
+    let thread = |role, workqueue: &str, pid| KthreadRow {
+        role,
+        comm: Arc::from("any"),
+        pid,
+        workqueue: Arc::from(workqueue),
+        overflow: false,
+        count: 1,
+        preempted: 0,
+        wait: durations(&[50]),
+        service: durations(&[500]),
+        service_net: durations(&[400]),
+        cpu_ns: 500,
+        cpu_net_ns: 400,
+    };
+    window.kthread = vec![
+        thread("kworker", "events", 1),
+        thread("kworker", "events", 2),
+        thread("rcu", "", 3),
+    ];
+    window.cpu = vec![ContextTimes {
+        cpu: 3,
+        hardirq_ns: 500,
+        softirq_ns: 3_000,
+        ksoftirqd_ns: Some(0),
+        kthread_ns: Some(1_000),
+        rest_ns: None,
+    }];
 }
 
 #[test]
@@ -48,6 +133,8 @@ fn names_units_and_attributes_are_those_of_the_design() {
         workqueue("x", true, &[8]),
     ];
     first.workqueue[0].activate = durations(&[4]);
+    first.workqueue[0].service_net = durations(&[3]);
+    every_other_family(&mut first);
     first.module = vec![
         module(ModuleEvent::Load, "dummy"),
         module(ModuleEvent::Request, "net-pf-10"),
@@ -61,6 +148,7 @@ fn names_units_and_attributes_are_those_of_the_design() {
         observed: 7,
         streamed: 4,
         spilled: 2,
+        governed: 1,
         lost: [("ring".to_owned(), 1)].into(),
         partial: [("no_entry".to_owned(), 5)].into(),
         overflowed: 0,
@@ -111,9 +199,9 @@ fn names_units_and_attributes_are_those_of_the_design() {
         })
         .collect();
     let expected = [
-        "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 3",
-        "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 4",
-        "kctx.softirq.exclusive.duration hist s kctx.softirq.vector=NET_RX,cpu.logical_number=3 2",
+        "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 3",
+        "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 4",
+        "kctx.softirq.exclusive.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 2",
         "kctx.hardirq.duration hist s kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",
         "kctx.hardirq.duration hist s otel.metric.overflow=true 1",
         "kctx.hardirq.unhandled counter {interrupt} kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",
@@ -123,8 +211,20 @@ fn names_units_and_attributes_are_those_of_the_design() {
         "kctx.workqueue.activate.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
         "kctx.workqueue.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
         "kctx.workqueue.duration hist s otel.metric.overflow=true 1",
-        "kctx.cpu.context.time counter s kctx.context=hardirq,cpu.logical_number=0 0.0000007",
-        "kctx.cpu.context.time counter s kctx.context=hardirq,cpu.logical_number=1 0.0000005",
+        "kctx.softirq.raised counter {run} kctx.softirq.vector=NET_RX,kctx.origin.kind=irq,cpu.logical_number=3 15",
+        "kctx.softirq.raised counter {run} kctx.softirq.vector=NET_RX,kctx.origin.kind=task,cpu.logical_number=3 9",
+        "kctx.hardirq.duration hist s kctx.irq.name=LOC,cpu.logical_number=2 1",
+        "kctx.tasklet.duration hist s code.function.name=tasklet_fn 2",
+        "kctx.workqueue.exclusive.duration hist s kctx.workqueue.name=events,code.function.name=vmstat_update 1",
+        "kctx.napi.poll.duration hist s network.interface.name=eth0,cpu.logical_number=3 4",
+        "kctx.napi.poll.packets counter {packet} network.interface.name=eth0,cpu.logical_number=3 160",
+        "kctx.napi.poll.exhausted counter {poll} network.interface.name=eth0,cpu.logical_number=3 2",
+        "kctx.kthread.wait.duration hist s kctx.kthread.role=kworker,kctx.workqueue.name=events 2",
+        "kctx.kthread.wait.duration hist s kctx.kthread.role=rcu 1",
+        "kctx.kthread.cpu.time counter s kctx.kthread.role=kworker,kctx.workqueue.name=events 0.0000008",
+        "kctx.kthread.cpu.time counter s kctx.kthread.role=rcu 0.0000004",
+        "kctx.cpu.context.time counter s kctx.context=hardirq,cpu.logical_number=3 0.0000005",
+        "kctx.cpu.context.time counter s kctx.context=kthread,cpu.logical_number=3 0.000001",
         "kctx.cpu.context.time counter s kctx.context=softirq,cpu.logical_number=3 0.000003",
         "kctx.module.events counter {event} kctx.module.event=load,kctx.module.name=dummy 1",
         "kctx.module.events counter {event} kctx.module.event=request 2",
@@ -141,6 +241,41 @@ fn names_units_and_attributes_are_those_of_the_design() {
     shown.sort();
     expected.sort();
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn what_the_governor_limits_is_told_and_that_it_no_longer_does() {
+    let row = |until_unix_ns| GovernorRow {
+        family: Family::Napi,
+        since_unix_ns: 5_000_000_000,
+        until_unix_ns,
+        reason: "kctx used 3 % of a CPU".to_owned(),
+    };
+    let limited = |governor: Vec<GovernorRow>| {
+        let mut state = Cumulative::new(LIMITS);
+        for (i, row) in governor.into_iter().enumerate() {
+            state.fold(&Window {
+                start_unix_ns: 10_000_000_000 * (i as u64 + 1),
+                duration_ns: 1_000_000_000,
+                governor: vec![row],
+                ..Window::default()
+            });
+        }
+        let now: Vec<u64> = state
+            .governor_limited
+            .iter()
+            .map(|(_, s)| s.value)
+            .collect();
+        let since: Vec<u64> = state
+            .governor_since_ns
+            .iter()
+            .map(|(_, s)| s.value)
+            .collect();
+        (now, since)
+    };
+    assert_eq!(limited(vec![]), (vec![], vec![]));
+    assert_eq!(limited(vec![row(None)]), (vec![1], vec![5_000_000_000]));
+    assert_eq!(limited(vec![row(None), row(Some(7))]), (vec![0], vec![]));
 }
 
 #[test]
@@ -165,6 +300,13 @@ fn cpus_are_merged_when_not_wanted() {
     });
     let mut first = window(101);
     first.softirq = vec![softirq("TIMER", 0, &[5, 6]), softirq("TIMER", 1, &[7])];
+    first.cpu = [0, 1]
+        .map(|cpu| ContextTimes {
+            cpu,
+            softirq_ns: 9,
+            ..ContextTimes::default()
+        })
+        .to_vec();
     state.fold(&first);
     let metrics = exported(&state);
     let points = exponential_points(&metrics, "kctx.softirq.duration");
@@ -172,7 +314,10 @@ fn cpus_are_merged_when_not_wanted() {
     assert_eq!(points[0].count, 3);
     assert_eq!(points[0].sum, Some(18e-9));
     assert_eq!(points[0].max, Some(7e-9));
-    assert_eq!(labels(&points[0].attributes), "kctx.softirq.vector=TIMER");
+    assert_eq!(
+        labels(&points[0].attributes),
+        "kctx.softirq.vector=TIMER,kctx.softirq.context=irq_tail"
+    );
     assert_eq!(number_points(&metrics, "kctx.cpu.context.time").len(), 1);
 }
 
@@ -201,7 +346,9 @@ fn a_series_counts_from_the_end_of_the_collection_before_it_was_seen() {
             )
         })
         .collect();
-    let label = |vector: &str| format!("kctx.softirq.vector={vector},cpu.logical_number=0");
+    let label = |vector: &str| {
+        format!("kctx.softirq.vector={vector},kctx.softirq.context=irq_tail,cpu.logical_number=0")
+    };
     assert_eq!(
         starts,
         [(label("RCU"), 102, 103), (label("TIMER"), 100, 103)]

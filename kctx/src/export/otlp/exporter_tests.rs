@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 
 use super::*;
+use crate::aggregate::window::ContextTimes;
 use crate::export::otlp::settings::{Compression, Protocol};
 use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
 use crate::export::otlp::testing::{exponential_points, number, number_points, softirq, window};
@@ -36,6 +37,10 @@ fn counted(end: u64, count: u64) -> Arc<Window> {
     let values: Vec<u64> = (0..count).map(|n| 1_000 + n).collect();
     let mut next = window(end);
     next.softirq = vec![softirq("NET_RX", 0, &values)];
+    next.cpu = vec![ContextTimes {
+        softirq_ns: values.iter().sum(),
+        ..ContextTimes::default()
+    }];
     Arc::new(next)
 }
 

@@ -25,6 +25,7 @@ pub mod stats;
 mod client;
 mod deliver;
 mod endpoint;
+mod rows;
 mod sender;
 #[cfg(test)]
 mod stubs;

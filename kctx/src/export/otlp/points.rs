@@ -37,9 +37,15 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "Time a softirq vector ran, without the interrupt handlers that fell into it.",
             &state.softirq_net,
         ),
+        counter(
+            "kctx.softirq.raised",
+            "Runs of a softirq vector, by the kind of context that raised them.",
+            "{run}",
+            &state.softirq_raised,
+        ),
         histogram(
             "kctx.hardirq.duration",
-            "Time in an interrupt action's handler, of calls that handled the interrupt.",
+            "Time in an interrupt action's handler or in a vector, of calls that handled the interrupt.",
             &state.hardirq,
         ),
         counter(
@@ -47,6 +53,11 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "Calls of an interrupt action's handler that were not for its device.",
             "{interrupt}",
             &state.hardirq_unhandled,
+        ),
+        histogram(
+            "kctx.tasklet.duration",
+            "Time a tasklet's function ran, with the interrupt handlers that fell into it.",
+            &state.tasklet,
         ),
         histogram(
             "kctx.workqueue.wait.duration",
@@ -63,6 +74,39 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "Wall time from the start to the end of a work item; it may sleep.",
             &state.workqueue,
         ),
+        histogram(
+            "kctx.workqueue.exclusive.duration",
+            "Time a work item was on the CPU, without interrupts and softirqs.",
+            &state.workqueue_net,
+        ),
+        histogram(
+            "kctx.napi.poll.duration",
+            "Time of a NAPI poll, without interrupts.",
+            &state.napi,
+        ),
+        counter(
+            "kctx.napi.poll.packets",
+            "Packets that NAPI polls received.",
+            "{packet}",
+            &state.napi_packets,
+        ),
+        counter(
+            "kctx.napi.poll.exhausted",
+            "NAPI polls that used their whole budget: there was more to do.",
+            "{poll}",
+            &state.napi_exhausted,
+        ),
+        histogram(
+            "kctx.kthread.wait.duration",
+            "Time a kernel thread was runnable before it ran.",
+            &state.kthread_wait,
+        ),
+        metric(
+            "kctx.kthread.cpu.time",
+            "CPU time of kernel threads, without interrupts and softirqs.",
+            "s",
+            sum_data(&state.kthread_cpu_ns, time, true, seconds),
+        ),
         metric(
             "kctx.cpu.context.time",
             "CPU time by kernel context; the contexts are disjoint.",
@@ -71,7 +115,7 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
         ),
         counter(
             "kctx.module.events",
-            "Kernel modules loaded, freed and asked for.",
+            "Kernel modules loaded, initialized, freed and asked for.",
             "{event}",
             &state.module_events,
         ),
@@ -86,6 +130,18 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "Whether a probe is attached: 1 or 0.",
             "{probe}",
             sum_data(&state.probe_attached, time, false, count),
+        ),
+        metric(
+            "kctx.governor.limited",
+            "Whether the governor keeps a family from the rings, because kctx used more than its limit: 1 or 0.",
+            "{family}",
+            sum_data(&state.governor_limited, time, false, count),
+        ),
+        metric(
+            "kctx.governor.limited.since",
+            "Since when the governor keeps a family from the rings, since the Unix epoch; only while it does.",
+            "s",
+            sum_data(&state.governor_since_ns, time, false, seconds),
         ),
         counter(
             "otel.sdk.exporter.metric_data_point.exported",

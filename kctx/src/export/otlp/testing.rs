@@ -31,6 +31,7 @@ pub(super) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> Softirq
     SoftirqRow {
         vector,
         cpu,
+        context: "irq_tail",
         count: values.len() as u64,
         wait_unknown: 0,
         wait: durations(values),
@@ -43,6 +44,7 @@ pub(super) fn hardirq(irq: Option<u32>, cpu: u32, values: &[u64]) -> HardirqRow 
     HardirqRow {
         irq,
         name: Arc::from("nic"),
+        overflow: irq.is_none(),
         cpu,
         count: values.len() as u64,
         unhandled: 1,
@@ -62,6 +64,9 @@ pub(super) fn workqueue(function: &str, overflow: bool, values: &[u64]) -> Workq
         wait: durations(values),
         activate: Durations::default(),
         service: durations(values),
+        service_net: Durations::default(),
+        bh: 0,
+        queued_by: Vec::new(),
     }
 }
 

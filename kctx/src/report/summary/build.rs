@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AccountingSummary, Counts, CpuTime, HardirqSummary, SUMMARY_SCHEMA, SoftirqSummary, Summary,
-    TaintSummary, WindowSpan, WorkqueueSummary,
+    AccountingSummary, Counts, CpuTime, HardirqSummary, KthreadSummary, NapiSummary, OriginSummary,
+    QueuedBySummary, SUMMARY_SCHEMA, SoftirqOriginSummary, SoftirqSummary, Summary, TaintSummary,
+    TaskletSummary, WindowSpan, WorkqueueSummary,
 };
 use crate::{
-    aggregate::window::{Accounting, Family, Window},
+    aggregate::window::{
+        Accounting, Family, FamilyAccounting, Origin, OriginKind, SOFTIRQ_CONTEXTS,
+        SoftirqOriginRow, StackRow, Window,
+    },
     host::{HostIdentity, cpus::parse_cpu_list},
+    resolve::SOFTIRQ_VECTORS,
 };
 
 impl Summary {
@@ -26,10 +31,17 @@ impl Summary {
             probes: window.probes.clone(),
             cpu: cpu_times(window, &host),
             softirq: softirq_rows(window),
+            softirq_origin: softirq_origin_rows(window),
             hardirq: hardirq_rows(window),
+            tasklet: tasklet_rows(window),
             workqueue: workqueue_rows(window),
+            napi: napi_rows(window),
+            kthread: kthread_rows(window),
             module: window.module.clone(),
-            taint: TaintSummary::new(taint),
+            log: window.log.clone(),
+            stack: stack_rows(window),
+            governor: window.governor.clone(),
+            taint: TaintSummary::new(taint, window.taint.clone()),
             host,
         }
     }
@@ -37,81 +49,61 @@ impl Summary {
 
 impl From<&Accounting> for AccountingSummary {
     fn from(accounting: &Accounting) -> Self {
-        let mut summary = Self::default();
-        for (family, counts) in Family::ALL.into_iter().zip(&accounting.by_family) {
-            let total = &mut summary.total;
-            total.observed = total.observed.saturating_add(counts.observed);
-            total.streamed = total.streamed.saturating_add(counts.streamed);
-            total.spilled = total.spilled.saturating_add(counts.spilled);
-            total.overflowed = total.overflowed.saturating_add(counts.overflowed);
-            for (into, from) in [
-                (&mut total.lost, &counts.lost),
-                (&mut total.partial, &counts.partial),
-            ] {
-                for (reason, count) in from {
-                    let sum = into.entry(reason.clone()).or_default();
-                    *sum = sum.saturating_add(*count);
-                }
-            }
-            summary.by_family.insert(
-                family,
-                Counts {
-                    observed: counts.observed,
-                    streamed: counts.streamed,
-                    spilled: counts.spilled,
-                    lost: counts.lost.clone(),
-                    partial: counts.partial.clone(),
-                    overflowed: counts.overflowed,
-                },
-            );
+        let mut total = FamilyAccounting::default();
+        for counts in &accounting.by_family {
+            total.add(counts);
         }
-        summary
+        let by_family = Family::ALL.into_iter().zip(&accounting.by_family);
+        Self {
+            total: Counts::from(&total),
+            by_family: by_family
+                .map(|(family, counts)| (family, Counts::from(counts)))
+                .collect(),
+        }
+    }
+}
+
+impl From<&FamilyAccounting> for Counts {
+    fn from(counts: &FamilyAccounting) -> Self {
+        Self {
+            observed: counts.observed,
+            streamed: counts.streamed,
+            spilled: counts.spilled,
+            governed: counts.governed,
+            lost: counts.lost.clone(),
+            partial: counts.partial.clone(),
+            overflowed: counts.overflowed,
+        }
     }
 }
 
 /// One row for each CPU that is online or was seen working.
 pub(in crate::report) fn cpu_times(window: &Window, host: &HostIdentity) -> Vec<CpuTime> {
     let online = parse_cpu_list(&host.cpu_list).unwrap_or_default();
-    let cpus: BTreeSet<u32> = online
-        .into_iter()
-        .chain(window.softirq.iter().map(|row| row.cpu))
-        .chain(window.hardirq.iter().map(|row| row.cpu))
-        .collect();
-    let mut times: BTreeMap<u32, CpuTime> = cpus
-        .into_iter()
-        .map(|cpu| {
-            (
-                cpu,
-                CpuTime {
-                    cpu,
-                    ..CpuTime::default()
-                },
-            )
-        })
-        .collect();
-    for row in &window.hardirq {
-        if let Some(time) = times.get_mut(&row.cpu) {
-            time.hardirq_ns = time.hardirq_ns.saturating_add(row.service.sum_ns());
-        }
-    }
-    for row in &window.softirq {
-        if let Some(time) = times.get_mut(&row.cpu) {
-            time.softirq_ns = time.softirq_ns.saturating_add(row.service_net.sum_ns());
-        }
-    }
-    times.into_values().collect()
+    let idle = online.into_iter().map(|cpu| CpuTime {
+        cpu,
+        ..CpuTime::default()
+    });
+    let seen = window.cpu.iter().map(|times| CpuTime {
+        cpu: times.cpu,
+        hardirq_ns: times.hardirq_ns,
+        softirq_ns: times.softirq_ns,
+        ksoftirqd_ns: times.ksoftirqd_ns,
+        kthread_ns: times.kthread_ns,
+        rest_ns: times.rest_ns,
+    });
+    let by_cpu: BTreeMap<u32, CpuTime> = idle.chain(seen).map(|time| (time.cpu, time)).collect();
+    by_cpu.into_values().collect()
 }
 
 /// A vector's number, from its name: `softirq_to_name` (kernel/softirq.c). Unknown ones come last.
 pub(in crate::report) fn vector_number(name: &str) -> usize {
-    const NAMES: [&str; 10] = [
-        "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER",
-        "RCU",
-    ];
-    NAMES
-        .iter()
-        .position(|known| *known == name)
-        .unwrap_or(NAMES.len())
+    position(&SOFTIRQ_VECTORS, name)
+}
+
+fn position(names: &[&str], name: &str) -> usize {
+    let known = names.iter().position(|known| *known == name);
+    known.unwrap_or(names.len())
 }
 
 fn softirq_rows(window: &Window) -> Vec<SoftirqSummary> {
@@ -121,6 +113,7 @@ fn softirq_rows(window: &Window) -> Vec<SoftirqSummary> {
         .map(|row| SoftirqSummary {
             vector: row.vector.to_owned(),
             cpu: row.cpu,
+            context: row.context.to_owned(),
             count: row.count,
             wait_unknown: row.wait_unknown,
             wait: (&row.wait).into(),
@@ -128,11 +121,64 @@ fn softirq_rows(window: &Window) -> Vec<SoftirqSummary> {
             service_net: (&row.service_net).into(),
         })
         .collect();
-    rows.sort_by(|a, b| {
-        let key = |row: &SoftirqSummary| (vector_number(&row.vector), row.vector.clone(), row.cpu);
-        key(a).cmp(&key(b))
+    rows.sort_by_key(|row| {
+        let context = position(&SOFTIRQ_CONTEXTS, &row.context);
+        (vector_number(&row.vector), row.cpu, context)
     });
     rows
+}
+
+/// Names of the actions of each interrupt: what an origin that is an interrupt is called.
+struct Lines<'a>(BTreeMap<u32, BTreeSet<&'a str>>);
+
+impl<'a> Lines<'a> {
+    fn of(window: &'a Window) -> Self {
+        let mut lines: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+        for row in &window.hardirq {
+            if let Some(irq) = row.irq {
+                lines.entry(irq).or_default().insert(&row.name);
+            }
+        }
+        Self(lines)
+    }
+
+    fn origin(&self, origin: &Origin) -> OriginSummary {
+        let line = origin.number.and_then(|irq| self.0.get(&irq));
+        OriginSummary {
+            kind: origin.kind,
+            number: origin.number,
+            name: match (origin.kind, line) {
+                (OriginKind::Irq, Some(names)) => {
+                    names.iter().copied().collect::<Vec<_>>().join(", ")
+                }
+                _ => origin.name.to_string(),
+            },
+        }
+    }
+}
+
+fn softirq_origin_rows(window: &Window) -> Vec<SoftirqOriginSummary> {
+    let lines = Lines::of(window);
+    let mut rows: Vec<_> = window.softirq_origin.iter().collect();
+    rows.sort_by(|a, b| {
+        let place = |row: &&SoftirqOriginRow| {
+            (
+                vector_number(row.vector),
+                row.cpu,
+                std::cmp::Reverse(row.count),
+            )
+        };
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| a.origin.cmp(&b.origin))
+    });
+    let summary = |row: &SoftirqOriginRow| SoftirqOriginSummary {
+        vector: row.vector.to_owned(),
+        cpu: row.cpu,
+        origin: lines.origin(&row.origin),
+        count: row.count,
+    };
+    rows.into_iter().map(summary).collect()
 }
 
 fn hardirq_rows(window: &Window) -> Vec<HardirqSummary> {
@@ -142,6 +188,7 @@ fn hardirq_rows(window: &Window) -> Vec<HardirqSummary> {
         .map(|row| HardirqSummary {
             irq: row.irq,
             name: row.name.to_string(),
+            overflow: row.overflow,
             cpu: row.cpu,
             count: row.count,
             unhandled: row.unhandled,
@@ -149,15 +196,35 @@ fn hardirq_rows(window: &Window) -> Vec<HardirqSummary> {
             service: (&row.service).into(),
         })
         .collect();
-    // The overflow row, which has no number, last.
+    // Vectors, which have no number, after the others; the overflow row last.
     rows.sort_by(|a, b| {
-        let key = |row: &HardirqSummary| (row.irq.is_none(), row.irq, row.name.clone(), row.cpu);
-        key(a).cmp(&key(b))
+        let number = |row: &HardirqSummary| (row.overflow, row.irq.is_none(), row.irq);
+        (number(a), &a.name, a.cpu).cmp(&(number(b), &b.name, b.cpu))
+    });
+    rows
+}
+
+fn tasklet_rows(window: &Window) -> Vec<TaskletSummary> {
+    let mut rows: Vec<_> = window
+        .tasklet
+        .iter()
+        .map(|row| TaskletSummary {
+            function: row.function.to_string(),
+            overflow: row.overflow,
+            count: row.count,
+            service: (&row.service).into(),
+            service_net: (&row.service_net).into(),
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        let by_time = b.service.sum_ns.cmp(&a.service.sum_ns);
+        by_time.then_with(|| (&a.function, a.overflow).cmp(&(&b.function, b.overflow)))
     });
     rows
 }
 
 fn workqueue_rows(window: &Window) -> Vec<WorkqueueSummary> {
+    let lines = Lines::of(window);
     let mut rows: Vec<_> = window
         .workqueue
         .iter()
@@ -171,12 +238,80 @@ fn workqueue_rows(window: &Window) -> Vec<WorkqueueSummary> {
             wait: (&row.wait).into(),
             activate: (&row.activate).into(),
             service: (&row.service).into(),
+            service_net: (&row.service_net).into(),
+            bh: row.bh,
+            queued_by: (row.queued_by.iter())
+                .map(|(origin, count)| QueuedBySummary {
+                    origin: lines.origin(origin),
+                    count: *count,
+                })
+                .collect(),
         })
         .collect();
     rows.sort_by(|a, b| {
-        let names = |row: &WorkqueueSummary| (row.workqueue.clone(), row.function.clone());
         let by_time = b.service.sum_ns.cmp(&a.service.sum_ns);
-        by_time.then_with(|| names(a).cmp(&names(b)))
+        by_time.then_with(|| (&a.workqueue, &a.function).cmp(&(&b.workqueue, &b.function)))
+    });
+    rows
+}
+
+fn napi_rows(window: &Window) -> Vec<NapiSummary> {
+    let mut rows: Vec<_> = window
+        .napi
+        .iter()
+        .map(|row| NapiSummary {
+            device: row.device.to_string(),
+            napi_id: row.napi_id,
+            cpu: row.cpu,
+            context: row.context.to_owned(),
+            overflow: row.overflow,
+            count: row.count,
+            exhausted: row.exhausted,
+            packets: row.packets,
+            packets_max: row.packets_max,
+            service: (&row.service).into(),
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        let context = |row: &NapiSummary| position(&SOFTIRQ_CONTEXTS, &row.context);
+        let number = |row: &NapiSummary| (row.napi_id, row.cpu, context(row));
+        (a.overflow, &a.device, number(a)).cmp(&(b.overflow, &b.device, number(b)))
+    });
+    rows
+}
+
+fn kthread_rows(window: &Window) -> Vec<KthreadSummary> {
+    let mut rows: Vec<_> = window
+        .kthread
+        .iter()
+        .map(|row| KthreadSummary {
+            role: row.role.to_owned(),
+            comm: row.comm.to_string(),
+            pid: row.pid,
+            workqueue: row.workqueue.to_string(),
+            overflow: row.overflow,
+            count: row.count,
+            preempted: row.preempted,
+            wait: (&row.wait).into(),
+            service: (&row.service).into(),
+            service_net: (&row.service_net).into(),
+            cpu_ns: row.cpu_ns,
+            cpu_net_ns: row.cpu_net_ns,
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        let by_time = b.cpu_ns.cmp(&a.cpu_ns);
+        by_time
+            .then_with(|| (a.overflow, a.pid, &a.workqueue).cmp(&(b.overflow, b.pid, &b.workqueue)))
+    });
+    rows
+}
+
+fn stack_rows(window: &Window) -> Vec<StackRow> {
+    let mut rows = window.stack.clone();
+    rows.sort_by(|a, b| {
+        let by_count = b.count.cmp(&a.count);
+        by_count.then_with(|| (&a.context, &a.frames).cmp(&(&b.context, &b.frames)))
     });
     rows
 }

@@ -3,16 +3,21 @@
 //! The JSON Schema is docs/summary.schema.json. A change adds fields, or raises the version.
 
 mod build;
+mod rows;
 
 use std::collections::BTreeMap;
 
 pub(super) use build::{cpu_times, vector_number};
+pub use rows::{
+    HardirqSummary, KthreadSummary, NapiSummary, OriginSummary, QueuedBySummary,
+    SoftirqOriginSummary, SoftirqSummary, TaskletSummary, WorkqueueSummary,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     aggregate::{
         duration::Durations,
-        window::{Family, ModuleRow, ProbeStatus},
+        window::{Family, GovernorRow, LogRows, ModuleRow, ProbeStatus, StackRow, TaintRow},
     },
     host::{HostIdentity, taint},
 };
@@ -37,14 +42,28 @@ pub struct Summary {
     pub probes: Vec<ProbeStatus>,
     /// Time in each context, by CPU.
     pub cpu: Vec<CpuTime>,
-    /// By vector number, then CPU.
+    /// By vector number, then CPU, then the number of the context.
     pub softirq: Vec<SoftirqSummary>,
-    /// By interrupt number, name, then CPU.
+    /// By vector number, then CPU, the most frequent first.
+    pub softirq_origin: Vec<SoftirqOriginSummary>,
+    /// By interrupt number, name, then CPU; vectors without a number after the others.
     pub hardirq: Vec<HardirqSummary>,
     /// By total service time, the longest first.
+    pub tasklet: Vec<TaskletSummary>,
+    /// By total service time, the longest first.
     pub workqueue: Vec<WorkqueueSummary>,
+    /// By device, NAPI, CPU and context.
+    pub napi: Vec<NapiSummary>,
+    /// By time on CPUs, the longest first.
+    pub kthread: Vec<KthreadSummary>,
     /// In the order they happened.
     pub module: Vec<ModuleRow>,
+    /// The kernel's log in the window.
+    pub log: LogRows,
+    /// Sampled kernel stacks, the most frequent first.
+    pub stack: Vec<StackRow>,
+    /// Times in which the governor kept a family from the rings.
+    pub governor: Vec<GovernorRow>,
     /// The kernel's taint at the end of the window.
     pub taint: TaintSummary,
 }
@@ -77,6 +96,8 @@ pub struct Counts {
     pub streamed: u64,
     /// Of those, records that went into the spill histogram.
     pub spilled: u64,
+    /// Of the spilled, those that the governor kept from the rings.
+    pub governed: u64,
     /// Of those, records that went nowhere, by reason.
     pub lost: BTreeMap<String, u64>,
     /// What was seen but is no whole execution, by reason.
@@ -90,14 +111,16 @@ pub struct Counts {
 pub struct CpuTime {
     /// The CPU.
     pub cpu: u32,
-    /// In interrupt handlers.
+    /// In interrupt handlers and vectors.
     pub hardirq_ns: u64,
     /// In softirqs, wherever they ran, without the interrupts that fell into them.
     pub softirq_ns: u64,
-    /// ksoftirqd outside of softirqs.
+    /// In ksoftirqd outside of softirqs and interrupts.
     pub ksoftirqd_ns: Option<u64>,
-    /// Other kernel threads.
+    /// In other kernel threads, likewise.
     pub kthread_ns: Option<u64>,
+    /// In user tasks and idle, likewise.
+    pub rest_ns: Option<u64>,
 }
 
 /// One measured duration.
@@ -137,67 +160,6 @@ impl From<&Durations> for DurationSummary {
     }
 }
 
-/// Runs of one softirq vector on one CPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SoftirqSummary {
-    /// Vector name as in /proc/softirqs.
-    pub vector: String,
-    /// CPU it ran on.
-    pub cpu: u32,
-    /// Runs.
-    pub count: u64,
-    /// Runs whose raise was not seen.
-    pub wait_unknown: u64,
-    /// First pending raise to entry.
-    pub wait: DurationSummary,
-    /// Entry to exit, gross.
-    pub service: DurationSummary,
-    /// Entry to exit without the interrupts that fell into it.
-    pub service_net: DurationSummary,
-}
-
-/// Calls of one interrupt action's handler on one CPU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HardirqSummary {
-    /// Interrupt number; `null` in the overflow row.
-    pub irq: Option<u32>,
-    /// Action name.
-    pub name: String,
-    /// CPU it ran on.
-    pub cpu: u32,
-    /// Calls that handled the interrupt.
-    pub count: u64,
-    /// Calls that returned `IRQ_NONE`.
-    pub unhandled: u64,
-    /// Calls that woke the action's thread.
-    pub woke_thread: u64,
-    /// Time in the handler.
-    pub service: DurationSummary,
-}
-
-/// Executions of one work function on one workqueue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkqueueSummary {
-    /// Workqueue name.
-    pub workqueue: String,
-    /// Function name, or its address in hex.
-    pub function: String,
-    /// The row that takes what the key limit kept out.
-    pub overflow: bool,
-    /// Executions.
-    pub count: u64,
-    /// Executions whose queueing was not seen.
-    pub wait_unknown: u64,
-    /// Executions on another CPU than the one that queued the work.
-    pub remote: u64,
-    /// Queueing to start.
-    pub wait: DurationSummary,
-    /// Queueing to activation.
-    pub activate: DurationSummary,
-    /// Start to end, in wall time: a work may sleep.
-    pub service: DurationSummary,
-}
-
 /// The taint value and what it stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaintSummary {
@@ -205,6 +167,8 @@ pub struct TaintSummary {
     pub value: Option<u64>,
     /// The flags that are set.
     pub flags: Vec<TaintFlagSummary>,
+    /// What changed in the window, in order.
+    pub changes: Vec<TaintRow>,
 }
 
 /// One taint flag that is set.
@@ -223,7 +187,7 @@ pub struct TaintFlagSummary {
 impl TaintSummary {
     /// Decodes a taint value.
     #[must_use]
-    pub fn new(value: Option<u64>) -> Self {
+    pub fn new(value: Option<u64>, changes: Vec<TaintRow>) -> Self {
         let set = value.unwrap_or(0);
         let known = taint::decode(set).map(|flag| TaintFlagSummary {
             bit: flag.bit,
@@ -242,6 +206,7 @@ impl TaintSummary {
         Self {
             value,
             flags: known.chain(unknown).collect(),
+            changes,
         }
     }
 }

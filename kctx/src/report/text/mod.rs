@@ -1,17 +1,17 @@
 //! `kctx report --format text`: a summary for a person at three in the morning.
 
+mod cpus;
+mod happened;
+mod softirqs;
 mod tables;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     columns::Columns,
-    human::{count, cut, duration, name, share, utc},
-    summary::{Counts, CpuTime, Summary, TaintSummary},
+    human::{count, cut, duration, name, utc},
+    summary::{Counts, Summary, TaintSummary},
 };
-
-/// Module events shown.
-const MODULE_EVENTS: usize = 50;
 
 /// Renders the whole report.
 #[must_use]
@@ -19,11 +19,17 @@ pub fn render(summary: &Summary) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail, here and below.
     let _ = header(&mut out, summary);
-    cpus(&mut out, summary);
-    tables::softirqs(&mut out, summary);
+    happened::governor(&mut out, summary);
+    cpus::cpus(&mut out, summary);
+    softirqs::softirqs(&mut out, summary);
     tables::hardirqs(&mut out, summary);
+    tables::tasklets(&mut out, summary);
     tables::workqueues(&mut out, summary);
-    modules(&mut out, summary);
+    tables::napis(&mut out, summary);
+    tables::kthreads(&mut out, summary);
+    happened::modules(&mut out, summary);
+    happened::taints(&mut out, summary);
+    happened::log(&mut out, summary);
     let _ = accounting(&mut out, summary);
     probes(&mut out, summary);
     out
@@ -75,69 +81,6 @@ fn taint_lines(taint: &TaintSummary) -> String {
             text
         }
     }
-}
-
-fn cpus(out: &mut String, summary: &Summary) {
-    title(out, "Where kernel-context time went (share of the window)");
-    let window = summary.window.duration_ns;
-    let mut table = Columns::new(["<CPU", "hardirq", "softirq", "together"]);
-    let mut row = |label: String, hardirq: u64, softirq: u64, whole: u64| {
-        table.push([
-            label,
-            share(hardirq, whole),
-            share(softirq, whole),
-            share(hardirq.saturating_add(softirq), whole),
-        ]);
-    };
-    for cpu in &summary.cpu {
-        row(cpu.cpu.to_string(), cpu.hardirq_ns, cpu.softirq_ns, window);
-    }
-    if summary.cpu.len() > 1 {
-        let sum = |part: fn(&CpuTime) -> u64| {
-            summary
-                .cpu
-                .iter()
-                .fold(0, |sum: u64, cpu| sum.saturating_add(part(cpu)))
-        };
-        let whole = window.saturating_mul(summary.cpu.len() as u64);
-        row(
-            "all".to_owned(),
-            sum(|cpu| cpu.hardirq_ns),
-            sum(|cpu| cpu.softirq_ns),
-            whole,
-        );
-    }
-    finish(out, &table);
-}
-
-fn modules(out: &mut String, summary: &Summary) {
-    if summary.module.is_empty() {
-        return;
-    }
-    title(out, "Modules");
-    let mut table = Columns::new(["after", "<event", "<module", "<taints", "<by", "CPU"]);
-    for row in summary.module.iter().take(MODULE_EVENTS) {
-        let after = row
-            .time_unix_ns
-            .saturating_sub(summary.window.start_unix_ns);
-        table.push([
-            duration(after),
-            row.event.as_str().to_owned(),
-            cut(&row.name, 40),
-            cut(
-                if row.taints.is_empty() {
-                    "-"
-                } else {
-                    &row.taints
-                },
-                8,
-            ),
-            format!("{}[{}]", cut(&row.comm, 16), row.pid),
-            row.cpu.to_string(),
-        ]);
-    }
-    finish(out, &table);
-    more(out, summary.module.len(), MODULE_EVENTS, "module events");
 }
 
 fn accounting(out: &mut String, summary: &Summary) -> std::fmt::Result {

@@ -1,38 +1,39 @@
-//! The tables of softirqs, interrupt handlers and work items.
+//! The tables of interrupts, tasklets, work items, NAPIs and kernel threads.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use super::{finish, more, title};
+use super::{finish, more, softirqs::raiser, title};
 use crate::{
-    aggregate::window::Family,
+    aggregate::window::{Family, OriginKind},
     host::cpus::format_cpu_list,
     report::{
         columns::Columns,
-        human::{count, cut, duration, share},
-        summary::{
-            DurationSummary, HardirqSummary, SoftirqSummary, Summary, WorkqueueSummary,
-            vector_number,
-        },
+        human::{brief, cut, duration, percent, share},
+        summary::{DurationSummary, HardirqSummary, NapiSummary, Summary, WorkqueueSummary},
     },
 };
 
 /// Rows of a table before the rest is only counted.
 const TOP: usize = 20;
 
-/// Widest names; with seven-digit counts beside them a line stays within 110 columns.
-const ACTION_WIDTH: usize = 22;
-const QUEUE_WIDTH: usize = 14;
-const FUNCTION_WIDTH: usize = 27;
+/// What stands for the rows that the key limit kept out.
+const OTHERS: &str = "(all others)";
 
-/// Of a CPU's time, in per cent: what a vector must take there to get a row for that CPU.
-const CPU_ROW_PERCENT: u64 = 1;
+/// Widest names: a line stays within 100 columns.
+const ACTION_WIDTH: usize = 23;
+const QUEUE_WIDTH: usize = 14;
+const FUNCTION_WIDTH: usize = 19;
+const QUEUER_WIDTH: usize = 13;
 
 /// Rows of the same thing on several CPUs, as one. Quantiles cannot be added up, so the worst CPU's
 /// stands for all.
 #[derive(Default)]
-struct Merged {
+pub(super) struct Merged {
     count: u64,
-    sum_ns: u64,
+    pub(super) sum_ns: u64,
     worst_p99_ns: u64,
     max_ns: u64,
 }
@@ -45,14 +46,14 @@ impl Merged {
         self.max_ns = self.max_ns.max(durations.max_ns);
     }
 
-    fn of<'a>(all: impl IntoIterator<Item = &'a DurationSummary>) -> Self {
+    pub(super) fn of<'a>(all: impl IntoIterator<Item = &'a DurationSummary>) -> Self {
         let mut merged = Self::default();
         all.into_iter().for_each(|one| merged.add(one));
         merged
     }
 
     /// Mean, p99 and maximum; `-` where nothing was measured.
-    fn cells(&self) -> [String; 3] {
+    pub(super) fn cells(&self) -> [String; 3] {
         match self.sum_ns.checked_div(self.count) {
             None => ["-", "-", "-"].map(str::to_owned),
             Some(mean) => [mean, self.worst_p99_ns, self.max_ns].map(duration),
@@ -60,77 +61,17 @@ impl Merged {
     }
 }
 
-pub(super) fn softirqs(out: &mut String, summary: &Summary) {
-    title(
-        out,
-        "Softirqs (net of interrupts; p99 of all CPUs is the worst CPU's)",
-    );
-    if summary.softirq.is_empty() {
-        out.push_str(nothing(summary, Family::Softirq));
-        return;
-    }
-    let window = summary.window.duration_ns;
-    let cpus = (summary.cpu.len() as u64).max(1);
-    let mut vectors: BTreeMap<(usize, &str), Vec<&SoftirqSummary>> = BTreeMap::new();
-    for row in &summary.softirq {
-        let key = (vector_number(&row.vector), row.vector.as_str());
-        vectors.entry(key).or_default().push(row);
-    }
-    let mut table = Columns::new([
-        "<vector",
-        "<CPU",
-        "runs",
-        "time",
-        "share",
-        "mean",
-        "p99",
-        "max",
-        "wait mean",
-        "wait p99",
-        "wait max",
-    ]);
-    let mut push = |vector: &str, cpu: String, rows: &[&SoftirqSummary], whole: u64| {
-        let runs = total(rows.iter().map(|row| row.count));
-        let net = Merged::of(rows.iter().map(|row| &row.service_net));
-        let [mean, p99, max] = net.cells();
-        let [wait_mean, wait_p99, wait_max] = Merged::of(rows.iter().map(|row| &row.wait)).cells();
-        table.push([
-            cut(vector, QUEUE_WIDTH),
-            cpu,
-            count(runs),
-            duration(net.sum_ns),
-            share(net.sum_ns, whole),
-            mean,
-            p99,
-            max,
-            wait_mean,
-            wait_p99,
-            wait_max,
-        ]);
-    };
-    for ((_, vector), rows) in &vectors {
-        push(vector, "all".to_owned(), rows, window.saturating_mul(cpus));
-        for row in rows {
-            let hot = row.service_net.sum_ns.saturating_mul(100)
-                >= window.saturating_mul(CPU_ROW_PERCENT);
-            if hot && cpus > 1 {
-                push("", row.cpu.to_string(), &[row], window);
-            }
-        }
-    }
-    finish(out, &table);
-}
-
 pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
-    title(out, "Interrupt handlers (share of all CPUs' time)");
+    title(out, "Interrupts (share of all CPUs' time)");
     if summary.hardirq.is_empty() {
         out.push_str(nothing(summary, Family::Hardirq));
         return;
     }
-    // The overflow row, which has no number, after the others.
-    let mut lines: BTreeMap<(bool, Option<u32>, &str), Vec<&HardirqSummary>> = BTreeMap::new();
+    // Vectors, which have no number, after the others, and the overflow row last.
+    let mut lines: BTreeMap<(bool, bool, Option<u32>, &str), Vec<&HardirqSummary>> =
+        BTreeMap::new();
     for row in &summary.hardirq {
-        let key = (row.irq.is_none(), row.irq, row.name.as_str());
+        let key = (row.overflow, row.irq.is_none(), row.irq, row.name.as_str());
         lines.entry(key).or_default().push(row);
     }
     let mut lines: Vec<_> = lines
@@ -138,7 +79,7 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
         .map(|(key, rows)| (Merged::of(rows.iter().map(|row| &row.service)), key, rows))
         .collect();
     // Stable: lines of the same time stay in the order of their numbers.
-    lines.sort_by_key(|(merged, ..)| std::cmp::Reverse(merged.sum_ns));
+    lines.sort_by_key(|(merged, ..)| Reverse(merged.sum_ns));
     let whole = all_cpus_ns(summary);
     let mut table = Columns::new([
         "irq",
@@ -146,27 +87,28 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
         "<CPUs",
         "calls",
         "unhandled",
-        "woke",
         "time",
         "share",
-        "mean",
         "p99",
         "max",
     ]);
-    for (merged, (_, irq, action), rows) in lines.iter().take(TOP) {
+    for (merged, (overflow, _, irq, action), rows) in lines.iter().take(TOP) {
         let cpus: Vec<u32> = rows.iter().map(|row| row.cpu).collect();
-        let sum = |part: fn(&HardirqSummary) -> u64| count(total(rows.iter().map(|row| part(row))));
-        let [mean, p99, max] = merged.cells();
+        let sum = |part: fn(&HardirqSummary) -> u64| brief(total(rows.iter().map(|row| part(row))));
+        let [_, p99, max] = merged.cells();
+        let (number, what) = match (irq, overflow) {
+            (_, true) => ("rest".to_owned(), OTHERS),
+            (Some(irq), _) => (irq.to_string(), *action),
+            (None, _) => ((*action).to_owned(), vector_meaning(action)),
+        };
         table.push([
-            irq.map_or_else(|| "rest".to_owned(), |irq| irq.to_string()),
-            cut(action, ACTION_WIDTH),
+            cut(&number, 6),
+            cut(what, ACTION_WIDTH),
             cut(&format_cpu_list(&cpus), 7),
             sum(|row| row.count),
             sum(|row| row.unhandled),
-            sum(|row| row.woke_thread),
             duration(merged.sum_ns),
             share(merged.sum_ns, whole),
-            mean,
             p99,
             max,
         ]);
@@ -175,8 +117,46 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
     more(out, lines.len(), TOP, "interrupt lines");
 }
 
+/// As in /proc/interrupts.
+fn vector_meaning(name: &str) -> &'static str {
+    match name {
+        "LOC" => "local timer",
+        "RES" => "rescheduling",
+        "CAL" => "function calls",
+        "IWI" => "irq work",
+        _ => "",
+    }
+}
+
+pub(super) fn tasklets(out: &mut String, summary: &Summary) {
+    if summary.tasklet.is_empty() {
+        return;
+    }
+    title(out, "Tasklets (net of interrupts; share of all CPUs' time)");
+    let whole = all_cpus_ns(summary);
+    let mut table = Columns::new(["<function", "runs", "time", "share", "mean", "p99", "max"]);
+    for row in summary.tasklet.iter().take(TOP) {
+        let net = Merged::of([&row.service_net]);
+        let [mean, p99, max] = net.cells();
+        table.push([
+            cut(if row.overflow { OTHERS } else { &row.function }, 40),
+            brief(row.count),
+            duration(net.sum_ns),
+            share(net.sum_ns, whole),
+            mean,
+            p99,
+            max,
+        ]);
+    }
+    finish(out, &table);
+    more(out, summary.tasklet.len(), TOP, "tasklet functions");
+}
+
 pub(super) fn workqueues(out: &mut String, summary: &Summary) {
-    title(out, "Work items by time (wall time: a work may sleep)");
+    title(
+        out,
+        "Work items by time (on the CPU, and in wall time: a work may sleep)",
+    );
     if summary.workqueue.is_empty() {
         out.push_str(nothing(summary, Family::Workqueue));
         return;
@@ -185,36 +165,140 @@ pub(super) fn workqueues(out: &mut String, summary: &Summary) {
         "<workqueue",
         "<function",
         "runs",
-        "time",
-        "mean",
-        "p99",
-        "max",
+        "on CPU",
+        "wall",
+        "wall max",
         "wait p99",
-        "wait max",
+        "<queued by",
     ]);
+    // Who used the CPU first; where that is not known, who took long.
     let mut rows: Vec<&WorkqueueSummary> = summary.workqueue.iter().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.service.sum_ns));
+    rows.sort_by_key(|row| Reverse((row.service_net.sum_ns, row.service.sum_ns)));
     for row in rows.iter().take(TOP) {
-        let [mean, p99, max] = Merged::of([&row.service]).cells();
-        let [_, wait_p99, wait_max] = Merged::of([&row.wait]).cells();
+        let [_, _, max] = Merged::of([&row.service]).cells();
+        let [_, wait_p99, _] = Merged::of([&row.wait]).cells();
         let (queue, function) = match row.overflow {
-            true => ("(all others)", ""),
+            true => (OTHERS, ""),
             false => (row.workqueue.as_str(), row.function.as_str()),
+        };
+        let on_cpu = match row.service_net.count {
+            0 => "-".to_owned(),
+            _ => duration(row.service_net.sum_ns),
+        };
+        let queuer = match row.queued_by.first().map(|by| &by.origin) {
+            None => "-".to_owned(),
+            Some(origin) if origin.kind == OriginKind::Task => cut(&origin.name, QUEUER_WIDTH),
+            Some(origin) => cut(&raiser(origin), QUEUER_WIDTH),
         };
         table.push([
             cut(queue, QUEUE_WIDTH),
             cut(function, FUNCTION_WIDTH),
-            count(row.count),
+            brief(row.count),
+            on_cpu,
             duration(row.service.sum_ns),
-            mean,
+            max,
+            wait_p99,
+            queuer,
+        ]);
+    }
+    finish(out, &table);
+    more(out, rows.len(), TOP, "work functions");
+}
+
+pub(super) fn napis(out: &mut String, summary: &Summary) {
+    if summary.napi.is_empty() {
+        return;
+    }
+    title(out, "NAPI polls (full: polls that used their budget up)");
+    let mut devices: BTreeMap<(bool, &str, u32), Vec<&NapiSummary>> = BTreeMap::new();
+    for row in &summary.napi {
+        let key = (row.overflow, row.device.as_str(), row.napi_id);
+        devices.entry(key).or_default().push(row);
+    }
+    let mut devices: Vec<_> = devices
+        .into_iter()
+        .map(|(key, rows)| (total(rows.iter().map(|row| row.packets)), key, rows))
+        .collect();
+    devices.sort_by_key(|(packets, ..)| Reverse(*packets));
+    let mut table = Columns::new([
+        "<device", "napi", "<CPUs", "polls", "packets", "a poll", "full", "time", "p99", "max",
+    ]);
+    for (packets, (overflow, device, id), rows) in devices.iter().take(TOP) {
+        // A CPU has a row for each place where it polls.
+        let cpus: BTreeSet<u32> = rows.iter().map(|row| row.cpu).collect();
+        let cpus: Vec<u32> = cpus.into_iter().collect();
+        let polls = total(rows.iter().map(|row| row.count));
+        let time = Merged::of(rows.iter().map(|row| &row.service));
+        let [_, p99, max] = time.cells();
+        let each = match polls {
+            0 => "-".to_owned(),
+            polls => format!("{:.1}", *packets as f64 / polls as f64),
+        };
+        table.push([
+            cut(if *overflow { OTHERS } else { device }, 16),
+            if *id == 0 {
+                "-".to_owned()
+            } else {
+                id.to_string()
+            },
+            cut(&format_cpu_list(&cpus), 7),
+            brief(polls),
+            brief(*packets),
+            cut(&each, 8),
+            percent(total(rows.iter().map(|row| row.exhausted)), polls),
+            duration(time.sum_ns),
             p99,
             max,
+        ]);
+    }
+    finish(out, &table);
+    more(out, devices.len(), TOP, "NAPIs");
+}
+
+pub(super) fn kthreads(out: &mut String, summary: &Summary) {
+    if summary.kthread.is_empty() {
+        return;
+    }
+    title(
+        out,
+        "Kernel threads by CPU time (net: without interrupts and softirqs; share of one CPU)",
+    );
+    let window = summary.window.duration_ns;
+    let mut table = Columns::new([
+        "<thread",
+        "pid",
+        "<workqueue",
+        "runs",
+        "on CPU",
+        "share",
+        "net",
+        "wait p99",
+        "wait max",
+    ]);
+    for row in summary.kthread.iter().take(TOP) {
+        let [_, wait_p99, wait_max] = Merged::of([&row.wait]).cells();
+        let queue = match row.workqueue.as_str() {
+            "" => "-",
+            queue => queue,
+        };
+        table.push([
+            cut(if row.overflow { OTHERS } else { &row.comm }, 16),
+            if row.overflow {
+                "-".to_owned()
+            } else {
+                row.pid.to_string()
+            },
+            cut(queue, QUEUE_WIDTH),
+            brief(row.count),
+            duration(row.cpu_ns),
+            share(row.cpu_ns, window),
+            duration(row.cpu_net_ns),
             wait_p99,
             wait_max,
         ]);
     }
     finish(out, &table);
-    more(out, rows.len(), TOP, "work functions");
+    more(out, summary.kthread.len(), TOP, "kernel threads");
 }
 
 fn all_cpus_ns(summary: &Summary) -> u64 {
@@ -222,12 +306,12 @@ fn all_cpus_ns(summary: &Summary) -> u64 {
     summary.window.duration_ns.saturating_mul(cpus)
 }
 
-fn total(counts: impl Iterator<Item = u64>) -> u64 {
+pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
 /// An empty table must not read as an idle machine when nobody looked.
-fn nothing(summary: &Summary, family: Family) -> &'static str {
+pub(super) fn nothing(summary: &Summary, family: Family) -> &'static str {
     let mut probes = summary.probes.iter().filter(|probe| probe.family == family);
     if probes.any(|probe| !probe.attached) {
         "  not measured, or not whole: see the probes not attached\n"

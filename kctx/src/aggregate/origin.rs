@@ -1,0 +1,51 @@
+//! What raised a softirq or queued a work: from a record's kind and number to a name.
+
+use std::sync::Arc;
+
+use kctx_common::{pairing::origin_word, record::origin};
+
+use super::window::{Origin, OriginKind, UNKNOWN};
+use crate::resolve::{Resolver, SOFTIRQ_VECTORS, VECTOR_CLASSES};
+
+/// The key of an origin that was not seen.
+pub(super) const KEY_UNKNOWN: u64 = origin_word(origin::UNKNOWN, 0);
+
+/// An origin in one word, the same for all that make one row: a kind that has no number has number 0, and a
+/// kind that there is not is unknown.
+#[inline]
+#[must_use]
+pub(super) const fn key(kind: u8, number: u32) -> u64 {
+    match kind {
+        origin::IRQ | origin::VECTOR | origin::SOFTIRQ | origin::TASK => origin_word(kind, number),
+        origin::IDLE => origin_word(kind, 0),
+        _ => KEY_UNKNOWN,
+    }
+}
+
+/// The kind that a record's byte stands for.
+#[must_use]
+pub(super) fn kind_of(kind: u8) -> OriginKind {
+    match kind {
+        origin::IRQ => OriginKind::Irq,
+        origin::VECTOR => OriginKind::Vector,
+        origin::SOFTIRQ => OriginKind::Softirq,
+        origin::TASK => OriginKind::Task,
+        origin::IDLE => OriginKind::Idle,
+        _ => OriginKind::Unknown,
+    }
+}
+
+/// The origin of a [`key`], with its name.
+pub(super) fn of_key(key: u64, names: &mut Resolver) -> Origin {
+    let (kind, number) = (kind_of((key >> 32) as u8), key as u32);
+    let listed = |list: &[&str]| Arc::from(*list.get(number as usize).unwrap_or(&UNKNOWN));
+    let (number, name) = match kind {
+        OriginKind::Unknown | OriginKind::Idle => (None, Arc::from("")),
+        // Its row has the name, or the names: lines are shared.
+        OriginKind::Irq => (Some(number), Arc::from("")),
+        OriginKind::Vector => (Some(number), listed(&VECTOR_CLASSES)),
+        OriginKind::Softirq => (Some(number), listed(&SOFTIRQ_VECTORS)),
+        OriginKind::Task => (Some(number), names.comm(number)),
+    };
+    Origin { kind, number, name }
+}

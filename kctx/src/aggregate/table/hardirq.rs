@@ -1,0 +1,106 @@
+//! Hardirq rows: interrupt handlers, and vectors that have no interrupt number.
+
+use std::sync::Arc;
+
+use kctx_common::record::vector_class;
+use rustc_hash::FxHashMap;
+
+use super::{Durations, MAX_CPUS};
+use crate::{
+    aggregate::window::HardirqRow,
+    resolve::{Resolver, VECTOR_CLASSES},
+};
+
+/// No interrupt has this number: NR_IRQS is far below.
+const OVERFLOW: u32 = u32::MAX;
+
+/// Hardirq rows.
+#[derive(Debug, Default)]
+pub struct HardirqTable {
+    index: FxHashMap<(u32, u32, u64), usize>,
+    rows: Vec<HardirqRow>,
+    /// Vectors, found by CPU and class without hashing: the local timer's is the most frequent of all.
+    vectors: Vec<Option<Box<HardirqRow>>>,
+}
+
+fn row(irq: Option<u32>, name: Arc<str>, overflow: bool, cpu: u32) -> HardirqRow {
+    HardirqRow {
+        irq,
+        name,
+        overflow,
+        cpu,
+        count: 0,
+        unhandled: 0,
+        woke_thread: 0,
+        service: Durations::default(),
+    }
+}
+
+impl HardirqTable {
+    /// The row of an interrupt's action on a CPU, or that CPU's overflow row (which `None` asks for);
+    /// whether it is the latter.
+    #[inline]
+    pub fn row(
+        &mut self,
+        irq: Option<u32>,
+        name_id: u64,
+        cpu: u32,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut HardirqRow, bool) {
+        let key = match irq {
+            Some(irq) if irq != OVERFLOW => (irq, cpu, name_id),
+            _ => (OVERFLOW, cpu, 0),
+        };
+        if let Some(&i) = self.index.get(&key) {
+            let row = &mut self.rows[i];
+            let overflow = row.overflow;
+            return (row, overflow);
+        }
+        let key = if key.0 != OVERFLOW && self.rows.len() < limit {
+            key
+        } else {
+            (OVERFLOW, cpu, 0)
+        };
+        let overflow = key.0 == OVERFLOW;
+        let next = self.rows.len();
+        let i = *self.index.entry(key).or_insert(next);
+        if i == next {
+            self.rows.push(if overflow {
+                row(None, Arc::from(""), true, cpu)
+            } else {
+                row(irq, names.name(name_id), false, cpu)
+            });
+        }
+        (&mut self.rows[i], overflow)
+    }
+
+    /// The row of a vector on a CPU; `None` where there can be no such class or CPU.
+    #[inline]
+    pub fn vector(&mut self, class: u32, cpu: u32) -> Option<&mut HardirqRow> {
+        let name = VECTOR_CLASSES.get(class as usize)?;
+        if cpu >= MAX_CPUS {
+            return None;
+        }
+        let index = cpu as usize * vector_class::COUNT + class as usize;
+        if index >= self.vectors.len() {
+            self.vectors.resize_with(index + 1, || None);
+        }
+        let place = &mut self.vectors[index];
+        Some(place.get_or_insert_with(|| Box::new(row(None, Arc::from(*name), false, cpu))))
+    }
+
+    /// All rows, by interrupt, name and CPU; vectors and then the overflow rows last. The table is empty
+    /// afterwards.
+    pub fn take(&mut self) -> Vec<HardirqRow> {
+        self.index.clear();
+        let mut rows = std::mem::take(&mut self.rows);
+        let vectors = self.vectors.iter_mut().filter_map(Option::take);
+        rows.extend(vectors.map(|row| *row));
+        rows.sort_by(|a, b| {
+            let numbered = |row: &HardirqRow| (row.overflow, row.irq.is_none(), row.irq);
+            (numbered(a), &a.name, a.cpu).cmp(&(numbered(b), &b.name, b.cpu))
+        });
+        rows
+    }
+}

@@ -1,0 +1,106 @@
+//! NAPI rows.
+
+use std::sync::Arc;
+
+use kctx_common::record::context;
+use rustc_hash::FxHashMap;
+
+use super::{Durations, softirq::context_name};
+use crate::{aggregate::window::NapiRow, resolve::Resolver};
+
+/// The device of a NAPI that has none: a CPU's backlog queue.
+pub const BACKLOG: &str = "backlog";
+
+/// Which NAPI, polled where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NapiKey {
+    /// The device's name id; 0 for none.
+    pub name_id: u64,
+    /// `napi_struct::napi_id`
+    pub napi_id: u32,
+    /// CPU that polled.
+    pub cpu: u32,
+    /// [`context`]
+    pub context: u8,
+}
+
+/// NAPI rows.
+#[derive(Debug, Default)]
+pub struct NapiTable {
+    index: FxHashMap<NapiKey, usize>,
+    overflow: FxHashMap<u32, usize>,
+    rows: Vec<NapiRow>,
+    /// The last row that was found: polls of one NAPI come in bursts.
+    last: Option<(NapiKey, usize)>,
+}
+
+impl NapiTable {
+    /// The row of a NAPI, or its CPU's overflow row; whether it is the latter.
+    #[inline]
+    pub fn row(
+        &mut self,
+        key: NapiKey,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut NapiRow, bool) {
+        if let Some((last, i)) = self.last
+            && last == key
+        {
+            return (&mut self.rows[i], false);
+        }
+        if !self.index.contains_key(&key) && self.index.len() >= limit {
+            return (self.overflow(key.cpu), true);
+        }
+        let next = self.rows.len();
+        let i = *self.index.entry(key).or_insert(next);
+        if i == next {
+            let device = match key.name_id {
+                0 => Arc::from(BACKLOG),
+                id => names.name(id),
+            };
+            self.rows.push(NapiRow {
+                napi_id: key.napi_id,
+                context: context_name(key.context),
+                ..empty(device, key.cpu)
+            });
+        }
+        self.last = Some((key, i));
+        (&mut self.rows[i], false)
+    }
+
+    /// The row of what a CPU polled beyond the limit.
+    pub fn overflow(&mut self, cpu: u32) -> &mut NapiRow {
+        let next = self.rows.len();
+        let i = *self.overflow.entry(cpu).or_insert(next);
+        if i == next {
+            self.rows.push(NapiRow {
+                overflow: true,
+                ..empty(Arc::from(""), cpu)
+            });
+        }
+        &mut self.rows[i]
+    }
+
+    /// All rows; the table is empty afterwards.
+    pub fn take(&mut self) -> Vec<NapiRow> {
+        self.index.clear();
+        self.overflow.clear();
+        self.last = None;
+        std::mem::take(&mut self.rows)
+    }
+}
+
+fn empty(device: Arc<str>, cpu: u32) -> NapiRow {
+    NapiRow {
+        device,
+        napi_id: 0,
+        cpu,
+        context: context_name(context::UNKNOWN),
+        overflow: false,
+        count: 0,
+        exhausted: 0,
+        packets: 0,
+        packets_max: 0,
+        service: Durations::default(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Tasklet rows.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Durations;
+use crate::{aggregate::window::TaskletRow, resolve::Resolver};
+
+/// Tasklet rows.
+#[derive(Debug, Default)]
+pub struct TaskletTable {
+    index: FxHashMap<u64, usize>,
+    by_name: FxHashMap<Arc<str>, usize>,
+    rows: Vec<TaskletRow>,
+}
+
+impl TaskletTable {
+    /// The row of a function, or the overflow row (which `None` asks for); whether it is the latter.
+    #[inline]
+    pub fn row(
+        &mut self,
+        function: Option<u64>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut TaskletRow, bool) {
+        if let Some(function) = function
+            && let Some(&i) = self.index.get(&function)
+        {
+            return (&mut self.rows[i], false);
+        }
+        let named = function.map(|address| names.function(address));
+        let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
+        // The overflow row comes on top of the limit.
+        let named = named.filter(|_| known || self.by_name.len() < limit);
+        let overflow = named.is_none();
+        let name = named.unwrap_or_else(|| Arc::from(""));
+        let next = self.rows.len();
+        let i = *self.by_name.entry(Arc::clone(&name)).or_insert(next);
+        if i == next {
+            self.rows.push(TaskletRow {
+                function: name,
+                overflow,
+                count: 0,
+                service: Durations::default(),
+                service_net: Durations::default(),
+            });
+        }
+        // Functions that went to the overflow row are not remembered: they would be unbounded.
+        if let (Some(function), false) = (function, overflow) {
+            self.index.insert(function, i);
+        }
+        (&mut self.rows[i], overflow)
+    }
+
+    /// Forgets which row a function's address belongs to: after a module event.
+    pub fn forget_functions(&mut self) {
+        self.index.clear();
+    }
+
+    /// All rows; the table is empty afterwards.
+    pub fn take(&mut self) -> Vec<TaskletRow> {
+        self.index.clear();
+        self.by_name.clear();
+        std::mem::take(&mut self.rows)
+    }
+}

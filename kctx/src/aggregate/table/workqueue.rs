@@ -1,0 +1,130 @@
+//! Workqueue rows.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Durations;
+use crate::{
+    aggregate::{
+        origin::{KEY_UNKNOWN, key, kind_of, of_key},
+        window::{OriginKind, WORK_ORIGINS, WorkqueueRow},
+    },
+    resolve::Resolver,
+};
+
+/// Workqueue rows.
+#[derive(Debug, Default)]
+pub struct WorkqueueTable {
+    index: FxHashMap<(u64, u64), usize>,
+    by_name: FxHashMap<(Arc<str>, Arc<str>), usize>,
+    rows: Vec<WorkqueueRow>,
+}
+
+impl WorkqueueTable {
+    /// The row of a workqueue and a function, or the overflow row; whether it is the latter. Two keys of
+    /// the same names share a row: kernels from 7.0 on have two workqueues called "events".
+    #[inline]
+    pub fn row(
+        &mut self,
+        key: Option<(u64, u64)>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut WorkqueueRow, bool) {
+        if let Some(key) = key
+            && let Some(&i) = self.index.get(&key)
+        {
+            let row = &mut self.rows[i];
+            let overflow = row.overflow;
+            return (row, overflow);
+        }
+        let named = key.map(|(id, function)| (names.name(id), names.function(function)));
+        let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
+        // One more than the limit: the overflow row itself.
+        let named = if known || self.by_name.len() < limit {
+            named
+        } else {
+            None
+        };
+        let overflow = named.is_none();
+        let (workqueue, function) = named.unwrap_or_else(|| (Arc::from(""), Arc::from("")));
+        let next = self.rows.len();
+        let i = *self
+            .by_name
+            .entry((Arc::clone(&workqueue), Arc::clone(&function)))
+            .or_insert(next);
+        if i == next {
+            self.rows.push(WorkqueueRow {
+                workqueue,
+                function,
+                overflow,
+                count: 0,
+                wait_unknown: 0,
+                remote: 0,
+                wait: Durations::default(),
+                activate: Durations::default(),
+                service: Durations::default(),
+                service_net: Durations::default(),
+                bh: 0,
+                queued_by: Vec::new(),
+            });
+        }
+        // Keys that went to the overflow row are not remembered: they would be unbounded.
+        if let (Some(key), false) = (key, overflow) {
+            self.index.insert(key, i);
+        }
+        (&mut self.rows[i], overflow)
+    }
+
+    /// Forgets which row a function's address belongs to: after a module event.
+    pub fn forget_functions(&mut self) {
+        self.index.clear();
+    }
+
+    /// All rows; the table is empty afterwards.
+    pub fn take(&mut self) -> Vec<WorkqueueRow> {
+        self.index.clear();
+        self.by_name.clear();
+        let mut rows = std::mem::take(&mut self.rows);
+        for row in &mut rows {
+            row.queued_by
+                .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        }
+        rows
+    }
+}
+
+/// Counts `n` queueings. A row has few origins, so the list is gone through; its last place is kept for
+/// those that found none.
+#[inline]
+pub fn add_queued_by(row: &mut WorkqueueRow, kind: u8, number: u32, n: u64, names: &mut Resolver) {
+    if n == 0 {
+        return;
+    }
+    let wanted = match kind_of(kind) {
+        kind @ (OriginKind::Unknown | OriginKind::Idle) => (kind, None),
+        kind => (kind, Some(number)),
+    };
+    let place = |row: &mut WorkqueueRow, wanted| {
+        let mut origins = row.queued_by.iter_mut();
+        origins
+            .find(|(o, _)| (o.kind, o.number) == wanted)
+            .map(|(_, count)| *count = count.saturating_add(n))
+            .is_some()
+    };
+    if place(row, wanted) {
+        return;
+    }
+    let unknown = (OriginKind::Unknown, None);
+    let has_unknown = row
+        .queued_by
+        .iter()
+        .any(|(o, _)| (o.kind, o.number) == unknown);
+    let room = WORK_ORIGINS - usize::from(!has_unknown);
+    if wanted != unknown && row.queued_by.len() < room {
+        let origin = of_key(key(kind, number), names);
+        row.queued_by.push((origin, n));
+    } else if !place(row, unknown) {
+        row.queued_by.push((of_key(KEY_UNKNOWN, names), n));
+    }
+}

@@ -1,0 +1,128 @@
+//! What the kernel put into histograms because a ring was full or the governor said so, and how it grew.
+
+use aya::maps::{MapData, MapError, PerCpuHashMap};
+use kctx_common::{
+    bucket,
+    spill::{OriginKey, SpillHistogram, SpillKey, SpillRow},
+};
+use rustc_hash::FxHashMap;
+
+use crate::source::{SpillDelta, SpilledDurations, SpilledOrigin};
+
+/// The spill, and what was read of it.
+pub struct Spill {
+    rows: PerCpuHashMap<MapData, SpillKey, SpillRow>,
+    origins: PerCpuHashMap<MapData, OriginKey, u64>,
+    last_spilled: u64,
+    last_rows: FxHashMap<(SpillKey, u32), Box<SpillRow>>,
+    last_origins: FxHashMap<(OriginKey, u32), u64>,
+}
+
+impl Spill {
+    pub(super) fn new(
+        rows: PerCpuHashMap<MapData, SpillKey, SpillRow>,
+        origins: PerCpuHashMap<MapData, OriginKey, u64>,
+    ) -> Self {
+        Self {
+            rows,
+            origins,
+            last_spilled: 0,
+            last_rows: FxHashMap::default(),
+            last_origins: FxHashMap::default(),
+        }
+    }
+
+    /// Whether anything was spilled since the last call, by the counters' sum. Reading it all takes a
+    /// system call for each row, so it is only done then.
+    pub fn has_grown(&mut self, spilled: u64) -> bool {
+        std::mem::replace(&mut self.last_spilled, spilled) != spilled
+    }
+
+    /// How the histograms grew since the last call.
+    pub fn grown(&mut self) -> Result<Vec<SpillDelta>, MapError> {
+        let mut deltas = Vec::new();
+        for key in self.rows.keys() {
+            let key = key?;
+            for (cpu, row) in self.rows.get(&key, 0)?.iter().enumerate() {
+                let cpu = cpu as u32;
+                if count(row) == 0 {
+                    continue;
+                }
+                let before = self.last_rows.get(&(key, cpu)).map(|row| &**row);
+                if before.is_some_and(|before| count(before) == count(row)) {
+                    continue;
+                }
+                deltas.push(SpillDelta {
+                    cpu,
+                    family: key.family,
+                    unhandled: key.unhandled != 0,
+                    overflow: key.overflow != 0,
+                    context: key.context,
+                    number: key.number,
+                    name_id: key.name_id,
+                    function: key.function,
+                    wait: growth(&row.wait, before.map(|b| &b.wait)),
+                    service: growth(&row.service, before.map(|b| &b.service)),
+                    third: growth(&row.third, before.map(|b| &b.third)),
+                    fourth: growth(&row.fourth, before.map(|b| &b.fourth)),
+                });
+                self.last_rows.insert((key, cpu), Box::new(*row));
+            }
+        }
+        Ok(deltas)
+    }
+
+    /// How the counts of what raised spilled softirqs grew since the last call.
+    pub fn grown_origins(&mut self) -> Result<Vec<SpilledOrigin>, MapError> {
+        let mut grown = Vec::new();
+        for entry in self.origins.iter() {
+            let (key, counts) = entry?;
+            for (cpu, &count) in counts.iter().enumerate() {
+                let cpu = cpu as u32;
+                if count == 0 {
+                    continue;
+                }
+                let before = self.last_origins.insert((key, cpu), count).unwrap_or(0);
+                if count > before {
+                    grown.push(SpilledOrigin {
+                        cpu,
+                        vector: key.vector,
+                        kind: key.kind,
+                        number: key.number,
+                        count: count - before,
+                    });
+                }
+            }
+        }
+        Ok(grown)
+    }
+}
+
+/// Records in a row: each has a service time, but for NAPI polls, which all have packets.
+fn count(row: &SpillRow) -> u64 {
+    row.service.count.max(row.third.count)
+}
+
+fn growth(now: &SpillHistogram, before: Option<&SpillHistogram>) -> SpilledDurations {
+    let (count, sum_ns, max_ns) = before.map_or((0, 0, 0), |b| (b.count, b.sum_ns, b.max_ns));
+    let buckets: Vec<(u16, u32)> = now
+        .buckets
+        .iter()
+        .enumerate()
+        .map(|(i, n)| (i as u16, n.wrapping_sub(before.map_or(0, |b| b.buckets[i]))))
+        .filter(|&(_, n)| n != 0)
+        .collect();
+    let top = buckets.last().map_or(0, |&(i, _)| {
+        bucket::lower_ns(i as usize + 1).saturating_sub(1)
+    });
+    SpilledDurations {
+        count: now.count - count,
+        sum_ns: now.sum_ns - sum_ns,
+        max_ns: if now.max_ns > max_ns {
+            now.max_ns
+        } else {
+            top.min(now.max_ns)
+        },
+        buckets,
+    }
+}

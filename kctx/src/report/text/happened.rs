@@ -1,0 +1,147 @@
+//! What happened at a time: modules, taint, kernel log; and the governor's note.
+
+use super::{finish, more, title};
+use crate::{
+    aggregate::window::ModuleRow,
+    report::{
+        columns::Columns,
+        human::{brief, count, cut, duration, name},
+        summary::Summary,
+    },
+};
+
+/// Module events shown.
+const MODULE_EVENTS: usize = 50;
+
+/// Lines of the kernel's log shown.
+const LOG_LINES: usize = 15;
+
+/// Widest text of a log line.
+const LOG_WIDTH: usize = 80;
+
+/// Names of the levels of the kernel's log, from 0.
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+/// Near the top: it changes how the numbers below are to be read.
+pub(super) fn governor(out: &mut String, summary: &Summary) {
+    for row in &summary.governor {
+        let after = |unix_ns: u64| duration(unix_ns.saturating_sub(summary.window.start_unix_ns));
+        let until = match row.until_unix_ns {
+            Some(until) => format!("to {}", after(until)),
+            None => "to the end".to_owned(),
+        };
+        let since = match row.since_unix_ns <= summary.window.start_unix_ns {
+            true => "from the start".to_owned(),
+            false => format!("from {}", after(row.since_unix_ns)),
+        };
+        let governed = summary.accounting.by_family.get(&row.family);
+        out.push_str(&format!(
+            "governor {} only as histograms {since} {until} ({} records): {}\n",
+            row.family.as_str(),
+            brief(governed.map_or(0, |counts| counts.governed)),
+            cut(&row.reason, 60)
+        ));
+    }
+}
+
+pub(super) fn modules(out: &mut String, summary: &Summary) {
+    if summary.module.is_empty() {
+        return;
+    }
+    title(out, "Modules");
+    let mut table = Columns::new([
+        "after",
+        "<event",
+        "<module",
+        "<taints",
+        "<by",
+        "init took",
+        "<asked for by",
+    ]);
+    for row in summary.module.iter().take(MODULE_EVENTS) {
+        table.push([
+            after(summary, row.time_unix_ns),
+            row.event.as_str().to_owned(),
+            cut(&row.name, 18),
+            cut(or_dash(&row.taints), 6),
+            cut(&format!("{}[{}]", name(&row.comm), row.pid), 18),
+            init(row),
+            row.requested_by.as_ref().map_or_else(String::new, |by| {
+                let process = format!("{}[{}]", name(&by.comm), by.pid);
+                cut(&format!("{process} ({})", name(&by.name)), 21)
+            }),
+        ]);
+    }
+    finish(out, &table);
+    more(out, summary.module.len(), MODULE_EVENTS, "module events");
+}
+
+/// How long an init function took, and what it returned where that is no success.
+fn init(row: &ModuleRow) -> String {
+    let Some(took) = row.init_ns else {
+        return String::new();
+    };
+    match row.ret.unwrap_or(0) {
+        0 => duration(took),
+        ret => cut(&format!("failed {ret}"), 11),
+    }
+}
+
+pub(super) fn taints(out: &mut String, summary: &Summary) {
+    if summary.taint.changes.is_empty() {
+        return;
+    }
+    title(out, "Taint changes");
+    for row in &summary.taint.changes {
+        out.push_str(&format!(
+            "  after {}: {} to {} (+{})\n",
+            after(summary, row.time_unix_ns),
+            row.before,
+            row.after,
+            cut(&row.added, 20)
+        ));
+    }
+}
+
+pub(super) fn log(out: &mut String, summary: &Summary) {
+    let log = &summary.log;
+    let by_level: Vec<_> = (LEVELS.iter().zip(&log.by_level))
+        .filter(|(_, lines)| **lines > 0)
+        .map(|(level, lines)| format!("{level} {}", count(*lines)))
+        .collect();
+    if by_level.is_empty() && log.overruns == 0 {
+        return;
+    }
+    title(out, &format!("Kernel log ({})", by_level.join(", ")));
+    let mut table = Columns::new(["after", "<level", "<text"]);
+    for line in log.lines.iter().take(LOG_LINES) {
+        let level = LEVELS.get(usize::from(line.level)).unwrap_or(&"?");
+        table.push([
+            after(summary, line.time_unix_ns),
+            (*level).to_owned(),
+            cut(&line.text, LOG_WIDTH - 2),
+        ]);
+    }
+    finish(out, &table);
+    let kept = log.lines.len().saturating_sub(LOG_LINES) as u64;
+    let left_out = log.dropped.saturating_add(kept);
+    if left_out > 0 {
+        out.push_str(&format!("  and {} more lines\n", count(left_out)));
+    }
+    if log.overruns > 0 {
+        let overruns = count(log.overruns);
+        out.push_str(&format!(
+            "  the kernel's buffer went around {overruns} times: lines are missing\n"
+        ));
+    }
+}
+
+fn after(summary: &Summary, unix_ns: u64) -> String {
+    duration(unix_ns.saturating_sub(summary.window.start_unix_ns))
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}

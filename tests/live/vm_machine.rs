@@ -1,0 +1,324 @@
+//! What happens to a machine, in a VM only: a CPU goes and comes back, a shared interrupt line, a work of five
+//! seconds, suspend to memory, a wall clock that is set.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use kctx::{aggregate::window::Family, report::summary::Summary};
+use kctx_tests::{
+    bundle::Bundle,
+    load,
+    program::{Running, run_command},
+};
+
+use crate::{alone, conservation::check_conservation, in_vm, without_btf};
+
+fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
+    let bundle = crate::capture_during(during)?;
+    check_conservation(&bundle.summary);
+    Ok(bundle)
+}
+
+fn tool(words: &[&str]) -> Result<()> {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    run_command(command)?
+        .success()
+        .with_context(|| words.join(" "))?;
+    Ok(())
+}
+
+/// No wait is as long as the time that the CPU, or the machine, was away.
+fn check_waits(summary: &Summary, away: Duration) {
+    let away = away.as_nanos() as u64;
+    for row in &summary.softirq {
+        assert!(row.wait.max_ns < away, "{row:?}");
+        assert!(row.service.max_ns < away, "{row:?}");
+    }
+}
+
+fn check_sums(summary: &Summary) {
+    if without_btf() {
+        return;
+    }
+    let window = summary.window.duration_ns;
+    for cpu in &summary.cpu {
+        let parts = [cpu.ksoftirqd_ns, cpu.kthread_ns, cpu.rest_ns];
+        let tasks: u64 = parts.iter().map(|part| part.unwrap_or_default()).sum();
+        let sum = cpu.hardirq_ns + cpu.softirq_ns + tasks;
+        assert!(
+            sum.abs_diff(window) <= window / 100,
+            "{sum} of {window}: {cpu:?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "takes a CPU away: in a VM only, by cargo xtask vm"]
+fn vm_a_cpu_goes_and_comes_back() -> Result<()> {
+    const AWAY: Duration = Duration::from_secs(3);
+    let _alone = alone();
+    let online = Path::new("/sys/devices/system/cpu/cpu1/online");
+    if in_vm() && !online.exists() {
+        println!("not asked: this kernel cannot take CPU 1 away");
+        return Ok(());
+    }
+    let mut gone = Ok(());
+    let bundle = capture_during(|| {
+        let udp = load::udp()?;
+        for _ in 0..2 {
+            fs::write(online, "0")?;
+            gone = (|| {
+                anyhow::ensure!(
+                    fs::read_to_string(online)?.trim() == "0",
+                    "CPU 1 is still there"
+                );
+                std::thread::sleep(AWAY);
+                Ok(())
+            })();
+            fs::write(online, "1")?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        assert!(udp.rounds() > 10, "the load did not run");
+        Ok(())
+    })?;
+    gone?;
+    check_waits(&bundle.summary, AWAY);
+    check_sums(&bundle.summary);
+    let back: u64 = (bundle.summary.softirq.iter())
+        .filter(|row| row.cpu == 1)
+        .map(|row| row.count)
+        .sum();
+    assert!(
+        back > 0,
+        "nothing of CPU 1, which was there for some of the time"
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "suspends the machine: in a VM only, by cargo xtask vm"]
+fn vm_a_suspended_machine_goes_on_measuring() -> Result<()> {
+    const ASLEEP: Duration = Duration::from_secs(4);
+    let _alone = alone();
+    let states = fs::read_to_string("/sys/power/state").unwrap_or_default();
+    let alarm = Path::new("/sys/class/rtc/rtc0/wakealarm");
+    if in_vm() && (!states.contains("mem") || !alarm.exists()) {
+        println!("not asked: no suspend to memory here, or no clock to wake up by");
+        return Ok(());
+    }
+    let mut unix = (0, 0);
+    let bundle = capture_during(|| {
+        fs::write(alarm, "0")?;
+        fs::write(alarm, format!("+{}", ASLEEP.as_secs()))?;
+        unix.0 = kctx::host::clock::unix_ns();
+        fs::write("/sys/power/state", "mem").context("the machine did not suspend")?;
+        unix.1 = kctx::host::clock::unix_ns();
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(())
+    })?;
+    let passed = Duration::from_nanos(unix.1.saturating_sub(unix.0));
+    println!(
+        "{passed:?} of wall time passed; window {:?}",
+        bundle.summary.window
+    );
+    check_waits(&bundle.summary, Duration::from_secs(3));
+    check_sums(&bundle.summary);
+    Ok(())
+}
+
+#[test]
+#[ignore = "sets the clock: in a VM only, by cargo xtask vm"]
+fn vm_the_wall_clock_may_be_set() -> Result<()> {
+    let _alone = alone();
+    let started = Instant::now();
+    let bundle = capture_during(|| {
+        // Two hours back, then to where it was.
+        for hours in [-2_i64, 2] {
+            let now = (kctx::host::clock::unix_ns() / 1_000_000_000).cast_signed();
+            tool(&["date", "-s", &format!("@{}", now + hours * 3600)])?;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
+    })?;
+    let window = Duration::from_nanos(bundle.summary.window.duration_ns);
+    assert!(
+        window >= Duration::from_secs(1) && window <= started.elapsed(),
+        "{window:?}"
+    );
+    check_waits(&bundle.summary, Duration::from_secs(3600));
+    check_sums(&bundle.summary);
+    Ok(())
+}
+
+/// A protocol family that no kernel here has built in, so that it asks for a module (net/socket.c).
+/// `AF_IEEE802154`
+const FAMILY: u16 = 36;
+
+fn ask_for_a_module() {
+    let family = rustix::net::AddressFamily::from_raw(FAMILY);
+    let _ = rustix::net::socket(family, rustix::net::SocketType::DGRAM, None);
+}
+
+/// Asking for a module runs a program, and the work that starts it waits for its end
+/// (`call_usermodehelper_exec_work`, kernel/umh.c).
+fn slow_helper(seconds: u32) -> Result<Restore> {
+    let path = "/tmp/slow-modprobe";
+    fs::write(path, format!("#!/bin/sh\nsleep {seconds}\n"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    let setting = "/proc/sys/kernel/modprobe";
+    let before = fs::read_to_string(setting)?;
+    fs::write(setting, path)?;
+    Ok(Restore(setting, before))
+}
+
+struct Restore(&'static str, String);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0, self.1.trim_end());
+    }
+}
+
+const HELPER: &str = "call_usermodehelper_exec_work";
+
+#[test]
+#[ignore = "replaces modprobe: in a VM only, by cargo xtask vm"]
+fn vm_a_work_of_five_seconds_is_measured_whole() -> Result<()> {
+    let _alone = alone();
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
+    let _restore = slow_helper(5)?;
+    let bundle = capture_during(|| {
+        ask_for_a_module();
+        Ok(())
+    })?;
+    let row = (bundle.summary.workqueue.iter())
+        .find(|row| row.function == HELPER)
+        .with_context(|| format!("no row of {HELPER}: {:?}", bundle.summary.workqueue))?;
+    println!("{row:?}");
+    // More than 32 bits of nanoseconds hold; and it slept nearly all of it.
+    assert!(
+        (4_900_000_000..20_000_000_000).contains(&row.service.max_ns),
+        "{row:?}"
+    );
+    if !without_btf() {
+        assert!(row.service_net.max_ns < 1_000_000_000, "{row:?}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "replaces modprobe: in a VM only, by cargo xtask vm"]
+fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
+    let _alone = alone();
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
+    let _restore = slow_helper(12)?;
+    let asking = std::thread::spawn(ask_for_a_module);
+    std::thread::sleep(Duration::from_millis(300));
+    let bundle = capture_during(|| {
+        asking
+            .join()
+            .map_err(|_| anyhow::anyhow!("the asking thread panicked"))?;
+        Ok(())
+    })?;
+    let counts = &bundle.summary.accounting.by_family[&Family::Workqueue];
+    println!("{counts:?}");
+    assert!(
+        counts
+            .partial
+            .get("end_without_start")
+            .copied()
+            .unwrap_or(0)
+            >= 1,
+        "{counts:?}"
+    );
+    let whole = (bundle.summary.workqueue.iter())
+        .any(|row| row.function == HELPER && row.service.max_ns > 5_000_000_000);
+    assert!(
+        !whole,
+        "its beginning was not seen: {:?}",
+        bundle.summary.workqueue
+    );
+    Ok(())
+}
+
+const E1000: &str = "/lib/modules-test/e1000.ko";
+
+/// Two cards on one line: what one raises, the other's handler is asked about too, and says that it is not
+/// its own (`IRQ_NONE`).
+#[test]
+#[ignore = "brings up network cards: in a VM only, by cargo xtask vm"]
+fn vm_a_shared_line_is_not_counted_twice() -> Result<()> {
+    let _alone = alone();
+    if in_vm() && !Path::new(E1000).exists() {
+        println!("not asked: this kernel has no e1000");
+        return Ok(());
+    }
+    tool(&["insmod", E1000])?;
+    let result = (|| {
+        for card in ["eth0", "eth1"] {
+            tool(&["ip", "link", "set", card, "up"])?;
+        }
+        tool(&["ip", "addr", "add", "10.0.2.15/24", "dev", "eth0"])?;
+        std::thread::sleep(Duration::from_secs(3));
+        capture_during(|| {
+            let ping = Running::start({
+                let mut ping = Command::new("ping");
+                ping.args(["-c", "40", "-i", "0.05", "10.0.2.2"]);
+                ping
+            })?;
+            ping.wait(Duration::from_secs(60))?;
+            Ok(())
+        })
+    })();
+    let _ = tool(&["rmmod", "e1000"]);
+    let bundle = result?;
+    let read = |phase: &str| {
+        kctx_tests::kernel::interrupts(bundle.text(&format!("evidence/{phase}/proc/interrupts"))?)
+    };
+    let growth = kctx_tests::kernel::growth(&read("before")?, &read("after")?);
+    let rows = (bundle.summary.hardirq.iter()).filter(|row| row.irq == Some(11));
+    let (mut handled, mut unhandled) = (0, 0);
+    for row in rows {
+        println!(
+            "{} on CPU {}: {} and {} not its own",
+            row.name, row.cpu, row.count, row.unhandled
+        );
+        handled += row.count;
+        unhandled += row.unhandled;
+        assert_eq!(
+            row.service.count, row.count,
+            "IRQ_NONE is no service: {row:?}"
+        );
+    }
+    let line: u64 = growth
+        .iter()
+        .filter(|((irq, _), _)| *irq == 11)
+        .map(|(_, n)| n)
+        .sum();
+    println!("the kernel counts {line} interrupts on the line");
+    assert!(
+        handled > 10 && unhandled > 10,
+        "{handled} handled, {unhandled} not"
+    );
+    // Each interrupt calls both actions: one handles it, or at times neither.
+    assert!(handled <= line + 3, "{handled} handled of {line}");
+    assert!(
+        (handled + unhandled).abs_diff(2 * line) <= 8,
+        "{handled} + {unhandled}, twice {line}"
+    );
+    Ok(())
+}

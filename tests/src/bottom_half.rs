@@ -1,0 +1,183 @@
+//! Holds bottom halves off for a while: softirqs that are raised meanwhile have to wait, and are raised again.
+//!
+//! The kernel runs a BPF program for a test with bottom halves disabled (`bpf_test_run`, net/bpf/test_run.c). This
+//! one copies a megabyte some hundred times.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, Result};
+
+/// `BPF_MAP_CREATE`
+const MAP_CREATE: libc::c_long = 0;
+/// `BPF_PROG_LOAD`
+const PROG_LOAD: libc::c_long = 5;
+/// `BPF_PROG_TEST_RUN`
+const PROG_TEST_RUN: libc::c_long = 10;
+/// `BPF_PROG_TYPE_SCHED_CLS`
+const SCHED_CLS: u32 = 3;
+/// `BPF_MAP_TYPE_ARRAY`
+const ARRAY: u32 = 2;
+
+/// Bytes that one step copies.
+const STEP_BYTES: u32 = 1 << 20;
+
+/// An instruction: operation, destination and source register, offset, immediate.
+fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+    let [a, b] = offset.to_le_bytes();
+    let [c, d, e, f] = immediate.to_le_bytes();
+    u64::from_le_bytes([operation, registers, a, b, c, d, e, f])
+}
+
+/// Copies the first value of a map to the second, `steps` times.
+fn program(map: i32, steps: i32) -> Vec<u64> {
+    const TEN: u8 = 0x0a;
+    let map_into_r1 = [insn(0x18, 0x11, 0, map), 0];
+    let key_into_r2 = [insn(0xbf, TEN << 4 | 2, 0, 0), insn(0x07, 2, 0, -4)];
+    let mut code = vec![insn(0x62, TEN, -4, 0)]; // *(u32 *)(r10 - 4) = 0
+    code.extend(map_into_r1);
+    code.extend(key_into_r2);
+    code.extend([
+        insn(0x85, 0, 0, 1),     // r0 = bpf_map_lookup_elem(map, key)
+        insn(0x55, 0, 1, 0),     // if r0 != 0 skip
+        insn(0x95, 0, 0, 0),     // exit
+        insn(0xbf, 6, 0, 0),     // r6 = r0
+        insn(0xb7, 7, 0, steps), // r7 = steps
+        insn(0x62, TEN, -4, 1),  // the key is the second
+    ]);
+    let start = code.len();
+    code.extend(map_into_r1);
+    code.extend(key_into_r2);
+    code.extend([
+        insn(0xbf, 6 << 4 | 3, 0, 0), // r3 = r6
+        insn(0xb7, 4, 0, 0),          // r4 = 0
+        insn(0x85, 0, 0, 2),          // bpf_map_update_elem(map, key, r3, 0)
+        insn(0x07, 7, 0, -1),         // r7 -= 1
+    ]);
+    let back = start as i16 - code.len() as i16 - 1;
+    code.extend([
+        insn(0x55, 7, back, 0), // if r7 != 0 go on
+        insn(0xb7, 0, 0, 0),    // r0 = 0
+        insn(0x95, 0, 0, 0),    // exit
+    ]);
+    code
+}
+
+/// The head of `union bpf_attr` for `BPF_MAP_CREATE` (include/uapi/linux/bpf.h).
+#[repr(C)]
+struct MapAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+/// The same for `BPF_PROG_LOAD`.
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+}
+
+/// The same for `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+struct TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is the head of the command's attributes and as long as is said; the kernel takes the
+    // rest as zero. The buffers that it names outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+fn descriptor(result: libc::c_long) -> Result<OwnedFd> {
+    // SAFETY: the kernel has just given this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(result)?) })
+}
+
+/// The program, ready to run.
+pub struct Holder {
+    program: OwnedFd,
+    _map: OwnedFd,
+}
+
+impl Holder {
+    /// Loads it; each run copies so many megabytes.
+    pub fn load(megabytes: u16) -> Result<Self> {
+        let mut map = MapAttr {
+            map_type: ARRAY,
+            key_size: 4,
+            value_size: STEP_BYTES,
+            max_entries: 2,
+            map_flags: 0,
+        };
+        let map = descriptor(bpf(MAP_CREATE, &mut map).context("cannot make a map")?)?;
+        let code = program(map.as_raw_fd(), i32::from(megabytes));
+        let license = c"GPL";
+        let mut attr = LoadAttr {
+            prog_type: SCHED_CLS,
+            insn_cnt: code.len() as u32,
+            insns: code.as_ptr() as u64,
+            license: license.as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+            kern_version: 0,
+            prog_flags: 0,
+        };
+        let program =
+            bpf(PROG_LOAD, &mut attr).context("cannot load a program to run for a test")?;
+        Ok(Self {
+            program: descriptor(program)?,
+            _map: map,
+        })
+    }
+
+    /// Runs it once, on the CPU that this thread is on; how long that took by the kernel's account, in
+    /// nanoseconds.
+    pub fn hold(&self) -> Result<u64> {
+        let packet = [0_u8; 64];
+        let mut attr = TestRunAttr {
+            prog_fd: self.program.as_raw_fd().cast_unsigned(),
+            retval: 0,
+            data_size_in: packet.len() as u32,
+            data_size_out: 0,
+            data_in: packet.as_ptr() as u64,
+            data_out: 0,
+            repeat: 1,
+            duration: 0,
+        };
+        bpf(PROG_TEST_RUN, &mut attr).context("cannot run a program for a test")?;
+        Ok(u64::from(attr.duration))
+    }
+}
