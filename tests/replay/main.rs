@@ -3,6 +3,7 @@
 mod boundaries;
 mod contexts;
 mod damaged;
+mod endurance;
 mod families;
 mod names;
 mod sample;

@@ -27,6 +27,10 @@ pub trait Lookup {
     fn function(&mut self, address: u64) -> Option<String>;
     /// The comm of a process that raised or queued something.
     fn comm(&mut self, pid: u32) -> Option<String>;
+    /// Whether what was told once can be asked for again, and so may be forgotten.
+    fn may_ask_again(&self) -> bool {
+        true
+    }
     /// Modules came or went: addresses may mean other functions now.
     fn modules_changed(&mut self) {}
 }
@@ -40,6 +44,10 @@ impl Lookup for Recorded {
         None
     }
 
+    fn may_ask_again(&self) -> bool {
+        false
+    }
+
     fn function(&mut self, _address: u64) -> Option<String> {
         None
     }
@@ -48,6 +56,9 @@ impl Lookup for Recorded {
         None
     }
 }
+
+/// Names and functions that are kept from one window to the next, each; more are asked for again.
+const NAMES: usize = 16_384;
 
 /// Comms that are remembered beyond their window.
 const COMMS: usize = 1 << 16;
@@ -174,6 +185,14 @@ impl Resolver {
     /// A window was closed: what may change is asked for anew.
     pub fn window_closed(&mut self) {
         self.window += 1;
+        if self.lookup.may_ask_again() {
+            if self.functions.len() > NAMES {
+                self.functions.clear();
+            }
+            if self.names.len() > NAMES {
+                self.names.clear();
+            }
+        }
         if self.comms.len() > COMMS {
             self.comms.retain(|_, comm| comm.told);
             self.forgot_comms = true;
