@@ -1,6 +1,6 @@
 //! Nothing is lost, however small the rings, and what was spilled reads the same.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kctx::report::summary::{DurationSummary, Summary};
 use kctx_tests::load;
 
@@ -69,10 +69,11 @@ fn large_rings_do_not_spill() -> Result<()> {
     Ok(())
 }
 
-fn busiest_net_rx(summary: &Summary) -> Result<DurationSummary> {
+/// `None` in a window in which the load did not run.
+fn busiest_net_rx(summary: &Summary) -> Option<DurationSummary> {
     let rows = summary.softirq.iter().filter(|row| row.vector == "NET_RX");
-    let busiest = rows.max_by_key(|row| row.count);
-    Ok(busiest.context("there is no NET_RX")?.service)
+    let busiest = rows.max_by_key(|row| row.count)?;
+    (busiest.count > 100).then_some(busiest.service)
 }
 
 fn median(mut values: Vec<u64>) -> f64 {
@@ -89,13 +90,19 @@ fn spilled_quantiles_are_those_of_large_rings() -> Result<()> {
     let udp = load::udp()?;
     let (mut small, mut large) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let spilling = capture("1s", &["--ring-size", "4KiB"])?;
-        assert!(spilling.summary.accounting.total.spilled > 0);
-        small.push(busiest_net_rx(&spilling.summary)?);
-        large.push(busiest_net_rx(
-            &capture("1s", &["--ring-size", "16MiB"])?.summary,
-        )?);
+        let spilling = capture("1s", &["--ring-size", "4KiB"])?.summary;
+        let streaming = capture("1s", &["--ring-size", "16MiB"])?.summary;
+        let (spilled, streamed) = (busiest_net_rx(&spilling), busiest_net_rx(&streaming));
+        let (Some(spilled), Some(streamed)) = (spilled, streamed) else {
+            // An emulated CPU may not have come to it.
+            assert!(in_vm(), "the load did not run");
+            continue;
+        };
+        assert!(spilling.accounting.total.spilled > 0);
+        small.push(spilled);
+        large.push(streamed);
     }
+    assert!(!small.is_empty(), "the load did not run in {ROUNDS} rounds");
     drop(udp);
     for (name, quantile) in [
         ("p50", (|d| d.p50_ns) as fn(&DurationSummary) -> u64),

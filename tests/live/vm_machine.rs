@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use kctx::{aggregate::window::Family, report::summary::Summary};
+use kctx::{
+    aggregate::window::Family,
+    report::summary::{HardirqSummary, Summary},
+};
 use kctx_tests::{
     bundle::Bundle,
     load,
@@ -291,6 +294,22 @@ fn vm_a_shared_line_is_not_counted_twice() -> Result<()> {
     };
     let growth = kctx_tests::kernel::growth(&read("before")?, &read("after")?);
     let rows = (bundle.summary.hardirq.iter()).filter(|row| row.irq == Some(11));
+    let line: u64 = growth
+        .iter()
+        .filter(|((irq, _), _)| *irq == 11)
+        .map(|(_, n)| n)
+        .sum();
+    println!("the kernel counts {line} interrupts on the line");
+    let rows: Vec<_> = rows.collect();
+    let only_wakes = |row: &&HardirqSummary| row.count > 0 && row.woke_thread == row.count;
+    if !rows.is_empty() && rows.iter().all(only_wakes) {
+        // Forced threading (PREEMPT_RT): each action only wakes its thread, which then asks its device.
+        for row in &rows {
+            assert!(row.count <= line + 3, "{row:?}");
+        }
+        assert!(line > 10, "{line} interrupts");
+        return Ok(());
+    }
     let (mut handled, mut unhandled) = (0, 0);
     for row in rows {
         println!(
@@ -304,12 +323,6 @@ fn vm_a_shared_line_is_not_counted_twice() -> Result<()> {
             "IRQ_NONE is no service: {row:?}"
         );
     }
-    let line: u64 = growth
-        .iter()
-        .filter(|((irq, _), _)| *irq == 11)
-        .map(|(_, n)| n)
-        .sum();
-    println!("the kernel counts {line} interrupts on the line");
     assert!(
         handled > 10 && unhandled > 10,
         "{handled} handled, {unhandled} not"
