@@ -52,12 +52,10 @@ pub struct CpuState {
     pub tasklet_start_ns: u64,
     /// What others had taken by then.
     pub tasklet_taken_ns: u64,
-    /// Process id of the last task that raised or queued something here.
-    pub origin_pid: u64,
-    /// [`crate::pairing::role`] of the task that runs now.
+    /// The task that was looked at last, and what it is: most often it is the one that runs now.
+    pub seen: SeenTask,
+    /// [`crate::pairing::role`] of the task that was switched to last.
     pub role: u64,
-    /// This CPU's ksoftirqd, once seen.
-    pub ksoftirqd: u64,
     /// The tasks' account.
     pub tasks: TaskTime,
     /// The kernel thread that runs now.
@@ -71,6 +69,20 @@ pub struct CpuState {
     pub staged: u64,
     /// When the first of them was put there.
     pub staged_ns: u64,
+}
+
+/// What a task was found to be.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeenTask {
+    /// Its `struct task_struct`; 0 for none yet.
+    pub task: u64,
+    /// [`role`]
+    pub role: u64,
+    /// Its process id.
+    pub pid: u64,
+    /// Its comm is in the table of comms.
+    pub noted: u64,
 }
 
 /// A softirq between entry and exit.
@@ -185,6 +197,8 @@ pub mod role {
     pub const IRQ_THREAD: u64 = 5;
     /// napi/dev-id, backlog_napi/N
     pub const NAPI_THREAD: u64 = 6;
+    /// The idle task; only where it matters (of a switch it is [`REST`]).
+    pub const IDLE: u64 = 7;
 
     /// The role that a kernel thread's comm tells.
     #[inline(always)]

@@ -25,15 +25,47 @@ pub fn here(cpu: &mut CpuState) -> u64 {
     if cpu.softirq.start_ns != 0 {
         return origin_word(origin::SOFTIRQ, cpu.softirq.vector as u32);
     }
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if pid == 0 {
+    look(cpu);
+    if cpu.seen.role == role::IDLE {
         return origin_word(origin::IDLE, 0);
     }
-    if cpu.origin_pid != u64::from(pid) {
-        cpu.origin_pid = u64::from(pid);
-        note_comm(pid);
+    if cpu.seen.noted == 0 {
+        cpu.seen.noted = 1;
+        note_comm(cpu.seen.pid as u32);
     }
-    origin_word(origin::TASK, pid)
+    origin_word(origin::TASK, cpu.seen.pid as u32)
+}
+
+/// Sees to it that what was seen last is the task that runs now. Asked, not remembered from the last switch: some
+/// kernels leave switches untraced, and switches may not be followed at all.
+#[inline(always)]
+fn look(cpu: &mut CpuState) {
+    // SAFETY: no arguments, no memory.
+    let task = unsafe { bpf_get_current_task() };
+    if cpu.seen.task != task {
+        see(cpu, task);
+    }
+}
+
+/// Another task than the last time. A user task may call itself anything, but then that is all that it is
+/// taken for, where the kernel's BTF does not tell which tasks are the kernel's.
+#[inline(never)]
+fn see(cpu: &mut CpuState, task: u64) -> u64 {
+    let pid = bpf_get_current_pid_tgid();
+    let is_kthread = Task::known() && Task(task as *const u8).kthread_pid::<Raw>() != 0;
+    let role = if pid as u32 == 0 {
+        role::IDLE
+    } else if is_kthread || !Task::known() {
+        role::of(comm())
+    } else {
+        role::REST
+    };
+    cpu.seen.task = task;
+    cpu.seen.role = role;
+    cpu.seen.pid = pid >> 32;
+    cpu.seen.noted = 0;
+    learn_if_unknown(cpu);
+    role
 }
 
 /// Userspace reads records later, when the process may be gone: its comm is kept.
@@ -65,19 +97,9 @@ const TAIL_FACTOR: u64 = 4;
 /// Where the softirq runs that is entered now.
 #[inline(always)]
 pub fn place(cpu: &mut CpuState, now: u64, raised_by: u64, raised_ns: u64) -> u8 {
-    let role = if cpu.role != role::UNKNOWN {
-        cpu.role
-    } else {
-        learn(cpu)
-    };
-    // Asked, not remembered: some kernels leave switches untraced.
-    // SAFETY: no arguments, no memory.
-    let task = unsafe { bpf_get_current_task() };
-    if cpu.ksoftirqd == task {
-        return context::KSOFTIRQD;
-    }
-    match role {
-        role::KSOFTIRQD if cpu.ksoftirqd == 0 => return context::KSOFTIRQD,
+    look(cpu);
+    match cpu.seen.role {
+        role::KSOFTIRQD => return context::KSOFTIRQD,
         role::KTIMERS => return context::KTIMERS,
         role::IRQ_THREAD => return context::IRQ_THREAD,
         role::NAPI_THREAD => return context::NAPI_THREAD,
@@ -102,28 +124,30 @@ pub fn place(cpu: &mut CpuState, now: u64, raised_by: u64, raised_ns: u64) -> u8
     if tail && !by_task && since <= longest {
         return context::IRQ_TAIL;
     }
-    if bpf_get_current_pid_tgid() as u32 == 0 {
+    if cpu.seen.role == role::IDLE {
         context::IDLE
     } else {
         context::TASK
     }
 }
 
-/// What the running task is, before the first switch told: programs attach while tasks run.
+/// Learns what runs, for the account of tasks, before the first switch told: programs attach while tasks
+/// run. Asked by programs that soon run on each CPU.
+#[inline(always)]
+pub fn learn_if_unknown(cpu: &mut CpuState) {
+    if cpu.tasks.since_ns == 0 && maps::switches() && Task::known() {
+        learn(cpu);
+    }
+}
+
 #[inline(never)]
 fn learn(cpu: &mut CpuState) -> u64 {
     // SAFETY: neither takes arguments or touches memory.
-    let (task, now) = unsafe { (bpf_get_current_task() as *const u8, bpf_ktime_get_ns()) };
-    let comm = comm();
-    if !Task::known() || !maps::switches() {
-        // Nobody would keep it true: asked each time. A user task may call itself anything, but then
-        // that is all that it is taken for.
-        return role::of(comm);
-    }
-    let role = if Task(task).kthread_pid::<Raw>() == 0 {
+    let (task, now) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
+    let role = if Task(task as *const u8).kthread_pid::<Raw>() == 0 {
         role::REST
     } else {
-        role::of(comm)
+        role::of(comm())
     };
     let tasks = &mut cpu.tasks;
     tasks.begun += 1;
@@ -131,21 +155,10 @@ fn learn(cpu: &mut CpuState) -> u64 {
     tasks.hardirq_base_ns = cpu.hardirq_total_ns;
     tasks.softirq_base_ns = cpu.softirq_total_ns;
     tasks.role = role;
-    tasks.task = if role == role::REST { 0 } else { task as u64 };
+    tasks.task = if role == role::REST { 0 } else { task };
     tasks.finished = tasks.begun;
     cpu.role = role;
-    if role == role::KSOFTIRQD {
-        cpu.ksoftirqd = task as u64;
-    }
     role
-}
-
-/// Learns what runs, if that is not known: from the frequent programs, so that it is known soon on each CPU.
-#[inline(always)]
-pub fn learn_if_unknown(cpu: &mut CpuState) {
-    if cpu.role == role::UNKNOWN && maps::switches() {
-        learn(cpu);
-    }
 }
 
 /// Time that others took from what runs now: interrupts, and what ran while it was parked.

@@ -87,12 +87,6 @@ fn switch<M: Memory>(preempt: u64, prev: *const u8, next: *const u8) {
         let comm = next.comm::<M>();
         (comm, role::of(comm))
     };
-    if prev_role == role::KSOFTIRQD {
-        cpu.ksoftirqd = prev.0 as u64;
-    }
-    if next_role == role::KSOFTIRQD {
-        cpu.ksoftirqd = next.0 as u64;
-    }
     let prev_task = if prev_pid == 0 { 0 } else { prev.0 as u64 };
     let next_task = if next_pid == 0 { 0 } else { next.0 as u64 };
     // Some kernels leave a switch untraced (seen: from idle, on a kernel with a scheduler of its own). What
