@@ -3,8 +3,8 @@
 //! A segment stands alone: its dictionary and deltas start afresh, so that a bundle cut short loses no
 //! more than the segment it was cut in. It is a magic word, then frames:
 //!
-//! - `0`, length, that many bytes of JSON: a [`Control`];
-//! - CPU + 1, number of records, the records: each a tag byte and varints (LEB128), as [`records`] has it.
+//! - `0`, length, that many bytes of JSON: a [`Control`](crate::source::Control);
+//! - CPU + 1, number of records, the records: each a tag byte and varints (LEB128), as `records.rs` has it.
 //!
 //! A record comes back as it was, but for reserved bytes and what its flags say was not measured, and a
 //! softirq always in its long form.
