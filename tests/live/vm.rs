@@ -79,6 +79,19 @@ fn vm_a_module_is_seen_to_come_and_go() -> Result<()> {
         (load.comm.as_str(), free.comm.as_str()),
         ("insmod", "rmmod")
     );
+    let inits = events(&bundle, ModuleEvent::Init);
+    let [init] = &inits[..] else {
+        panic!("one init: {:?}", bundle.summary.module);
+    };
+    assert_eq!(
+        (init.name.as_str(), init.ret, init.pid),
+        ("dummy", Some(0), pids.0)
+    );
+    assert!(
+        init.init_ns.is_some_and(|ns| ns > 0 && ns < 60_000_000_000),
+        "{init:?}"
+    );
+    assert!(load.time_unix_ns < init.time_unix_ns && init.time_unix_ns < free.time_unix_ns);
     assert_eq!(load.taints, by_sysfs);
     assert_eq!(load.taints, by_proc);
     let window = &bundle.summary.window;

@@ -258,6 +258,42 @@ fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
     Ok(())
 }
 
+#[test]
+#[ignore = "taints the kernel and has it log: in a VM only, by cargo xtask vm"]
+fn vm_taint_and_log_are_seen_as_they_come() -> Result<()> {
+    /// `TAINT_WARN`, bit 9: `W`
+    const WARN: &str = "512";
+    let _alone = alone();
+    let tainted = "/proc/sys/kernel/tainted";
+    let mut before = 0_u64;
+    let bundle = capture_during(|| {
+        before = fs::read_to_string(tainted)?.trim().parse()?;
+        fs::write(tainted, WARN).context("cannot taint the kernel")?;
+        // The kernel itself says what keys there are (drivers/tty/sysrq.c).
+        fs::write("/proc/sysrq-trigger", "h")?;
+        std::thread::sleep(Duration::from_millis(600));
+        Ok(())
+    })?;
+    let changes = &bundle.summary.taint.changes;
+    println!("{before} {changes:?} {:?}", bundle.summary.log);
+    let window = &bundle.summary.window;
+    let span = window.start_unix_ns..window.start_unix_ns + window.duration_ns;
+    if before & 512 == 0 {
+        let [change] = &changes[..] else {
+            panic!("one change: {changes:?}");
+        };
+        assert_eq!((change.before, change.after), (before, before | 512));
+        assert_eq!(change.added, "W");
+        assert!(span.contains(&change.time_unix_ns), "{change:?}");
+    }
+    let log = &bundle.summary.log;
+    let line = (log.lines.iter()).find(|line| line.text.starts_with("sysrq: HELP"));
+    assert!(line.is_some(), "{log:?}");
+    let counted: u64 = log.by_level.iter().sum();
+    assert!(counted >= log.lines.len() as u64, "{log:?}");
+    Ok(())
+}
+
 const E1000: &str = "/lib/modules-test/e1000.ko";
 
 /// Two cards on one line: what one raises, the other's handler is asked about too, and says that it is not

@@ -144,6 +144,18 @@ pub fn pin(cpu: u32) -> std::io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
+/// Makes the calling thread a real-time one (`SCHED_FIFO`, priority 10): nothing but interrupts and its like takes
+/// the CPU from it, for the 950 ms of each second that the kernel allows.
+#[allow(unsafe_code)]
+pub fn real_time() -> std::io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 10 };
+    // SAFETY: the parameters outlive the call, and 0 is this thread.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// A pseudoterminal: each byte written to one end is carried to the other by a work item, `flush_to_ldisc`.
 pub struct Pty {
     near: File,

@@ -1,0 +1,172 @@
+//! Situations that are made on purpose: a thread that a real-time task keeps waiting, works in softirq context, stacks
+//! of a known path.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use kctx_tests::{load, netns};
+
+use crate::{alone, capture, capture_during, in_vm, without_btf};
+
+/// Each CPU runs one work for who reads this (mm/vmstat.c, `vmstat_refresh`), in a kworker that is bound to it.
+const REFRESH: &str = "/proc/sys/vm/stat_refresh";
+
+#[test]
+fn a_thread_that_a_real_time_task_keeps_waiting_has_waited() -> Result<()> {
+    const HELD: Duration = Duration::from_millis(300);
+    let _alone = alone();
+    let bundle = capture_during(|| {
+        for _ in 0..3 {
+            let (spinning, spins) = mpsc::channel();
+            let spinner = std::thread::spawn(move || -> Result<()> {
+                load::pin(0)?;
+                load::real_time()?;
+                let _ = spinning.send(());
+                let start = Instant::now();
+                while start.elapsed() < HELD {
+                    std::hint::spin_loop();
+                }
+                Ok(())
+            });
+            let _ = spins.recv();
+            std::fs::read(REFRESH)?;
+            (spinner.join()).map_err(|_| anyhow::anyhow!("the spinner panicked"))??;
+        }
+        Ok(())
+    })?;
+    let least = HELD.as_nanos() as u64 / 3;
+    let work = (bundle.summary.workqueue.iter())
+        .find(|row| row.function == "refresh_vm_stats")
+        .context("no row of refresh_vm_stats")?;
+    assert!(work.wait.max_ns > least, "{work:?}");
+    if without_btf() {
+        return Ok(());
+    }
+    let longest = (bundle.summary.kthread.iter())
+        .filter(|row| row.role == "kworker")
+        .max_by_key(|row| row.wait.max_ns)
+        .context("no kworker ran")?;
+    println!("{longest:?}");
+    assert!(longest.wait.max_ns > least, "{longest:?}");
+    // It waited, it did not run.
+    assert!(longest.service.max_ns < least, "{longest:?}");
+    Ok(())
+}
+
+/// TCP through a queue that lets packets out slowly: each that leaves may have the sender woken by a tasklet, or
+/// since 6.18 by a work in softirq context (`tcp_wfree`, net/ipv4/tcp_output.c).
+fn throttled_tcp(during: Duration) -> Result<()> {
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let result = (|| -> Result<()> {
+            netns::enter()?;
+            let shaped = Command::new("tc")
+                .args("qdisc add dev lo root tbf rate 300mbit burst 256k latency 50ms".split(' '))
+                .status()
+                .context("cannot start tc")?;
+            anyhow::ensure!(shaped.success(), "tc: {shaped}");
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let mut sender = TcpStream::connect(listener.local_addr()?)?;
+            let (mut receiver, _) = listener.accept()?;
+            let reader = std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 16];
+                while receiver.read(&mut buffer).is_ok_and(|n| n > 0) {}
+            });
+            let start = Instant::now();
+            while start.elapsed() < during {
+                sender.write_all(&[0; 1 << 15])?;
+            }
+            drop(sender);
+            let _ = reader.join();
+            Ok(())
+        })();
+        let _ = done.send(result);
+    });
+    ended.recv().context("the load ended without a word")?
+}
+
+#[test]
+fn works_in_softirq_context_and_tasklets_are_seen() -> Result<()> {
+    let _alone = alone();
+    let mut load = Ok(());
+    let bundle = capture_during(|| {
+        load = throttled_tcp(Duration::from_secs(2));
+        Ok(())
+    })?;
+    if let Err(error) = load {
+        println!("not provoked here: {error:#}");
+        assert!(in_vm() || !has("tc"), "{error:#}");
+        return Ok(());
+    }
+    let works: Vec<_> = (bundle.summary.workqueue.iter())
+        .filter(|row| row.bh > 0)
+        .collect();
+    let tasklets = &bundle.summary.tasklet;
+    println!("{works:?} {tasklets:?}");
+    assert!(
+        !works.is_empty() || !tasklets.is_empty(),
+        "neither tasklets nor such works"
+    );
+    for row in works {
+        assert_eq!(row.bh, row.count, "{row:?}");
+        // They cannot sleep: what is not theirs are interrupts.
+        assert_eq!(row.service_net.count, row.count, "{row:?}");
+        assert!(row.service_net.sum_ns <= row.service.sum_ns, "{row:?}");
+        assert!(row.service.max_ns < 1_000_000_000, "{row:?}");
+    }
+    for row in tasklets {
+        assert_eq!(row.service.count, row.count, "{row:?}");
+        assert!(row.service_net.sum_ns <= row.service.sum_ns, "{row:?}");
+    }
+    Ok(())
+}
+
+fn has(tool: &str) -> bool {
+    Command::new(tool).arg("-V").output().is_ok()
+}
+
+#[test]
+fn stacks_are_of_where_softirqs_and_threads_ran() -> Result<()> {
+    let _alone = alone();
+    let udp = load::udp()?;
+    let bundle = capture("3s", &[])?;
+    drop(udp);
+    let stacks = &bundle.summary.stack;
+    let of_net_rx: Vec<_> = (stacks.iter())
+        .filter(|row| row.context == "softirq:NET_RX")
+        .collect();
+    println!("{} stacks, {} of NET_RX", stacks.len(), of_net_rx.len());
+    for row in stacks {
+        let known = ["softirq:", "kthread:", "others"];
+        assert!(
+            known.iter().any(|start| row.context.starts_with(start)),
+            "{row:?}"
+        );
+    }
+    if of_net_rx.is_empty() {
+        assert!(
+            in_vm(),
+            "49 samples a second, and none of NET_RX: {stacks:?}"
+        );
+        return Ok(());
+    }
+    let in_it = [
+        "net_rx_action",
+        "handle_softirqs",
+        "__do_softirq",
+        "do_softirq",
+    ];
+    let named = of_net_rx.iter().any(|row| {
+        row.frames
+            .iter()
+            .any(|frame| in_it.iter().any(|name| frame.starts_with(name)))
+    });
+    assert!(named, "{of_net_rx:?}");
+    Ok(())
+}
