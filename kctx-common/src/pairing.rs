@@ -236,11 +236,23 @@ pub const STAGED_NS: u64 = 20_000_000;
 /// No wait was measured.
 pub const NO_WAIT: u64 = u64::MAX;
 
-/// A work item that was queued and has not started.
+/// A work item that was queued and has not started: as far as its tracepoints told. The kernel lets a work be
+/// queued again from a moment before it traces the start (`process_one_work` clears the pending bit first), so
+/// two queueings may be pending here.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PendingWork {
-    /// When it was queued.
+    /// The earlier one.
+    pub first: Queueing,
+    /// The later one, if there are two.
+    pub second: Queueing,
+}
+
+/// One queueing of a work item.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queueing {
+    /// When it was queued; 0 for none.
     pub queue_ns: u64,
     /// When it was activated; 0 for not yet.
     pub activate_ns: u64,

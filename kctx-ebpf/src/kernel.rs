@@ -114,6 +114,14 @@ pub fn work_function<M: Memory>(work: *const u8) -> u64 {
     unsafe { M::word(work, func) }
 }
 
+/// Whether a work that is about to run is queued again already. `work_struct::data` comes first, and the lowest bit
+/// of it is `WORK_STRUCT_PENDING_BIT` (include/linux/workqueue.h; unchanged from 5.10 to 7.3).
+#[inline(always)]
+pub fn work_is_pending<M: Memory>(work: *const u8) -> bool {
+    // SAFETY: the tracepoint gave the work, which is about to run.
+    unsafe { M::word(work, 0) & 1 != 0 }
+}
+
 /// `struct pool_workqueue *`
 #[derive(Clone, Copy)]
 pub struct PoolWorkqueue(pub *const u8);

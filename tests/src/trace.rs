@@ -1,7 +1,7 @@
 //! The kernel's own trace of the same tracepoints: a second witness, and what follows from it by the rules.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     path::{Path, PathBuf},
 };
@@ -207,7 +207,8 @@ pub struct Works {
 pub fn works(events: &[Event], window: &std::ops::Range<u64>) -> HashMap<String, Works> {
     /// When and where a work was queued, or started.
     type Moment = (u64, u32);
-    let mut pending: HashMap<String, Moment> = HashMap::new();
+    // Two may be pending: a work can be queued again from a moment before its start is traced.
+    let mut pending: HashMap<String, VecDeque<Moment>> = HashMap::new();
     let mut running: HashMap<String, (Moment, Option<Moment>)> = HashMap::new();
     let mut all: HashMap<String, Works> = HashMap::new();
     for event in events {
@@ -224,13 +225,14 @@ pub fn works(events: &[Event], window: &std::ops::Range<u64>) -> HashMap<String,
                         .or_default()
                         .requeued_while_running += 1;
                 }
-                pending.insert(work, (event.time_ns, event.cpu));
+                let moment = (event.time_ns, event.cpu);
+                pending.entry(work).or_default().push_back(moment);
             }
             "workqueue_execute_start" => {
                 let Some(work) = address("work struct ") else {
                     continue;
                 };
-                let queued = pending.remove(&work);
+                let queued = pending.get_mut(&work).and_then(VecDeque::pop_front);
                 running.insert(work, ((event.time_ns, event.cpu), queued));
             }
             "workqueue_execute_end" if window.contains(&event.time_ns) => {

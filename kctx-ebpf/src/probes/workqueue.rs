@@ -1,8 +1,8 @@
 //! workqueue:workqueue_queue_work, workqueue_activate_work, workqueue_execute_start,
 //! workqueue_execute_end.
 //!
-//! Queueing pairs with the start by the work's address, whatever the CPUs. The pending entry is taken at
-//! the start, so that a work queued again while it runs waits for its next run.
+//! Queueing pairs with the start by the work's address, whatever the CPUs. The queueing is taken at the
+//! start, so that a work queued again while it runs waits for its next run.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns},
@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use kctx_common::{
     counters::WORKQUEUE,
-    pairing::{CpuState, PendingWork, RunningKey, RunningWork, role},
+    pairing::{CpuState, PendingWork, Queueing, RunningKey, RunningWork, role},
     record::{WorkWords, flags, head_with, kind},
     spill::SpillKey,
 };
@@ -63,21 +63,35 @@ fn queue<M: Memory>(pwq: *const u8, work: u64) {
     let counters = &mut cpu.counters.family[WORKQUEUE];
     // SAFETY: neither takes arguments or touches memory.
     let (now, this_cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
-    let pending = PendingWork {
+    let queueing = Queueing {
         queue_ns: now,
         activate_ns: 0,
         workqueue_id: names::workqueue::<M>(PoolWorkqueue(pwq)),
         cpu: u64::from(this_cpu),
         queued_by,
     };
-    if let Some(stale) = PENDING.get_ptr_mut(work) {
-        // Queueing is only traced when the work was not pending, so what is left here never ran.
-        counters.cancelled += 1;
-        // SAFETY: the element may be taken by a start on another CPU only after this queueing, which
-        // holds the pool's lock.
-        unsafe { *stale = pending };
+    if let Some(pending) = PENDING.get_ptr_mut(work) {
+        // SAFETY: under the pool's lock; a start that comes meanwhile on another CPU is of an earlier
+        // queueing, and takes that out.
+        let pending = unsafe { &mut *pending };
+        if pending.second.queue_ns != 0 {
+            if pending.first.queue_ns != 0 {
+                // Two were pending, of which one at most can start yet: the first never ran.
+                counters.cancelled += 1;
+            }
+            pending.first = pending.second;
+            pending.second = queueing;
+        } else if pending.first.queue_ns != 0 {
+            pending.second = queueing;
+        } else {
+            pending.first = queueing;
+        }
         return;
     }
+    let pending = PendingWork {
+        first: queueing,
+        second: Queueing::default(),
+    };
     if PENDING.insert(work, pending, 0).is_err() {
         counters.pending_table_full += 1;
     }
@@ -87,12 +101,42 @@ fn queue<M: Memory>(pwq: *const u8, work: u64) {
 fn activate<M: Memory>(work: u64) {
     if let Some(pending) = PENDING.get_ptr_mut(work) {
         // SAFETY: as in `queue`: under the pool's lock, before the start can be.
-        unsafe {
-            if (*pending).activate_ns == 0 {
-                (*pending).activate_ns = bpf_ktime_get_ns();
-            }
+        let pending = unsafe { &mut *pending };
+        let latest = if pending.second.queue_ns != 0 {
+            &mut pending.second
+        } else {
+            &mut pending.first
+        };
+        if latest.activate_ns == 0 {
+            // SAFETY: no arguments, no memory.
+            latest.activate_ns = unsafe { bpf_ktime_get_ns() };
         }
     }
+}
+
+/// The queueing that led to the start at hand, taken out of the table. Of two it is the first, if the work is
+/// pending again by now; else the first was cancelled.
+#[inline(always)]
+fn take_queueing(work: u64, is_pending: bool, cancelled: &mut u64) -> Option<Queueing> {
+    let pending = PENDING.get_ptr_mut(work)?;
+    // SAFETY: removed only here and by userspace's sweep of stale ones.
+    let pending = unsafe { &mut *pending };
+    let (first, second) = (pending.first, pending.second);
+    if is_pending {
+        // The entry stays: whoever queued it again may be about to write to it.
+        if first.queue_ns != 0 {
+            pending.first.queue_ns = 0;
+            return Some(first);
+        }
+        pending.second.queue_ns = 0;
+        return (second.queue_ns != 0).then_some(second);
+    }
+    let _ = PENDING.remove(work);
+    if second.queue_ns != 0 {
+        *cancelled += u64::from(first.queue_ns != 0);
+        return Some(second);
+    }
+    (first.queue_ns != 0).then_some(first)
 }
 
 /// Nothing is known of the thread that runs the work: its net time is not measured.
@@ -114,22 +158,21 @@ fn execute_start<M: Memory>(work: *const u8) {
         queued_by: 0,
         net_base_ns: NO_BASE,
     };
+    let is_pending = kernel::work_is_pending::<M>(work);
     let work = work as u64;
-    if let Some(pending) = PENDING.get_ptr(work) {
-        // SAFETY: the element is removed only here and by userspace's sweep of stale ones.
-        let pending = unsafe { *pending };
-        running.wait_ns = now.saturating_sub(pending.queue_ns);
-        running.workqueue_id = pending.workqueue_id;
-        running.queued_by = pending.queued_by;
+    let cancelled = &mut cpu.counters.family[WORKQUEUE].cancelled;
+    if let Some(queueing) = take_queueing(work, is_pending, cancelled) {
+        running.wait_ns = now.saturating_sub(queueing.queue_ns);
+        running.workqueue_id = queueing.workqueue_id;
+        running.queued_by = queueing.queued_by;
         running.flags = u64::from(flags::WAIT);
-        if pending.activate_ns != 0 {
-            running.activate_ns = pending.activate_ns.saturating_sub(pending.queue_ns);
+        if queueing.activate_ns != 0 {
+            running.activate_ns = queueing.activate_ns.saturating_sub(queueing.queue_ns);
             running.flags |= u64::from(flags::ACTIVATE);
         }
-        if pending.cpu != u64::from(this_cpu) {
+        if queueing.cpu != u64::from(this_cpu) {
             running.flags |= u64::from(flags::REMOTE);
         }
-        let _ = PENDING.remove(work);
     }
     if cpu.softirq.start_ns != 0 {
         // A kworker does not start works while a softirq runs on top of it: this one is a BH work.

@@ -360,7 +360,9 @@ impl Books {
             .pending
             .iter()
             .filter_map(Result::ok)
-            .filter(|(_, work)| now_ns.saturating_sub(work.queue_ns) > age_ns)
+            .filter(|(_, work)| {
+                now_ns.saturating_sub(work.first.queue_ns.max(work.second.queue_ns)) > age_ns
+            })
             .map(|(work, _)| work)
             .collect();
         for work in stale {
