@@ -174,9 +174,9 @@ fn ask_for_a_module() {
 
 /// Asking for a module runs a program, and the work that starts it waits for its end
 /// (`call_usermodehelper_exec_work`, kernel/umh.c).
-fn slow_helper(seconds: u32) -> Result<Restore> {
+fn slow_helper(script: &str) -> Result<Restore> {
     let path = "/tmp/slow-modprobe";
-    fs::write(path, format!("#!/bin/sh\nsleep {seconds}\n"))?;
+    fs::write(path, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     let setting = "/proc/sys/kernel/modprobe";
     let before = fs::read_to_string(setting)?;
@@ -201,7 +201,7 @@ fn vm_a_work_of_five_seconds_is_measured_whole() -> Result<()> {
     if !in_vm() {
         bail!("for a VM only: cargo xtask vm");
     }
-    let _restore = slow_helper(5)?;
+    let _restore = slow_helper("sleep 5")?;
     let bundle = capture_during(|| {
         ask_for_a_module();
         Ok(())
@@ -228,10 +228,14 @@ fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
     if !in_vm() {
         bail!("for a VM only: cargo xtask vm");
     }
-    let _restore = slow_helper(12)?;
+    // However long the probes take to attach, the work goes on until it is told.
+    const TOLD: &str = "/tmp/modprobe-may-end";
+    let _ = fs::remove_file(TOLD);
+    let _restore = slow_helper(&format!("while [ ! -e {TOLD} ]; do sleep 1; done"))?;
     let asking = std::thread::spawn(ask_for_a_module);
     std::thread::sleep(Duration::from_millis(300));
     let bundle = capture_during(|| {
+        fs::write(TOLD, "")?;
         asking
             .join()
             .map_err(|_| anyhow::anyhow!("the asking thread panicked"))?;
