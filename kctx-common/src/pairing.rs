@@ -21,8 +21,6 @@ pub struct CpuState {
     pub softirq: RunningSoftirq,
     /// When the last softirq ended.
     pub softirq_exit_ns: u64,
-    /// Where the last one ran ([`crate::record::context`]).
-    pub softirq_context: u64,
     /// Time in softirqs since the programs were loaded, without the interrupts that fell into them.
     pub softirq_total_ns: u64,
     /// Softirqs whose task was preempted in their middle and that wait in the table of parked ones
@@ -54,8 +52,6 @@ pub struct CpuState {
     pub tasklet_taken_ns: u64,
     /// The task that was looked at last, and what it is: most often it is the one that runs now.
     pub seen: SeenTask,
-    /// [`crate::pairing::role`] of the task that was switched to last.
-    pub role: u64,
     /// The tasks' account.
     pub tasks: TaskTime,
     /// The kernel thread that runs now.
@@ -83,6 +79,8 @@ pub struct SeenTask {
     pub pid: u64,
     /// Its comm is in the table of comms.
     pub noted: u64,
+    /// When it was looked at.
+    pub seen_ns: u64,
 }
 
 /// A softirq between entry and exit.
@@ -97,7 +95,7 @@ pub struct RunningSoftirq {
     pub taken_ns: u64,
     /// Its vector.
     pub vector: u64,
-    /// Where it runs ([`crate::record::context`]).
+    /// Where it runs ([`crate::record::context`]); after its end, where it ran.
     pub context: u64,
     /// What raised it ([`origin_word`]).
     pub raised_by: u64,
@@ -141,7 +139,7 @@ pub struct TaskTime {
     pub kthread_ns: u64,
     /// In user tasks and idle.
     pub rest_ns: u64,
-    /// What runs since then ([`role`]).
+    /// What runs since then, as far as switches told ([`role`]).
     pub role: u64,
     /// The kernel thread that does; 0 for a user task or idle.
     pub task: u64,

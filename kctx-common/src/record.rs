@@ -94,6 +94,14 @@ pub mod vector_class {
     pub const COUNT: usize = 4;
 }
 
+/// Where a sampled stack was taken: bits of a context.
+pub mod stack_context {
+    /// In a softirq; the low byte is its vector.
+    pub const SOFTIRQ: u64 = 0x100;
+    /// In a kernel thread; the low byte is its [`crate::pairing::role`].
+    pub const KTHREAD: u64 = 0x200;
+}
+
 /// What happened to a module.
 pub mod module_event {
     /// `module:module_load`: linked in, its init function not yet called.
@@ -108,6 +116,9 @@ pub mod module_event {
 
 /// Number of softirq vectors (`NR_SOFTIRQS`, include/linux/interrupt.h; unchanged from 5.10 to 7.3).
 pub const NR_SOFTIRQS: usize = 10;
+
+/// `NET_RX_SOFTIRQ` (include/linux/interrupt.h)
+pub const NET_RX: u8 = 3;
 
 /// Length of the name fields of [`Module`]: `MODULE_NAME_LEN` on 64-bit (64 - sizeof(long)).
 pub const MODULE_NAME_LEN: usize = 56;

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
 };
 use kctx_common::{
-    pairing::{CpuState, origin_word, role},
+    pairing::{CpuState, SeenTask, origin_word, role},
     record::{context, origin},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// What runs on this CPU now, innermost first: an interrupt handler, a vector, a softirq, a task.
 #[inline(always)]
-pub fn here(cpu: &mut CpuState) -> u64 {
+pub fn here(cpu: &mut CpuState, now: u64) -> u64 {
     if cpu.hardirq_start_ns != 0 {
         return origin_word(origin::IRQ, cpu.hardirq_irq as u32);
     }
@@ -25,7 +25,7 @@ pub fn here(cpu: &mut CpuState) -> u64 {
     if cpu.softirq.start_ns != 0 {
         return origin_word(origin::SOFTIRQ, cpu.softirq.vector as u32);
     }
-    look(cpu);
+    look(cpu, now);
     if cpu.seen.role == role::IDLE {
         return origin_word(origin::IDLE, 0);
     }
@@ -36,21 +36,25 @@ pub fn here(cpu: &mut CpuState) -> u64 {
     origin_word(origin::TASK, cpu.seen.pid as u32)
 }
 
+/// What was found of a task holds for so long: it may have another name by then, or another task its place in
+/// memory (which is free after a grace period of RCU at the earliest).
+const SEEN_NS: u64 = 10_000_000;
+
 /// Sees to it that what was seen last is the task that runs now. Asked, not remembered from the last switch: some
 /// kernels leave switches untraced, and switches may not be followed at all.
 #[inline(always)]
-fn look(cpu: &mut CpuState) {
+fn look(cpu: &mut CpuState, now: u64) {
     // SAFETY: no arguments, no memory.
     let task = unsafe { bpf_get_current_task() };
-    if cpu.seen.task != task {
-        see(cpu, task);
+    if cpu.seen.task != task || now.wrapping_sub(cpu.seen.seen_ns) > SEEN_NS {
+        see(cpu, task, now);
     }
 }
 
 /// Another task than the last time. A user task may call itself anything, but then that is all that it is
 /// taken for, where the kernel's BTF does not tell which tasks are the kernel's.
 #[inline(never)]
-fn see(cpu: &mut CpuState, task: u64) -> u64 {
+fn see(cpu: &mut CpuState, task: u64, now: u64) -> u64 {
     let pid = bpf_get_current_pid_tgid();
     let is_kthread = Task::known() && Task(task as *const u8).kthread_pid::<Raw>() != 0;
     let role = if pid as u32 == 0 {
@@ -60,11 +64,13 @@ fn see(cpu: &mut CpuState, task: u64) -> u64 {
     } else {
         role::REST
     };
-    cpu.seen.task = task;
-    cpu.seen.role = role;
-    cpu.seen.pid = pid >> 32;
-    cpu.seen.noted = 0;
-    learn_if_unknown(cpu);
+    cpu.seen = SeenTask {
+        task,
+        role,
+        pid: pid >> 32,
+        noted: 0,
+        seen_ns: now,
+    };
     role
 }
 
@@ -97,7 +103,8 @@ const TAIL_FACTOR: u64 = 4;
 /// Where the softirq runs that is entered now.
 #[inline(always)]
 pub fn place(cpu: &mut CpuState, now: u64, raised_by: u64, raised_ns: u64) -> u8 {
-    look(cpu);
+    look(cpu, now);
+    learn_if_unknown(cpu, now);
     match cpu.seen.role {
         role::KSOFTIRQD => return context::KSOFTIRQD,
         role::KTIMERS => return context::KTIMERS,
@@ -120,7 +127,7 @@ pub fn place(cpu: &mut CpuState, now: u64, raised_by: u64, raised_ns: u64) -> u8
     let longest = cpu.tail_gap_ns.saturating_mul(TAIL_FACTOR);
     let longest = if longest > TAIL_NS { longest } else { TAIL_NS };
     // After the interrupt: its tail. After another softirq at a tail: the next vector of the same pass.
-    let tail = after_interrupt || cpu.softirq_context == u64::from(context::IRQ_TAIL);
+    let tail = after_interrupt || cpu.softirq.context == u64::from(context::IRQ_TAIL);
     if tail && !by_task && since <= longest {
         return context::IRQ_TAIL;
     }
@@ -134,31 +141,26 @@ pub fn place(cpu: &mut CpuState, now: u64, raised_by: u64, raised_ns: u64) -> u8
 /// Learns what runs, for the account of tasks, before the first switch told: programs attach while tasks
 /// run. Asked by programs that soon run on each CPU.
 #[inline(always)]
-pub fn learn_if_unknown(cpu: &mut CpuState) {
+pub fn learn_if_unknown(cpu: &mut CpuState, now: u64) {
     if cpu.tasks.since_ns == 0 && maps::switches() && Task::known() {
-        learn(cpu);
+        learn(cpu, now);
     }
 }
 
 #[inline(never)]
-fn learn(cpu: &mut CpuState) -> u64 {
-    // SAFETY: neither takes arguments or touches memory.
-    let (task, now) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
-    let role = if Task(task as *const u8).kthread_pid::<Raw>() == 0 {
-        role::REST
-    } else {
-        role::of(comm())
-    };
+fn learn(cpu: &mut CpuState, now: u64) -> u64 {
+    look(cpu, now);
     let tasks = &mut cpu.tasks;
     tasks.begun += 1;
     tasks.since_ns = now;
     tasks.hardirq_base_ns = cpu.hardirq_total_ns;
     tasks.softirq_base_ns = cpu.softirq_total_ns;
-    tasks.role = role;
-    tasks.task = if role == role::REST { 0 } else { task };
+    (tasks.role, tasks.task) = match cpu.seen.role {
+        role::REST | role::IDLE => (role::REST, 0),
+        role => (role, cpu.seen.task),
+    };
     tasks.finished = tasks.begun;
-    cpu.role = role;
-    role
+    tasks.role
 }
 
 /// Time that others took from what runs now: interrupts, and what ran while it was parked.

@@ -161,7 +161,6 @@ fn account(
         core::ptr::write_volatile(&raw mut (*tasks).task, next_task);
         core::ptr::write_volatile(&raw mut (*tasks).finished, update);
     }
-    cpu.role = next_role;
 }
 
 /// A thread leaves its CPU; the workqueue it worked for.

@@ -7,7 +7,7 @@
 use kctx_common::{
     counters::NAPI,
     pairing::role,
-    record::{NapiWords, context, flags, head_with, kind, pair},
+    record::{NET_RX, NapiWords, context, flags, head_with, kind, pair},
     spill::{PACKET_NS, SpillKey},
 };
 
@@ -19,15 +19,12 @@ use crate::{
 
 twin!("napi_poll", napi_poll, napi_poll_raw, poll(0: *const u8, 1: u32, 2: u32));
 
-/// `NET_RX_SOFTIRQ` (include/linux/interrupt.h)
-const NET_RX: u64 = 3;
-
 #[inline(always)]
 fn poll<M: Memory>(napi: *const u8, work: u32, budget: u32) {
     let Some(cpu) = maps::cpu_state() else { return };
     let (now, mut taken_ns) = origin::now_and_taken(cpu);
-    let in_softirq = cpu.softirq.start_ns != 0 && cpu.softirq.vector == NET_RX;
-    let in_thread = !in_softirq && cpu.role == role::NAPI_THREAD;
+    let in_softirq = cpu.softirq.start_ns != 0 && cpu.softirq.vector == u64::from(NET_RX);
+    let in_thread = !in_softirq && cpu.tasks.role == role::NAPI_THREAD;
     if in_thread {
         // Its softirqs run between polls.
         taken_ns = taken_ns.wrapping_add(cpu.softirq_total_ns);

@@ -10,7 +10,8 @@ use kctx_common::{
     counters::SOFTIRQ,
     pairing::{CpuState, NO_WAIT, STAGED, STAGED_NS},
     record::{
-        SoftirqLongWords, SoftirqWords, context_of, flags, head_full, kind, origin_of, pair, place,
+        NET_RX, SoftirqLongWords, SoftirqWords, context_of, flags, head_full, kind, origin_of,
+        pair, place,
     },
     spill::{OriginKey, SpillKey},
 };
@@ -26,9 +27,6 @@ twin!("softirq_raise", softirq_raise, softirq_raise_raw, raise(0: u32));
 twin!("softirq_entry", softirq_entry, softirq_entry_raw, entry(0: u32));
 twin!("softirq_exit", softirq_exit, softirq_exit_raw, exit(0: u32));
 
-/// `NET_RX_SOFTIRQ` (include/linux/interrupt.h)
-const NET_RX: u32 = 3;
-
 #[inline(always)]
 fn raise<M: Memory>(vector: u32) {
     if !kernel::wanted(vector) {
@@ -40,13 +38,14 @@ fn raise<M: Memory>(vector: u32) {
         Some(0) => {}
         _ => return,
     }
-    let by = origin::here(cpu);
+    // SAFETY: no arguments, no memory.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let by = origin::here(cpu, now);
     if let Some(raised_by) = cpu.softirq_raised_by.get_mut(vector) {
         *raised_by = by;
     }
     if let Some(raised) = cpu.softirq_raised_ns.get_mut(vector) {
-        // SAFETY: no arguments, no memory.
-        *raised = unsafe { bpf_ktime_get_ns() };
+        *raised = now;
     }
 }
 
@@ -70,8 +69,7 @@ fn entry<M: Memory>(vector: u32) {
         cpu.counters.family[SOFTIRQ].start_without_end += 1;
     }
     let context = u64::from(origin::place(cpu, now, raised_by, raised_ns));
-    cpu.softirq_context = context;
-    if vector == NET_RX {
+    if vector == u32::from(NET_RX) {
         cpu.softirq.napi_mark_ns = now;
         cpu.softirq.napi_taken_ns = taken_ns;
     }

@@ -6,17 +6,13 @@
 use aya_ebpf::{
     macros::perf_event, programs::PerfEventContext, programs::tracing::StackIdContext as _,
 };
-use kctx_common::{counters::STACK, pairing::role};
-
-use crate::{
-    maps::{self, STACK_COUNTS, STACKS},
-    origin,
+use kctx_common::{
+    counters::STACK,
+    pairing::role,
+    record::stack_context::{KTHREAD, SOFTIRQ},
 };
 
-/// A softirq's context: this and its vector.
-const SOFTIRQ: u64 = 0x100;
-/// A kernel thread's context: this and its role.
-const KTHREAD: u64 = 0x200;
+use crate::maps::{self, STACK_COUNTS, STACKS};
 
 #[perf_event]
 pub fn cpu_clock(ctx: PerfEventContext) -> u32 {
@@ -26,11 +22,10 @@ pub fn cpu_clock(ctx: PerfEventContext) -> u32 {
     let Some(cpu) = maps::cpu_state() else {
         return 0;
     };
-    origin::learn_if_unknown(cpu);
     let context = if cpu.softirq.start_ns != 0 {
         SOFTIRQ | cpu.softirq.vector
-    } else if cpu.role > role::REST {
-        KTHREAD | cpu.role
+    } else if cpu.tasks.role > role::REST {
+        KTHREAD | cpu.tasks.role
     } else {
         return 0;
     };

@@ -95,11 +95,12 @@ fn entry(class: u32) {
     if cpu.vector_start_ns != 0 && maps::recording() {
         cpu.counters.family[HARDIRQ].start_without_end += 1;
     }
-    origin::learn_if_unknown(cpu);
     cpu.vector_class = u64::from(class);
     cpu.vector_hardirq_base_ns = cpu.hardirq_total_ns;
     // SAFETY: no arguments, no memory.
-    cpu.vector_start_ns = unsafe { bpf_ktime_get_ns() };
+    let now = unsafe { bpf_ktime_get_ns() };
+    origin::learn_if_unknown(cpu, now);
+    cpu.vector_start_ns = now;
 }
 
 #[inline(always)]

@@ -59,10 +59,10 @@ pub fn workqueue_execute_end_raw(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn queue<M: Memory>(pwq: *const u8, work: u64) {
     let Some(cpu) = maps::cpu_state() else { return };
-    let queued_by = origin::here(cpu);
-    let counters = &mut cpu.counters.family[WORKQUEUE];
     // SAFETY: neither takes arguments or touches memory.
     let (now, this_cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let queued_by = origin::here(cpu, now);
+    let counters = &mut cpu.counters.family[WORKQUEUE];
     let queueing = Queueing {
         queue_ns: now,
         activate_ns: 0,
@@ -196,7 +196,7 @@ fn execute_start<M: Memory>(work: *const u8) {
 /// [`NO_BASE`] where switches are not followed.
 #[inline(always)]
 fn thread_net_ns(cpu: &CpuState, switched_ns: u64, now: u64) -> u64 {
-    if cpu.role <= role::REST {
+    if cpu.tasks.role <= role::REST {
         return NO_BASE;
     }
     let tasks = &cpu.tasks;

@@ -1,7 +1,10 @@
 //! Sampled kernel stacks: out of the kernel's tables, and their functions' names.
 
 use aya::maps::{MapData, MapError, PerCpuHashMap, StackTraceMap};
-use kctx_common::pairing::role;
+use kctx_common::{
+    pairing::role,
+    record::stack_context::{KTHREAD, SOFTIRQ},
+};
 use rustc_hash::FxHashMap;
 
 use crate::{aggregate::window::StackRow, host::kallsyms::Symbols, resolve::SOFTIRQ_VECTORS};
@@ -11,11 +14,6 @@ const MOST: usize = 500;
 
 /// The tables are emptied when they have grown to this many stacks, half of what they hold.
 const EMPTY_AT: usize = 2048;
-
-/// A softirq's context, in a key's high half; the same in kctx-ebpf/src/probes/stack.rs.
-const SOFTIRQ: u64 = 0x100;
-/// A kernel thread's.
-const KTHREAD: u64 = 0x200;
 
 /// The tables that the sampling program fills.
 pub struct Stacks {
