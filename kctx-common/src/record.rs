@@ -130,74 +130,58 @@ pub const NAME_LEN: usize = 64;
 /// Length of `task_struct::comm`.
 pub const TASK_COMM_LEN: usize = 16;
 
-/// One run of a softirq vector's action (`handle_softirqs`, kernel/softirq.c), entry to exit, none of whose
-/// durations reaches 2^32 ns.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Softirq {
-    /// [`kind::SOFTIRQ`]
-    pub kind: u8,
-    /// Vector number, below [`NR_SOFTIRQS`].
-    pub vector: u8,
-    /// [`flags::WAIT`]
-    pub flags: u8,
-    /// Low half: [`context`]. High half: [`origin`]'s kind, of the first raise.
-    pub place: u8,
-    /// The part of `service_ns` that others took: interrupt handlers; on PREEMPT_RT also the tasks that
-    /// preempted it.
-    pub nested_ns: u32,
-    /// When it ended.
-    pub end_ns: u64,
-    /// First pending raise to entry.
-    pub wait_ns: u32,
-    /// Entry to exit, interrupts that fell into it included.
-    pub service_ns: u32,
-    /// [`origin`]'s number.
-    pub origin: u32,
-    /// Zero.
-    pub reserved: u32,
+shared! {
+    /// One run of a softirq vector's action (`handle_softirqs`, kernel/softirq.c), entry to exit, none of whose
+    /// durations reaches 2^32 ns.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Softirq {
+        /// [`kind::SOFTIRQ`]
+        pub kind: u8,
+        /// Vector number, below [`NR_SOFTIRQS`].
+        pub vector: u8,
+        /// [`flags::WAIT`]
+        pub flags: u8,
+        /// Low half: [`context`]. High half: [`origin`]'s kind, of the first raise.
+        pub place: u8,
+        /// The part of `service_ns` that others took: interrupt handlers; on PREEMPT_RT also the tasks that
+        /// preempted it.
+        pub nested_ns: u32,
+        /// When it ended.
+        pub end_ns: u64,
+        /// First pending raise to entry.
+        pub wait_ns: u32,
+        /// Entry to exit, interrupts that fell into it included.
+        pub service_ns: u32,
+        /// [`origin`]'s number.
+        pub origin: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
 }
 
-/// One run of a softirq vector's action, whatever its durations.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct SoftirqLong {
-    /// [`kind::SOFTIRQ_LONG`]
-    pub kind: u8,
-    /// Vector number, below [`NR_SOFTIRQS`].
-    pub vector: u8,
-    /// [`flags::WAIT`]
-    pub flags: u8,
-    /// Low half: [`context`]. High half: [`origin`]'s kind, of the first raise.
-    pub place: u8,
-    /// [`origin`]'s number.
-    pub origin: u32,
-    /// When it ended.
-    pub end_ns: u64,
-    /// First pending raise to entry.
-    pub wait_ns: u64,
-    /// Entry to exit, interrupts that fell into it included.
-    pub service_ns: u64,
-    /// The part of `service_ns` that others took.
-    pub nested_ns: u64,
+shared! {
+    /// One run of a softirq vector's action, whatever its durations.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct SoftirqLong {
+        /// [`kind::SOFTIRQ_LONG`]
+        pub kind: u8,
+        /// Vector number, below [`NR_SOFTIRQS`].
+        pub vector: u8,
+        /// [`flags::WAIT`]
+        pub flags: u8,
+        /// Low half: [`context`]. High half: [`origin`]'s kind, of the first raise.
+        pub place: u8,
+        /// [`origin`]'s number.
+        pub origin: u32,
+        /// When it ended.
+        pub end_ns: u64,
+        /// First pending raise to entry.
+        pub wait_ns: u64,
+        /// Entry to exit, interrupts that fell into it included.
+        pub service_ns: u64,
+        /// The part of `service_ns` that others took.
+        pub nested_ns: u64,
+    }
 }
 
 impl Softirq {
@@ -239,210 +223,162 @@ pub const fn origin_of(place: u8) -> u8 {
     place >> 4
 }
 
-/// One call of an interrupt action's handler (`__handle_irq_event_percpu`, kernel/irq/handle.c).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Hardirq {
-    /// [`kind::HARDIRQ`]
-    pub kind: u8,
-    /// `irqreturn_t`: 0 `IRQ_NONE`, 1 `IRQ_HANDLED`, 2 `IRQ_WAKE_THREAD`, 3 both.
-    pub ret: u8,
-    /// [`flags::VECTOR`]
-    pub flags: u8,
-    /// Zero.
-    pub reserved: u8,
-    /// Interrupt number, as in /proc/interrupts; of a vector, one of [`vector_class`].
-    pub irq: u32,
-    /// When the handler returned.
-    pub end_ns: u64,
-    /// Time in the handler.
-    pub service_ns: u64,
-    /// The action's name: an id of the names table; 0 where it could not be read.
-    pub name_id: u64,
+shared! {
+    /// One call of an interrupt action's handler (`__handle_irq_event_percpu`, kernel/irq/handle.c).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Hardirq {
+        /// [`kind::HARDIRQ`]
+        pub kind: u8,
+        /// `irqreturn_t`: 0 `IRQ_NONE`, 1 `IRQ_HANDLED`, 2 `IRQ_WAKE_THREAD`, 3 both.
+        pub ret: u8,
+        /// [`flags::VECTOR`]
+        pub flags: u8,
+        /// Zero.
+        pub reserved: u8,
+        /// Interrupt number, as in /proc/interrupts; of a vector, one of [`vector_class`].
+        pub irq: u32,
+        /// When the handler returned.
+        pub end_ns: u64,
+        /// Time in the handler.
+        pub service_ns: u64,
+        /// The action's name: an id of the names table; 0 where it could not be read.
+        pub name_id: u64,
+    }
 }
 
-/// One execution of a work item (`process_one_work`, kernel/workqueue.c).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Work {
-    /// [`kind::WORK`]
-    pub kind: u8,
-    /// [`flags::WAIT`], [`flags::ACTIVATE`], [`flags::REMOTE`], [`flags::NET`], [`flags::BH`]
-    pub flags: u8,
-    /// [`origin`]'s kind, of who queued it.
-    pub origin_kind: u8,
-    /// Zero.
-    pub reserved: u8,
-    /// [`origin`]'s number.
-    pub origin: u32,
-    /// When the work function returned.
-    pub end_ns: u64,
-    /// Queueing to start.
-    pub wait_ns: u64,
-    /// Queueing to activation: how long the workqueue's `max_active` held it back.
-    pub activate_ns: u64,
-    /// Start to end, in wall time: a work may sleep.
-    pub service_ns: u64,
-    /// Of that, the time it was on the CPU, without the interrupts and softirqs that fell into it.
-    pub net_ns: u64,
-    /// Address of the work function.
-    pub function: u64,
-    /// The workqueue's name: an id of the names table; 0 where the queueing was not seen.
-    pub workqueue_id: u64,
+shared! {
+    /// One execution of a work item (`process_one_work`, kernel/workqueue.c).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Work {
+        /// [`kind::WORK`]
+        pub kind: u8,
+        /// [`flags::WAIT`], [`flags::ACTIVATE`], [`flags::REMOTE`], [`flags::NET`], [`flags::BH`]
+        pub flags: u8,
+        /// [`origin`]'s kind, of who queued it.
+        pub origin_kind: u8,
+        /// Zero.
+        pub reserved: u8,
+        /// [`origin`]'s number.
+        pub origin: u32,
+        /// When the work function returned.
+        pub end_ns: u64,
+        /// Queueing to start.
+        pub wait_ns: u64,
+        /// Queueing to activation: how long the workqueue's `max_active` held it back.
+        pub activate_ns: u64,
+        /// Start to end, in wall time: a work may sleep.
+        pub service_ns: u64,
+        /// Of that, the time it was on the CPU, without the interrupts and softirqs that fell into it.
+        pub net_ns: u64,
+        /// Address of the work function.
+        pub function: u64,
+        /// The workqueue's name: an id of the names table; 0 where the queueing was not seen.
+        pub workqueue_id: u64,
+    }
 }
 
-/// One call of a tasklet's function (`tasklet_action_common`, kernel/softirq.c).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Tasklet {
-    /// [`kind::TASKLET`]
-    pub kind: u8,
-    /// Zero.
-    pub reserved: [u8; 7],
-    /// When it returned.
-    pub end_ns: u64,
-    /// Entry to exit, interrupts that fell into it included.
-    pub service_ns: u64,
-    /// The part of it that others took.
-    pub nested_ns: u64,
-    /// Address of the function.
-    pub function: u64,
+shared! {
+    /// One call of a tasklet's function (`tasklet_action_common`, kernel/softirq.c).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Tasklet {
+        /// [`kind::TASKLET`]
+        pub kind: u8,
+        /// Zero.
+        pub reserved: [u8; 7],
+        /// When it returned.
+        pub end_ns: u64,
+        /// Entry to exit, interrupts that fell into it included.
+        pub service_ns: u64,
+        /// The part of it that others took.
+        pub nested_ns: u64,
+        /// Address of the function.
+        pub function: u64,
+    }
 }
 
-/// One poll of a NAPI (`__napi_poll`, net/core/dev.c).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Napi {
-    /// [`kind::NAPI`]
-    pub kind: u8,
-    /// [`flags::DURATION`]
-    pub flags: u8,
-    /// [`context`]: that of the NET_RX run it was part of, or a NAPI thread, or a task that polls itself.
-    pub context: u8,
-    /// Zero.
-    pub reserved: u8,
-    /// `napi_struct::napi_id`; 0 for none.
-    pub napi_id: u32,
-    /// When it returned.
-    pub end_ns: u64,
-    /// Packets it said it had received.
-    pub work: u32,
-    /// Packets it was allowed; 0 when netpoll asked.
-    pub budget: u32,
-    /// Its time without interrupt handlers: from the poll before it in the same run, or that run's start.
-    pub duration_ns: u64,
-    /// The device's name: an id of the names table; 0 for none, which is the CPU's backlog.
-    pub name_id: u64,
+shared! {
+    /// One poll of a NAPI (`__napi_poll`, net/core/dev.c).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Napi {
+        /// [`kind::NAPI`]
+        pub kind: u8,
+        /// [`flags::DURATION`]
+        pub flags: u8,
+        /// [`context`]: that of the NET_RX run it was part of, or a NAPI thread, or a task that polls itself.
+        pub context: u8,
+        /// Zero.
+        pub reserved: u8,
+        /// `napi_struct::napi_id`; 0 for none.
+        pub napi_id: u32,
+        /// When it returned.
+        pub end_ns: u64,
+        /// Packets it said it had received.
+        pub work: u32,
+        /// Packets it was allowed; 0 when netpoll asked.
+        pub budget: u32,
+        /// Its time without interrupt handlers: from the poll before it in the same run, or that run's start.
+        pub duration_ns: u64,
+        /// The device's name: an id of the names table; 0 for none, which is the CPU's backlog.
+        pub name_id: u64,
+    }
 }
 
-/// A kernel thread's time on a CPU, from the switch to it to the switch from it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Kthread {
-    /// [`kind::KTHREAD`]
-    pub kind: u8,
-    /// [`flags::WAIT`], [`flags::PREEMPTED`]
-    pub flags: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
-    /// Its thread id.
-    pub pid: u32,
-    /// When it left the CPU.
-    pub end_ns: u64,
-    /// Runnable to running: from its wake-up or preemption to the switch to it.
-    pub wait_ns: u64,
-    /// Time on the CPU, interrupts and softirqs included.
-    pub service_ns: u64,
-    /// The same without them.
-    pub net_ns: u64,
-    /// A kworker's: name of the workqueue whose work it started last; 0 for none.
-    pub workqueue_id: u64,
-    /// Its comm, NUL-padded.
-    pub comm: [u8; TASK_COMM_LEN],
+shared! {
+    /// A kernel thread's time on a CPU, from the switch to it to the switch from it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    pub struct Kthread {
+        /// [`kind::KTHREAD`]
+        pub kind: u8,
+        /// [`flags::WAIT`], [`flags::PREEMPTED`]
+        pub flags: u8,
+        /// Zero.
+        pub reserved: [u8; 2],
+        /// Its thread id.
+        pub pid: u32,
+        /// When it left the CPU.
+        pub end_ns: u64,
+        /// Runnable to running: from its wake-up or preemption to the switch to it.
+        pub wait_ns: u64,
+        /// Time on the CPU, interrupts and softirqs included.
+        pub service_ns: u64,
+        /// The same without them.
+        pub net_ns: u64,
+        /// A kworker's: name of the workqueue whose work it started last; 0 for none.
+        pub workqueue_id: u64,
+        /// Its comm, NUL-padded.
+        pub comm: [u8; TASK_COMM_LEN],
+    }
 }
 
-/// A module came, went, or was asked for.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct Module {
-    /// [`kind::MODULE`]
-    pub kind: u8,
-    /// One of [`module_event`].
-    pub event: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
-    /// Taint bits the module brought (`struct module::taints`; load only).
-    pub taints: u32,
-    /// Process that loaded, freed or requested it.
-    pub pid: u32,
-    /// CPU it happened on.
-    pub cpu: u32,
-    /// When.
-    pub time_ns: u64,
-    /// That process's comm, NUL-padded.
-    pub comm: [u8; TASK_COMM_LEN],
-    /// Module name, NUL-padded. Of a request: what was asked for, which may be an alias, cut.
-    pub name: [u8; MODULE_NAME_LEN],
-    /// Init only: how long the init function took.
-    pub init_ns: u64,
-    /// Init only: what it returned.
-    pub ret: i32,
-    /// Zero.
-    pub reserved2: u32,
+shared! {
+    /// A module came, went, or was asked for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Module {
+        /// [`kind::MODULE`]
+        pub kind: u8,
+        /// One of [`module_event`].
+        pub event: u8,
+        /// Zero.
+        pub reserved: [u8; 2],
+        /// Taint bits the module brought (`struct module::taints`; load only).
+        pub taints: u32,
+        /// Process that loaded, freed or requested it.
+        pub pid: u32,
+        /// CPU it happened on.
+        pub cpu: u32,
+        /// When.
+        pub time_ns: u64,
+        /// That process's comm, NUL-padded.
+        pub comm: [u8; TASK_COMM_LEN],
+        /// Module name, NUL-padded. Of a request: what was asked for, which may be an alias, cut.
+        pub name: [u8; MODULE_NAME_LEN],
+        /// Init only: how long the init function took.
+        pub init_ns: u64,
+        /// Init only: what it returned.
+        pub ret: i32,
+        /// Zero.
+        pub reserved2: u32,
+    }
 }
 
 /// The first word of a record, of its first bytes in order. A program composes it in a register and

@@ -5,33 +5,25 @@
 
 use crate::bucket::BUCKETS;
 
-/// Which row of which family a spilled record belongs to.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(
-    feature = "user",
-    derive(
-        zerocopy::FromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::Immutable,
-        zerocopy::KnownLayout
-    )
-)]
-pub struct SpillKey {
-    /// One of [`crate::record::kind`].
-    pub family: u8,
-    /// `irqreturn_t` was `IRQ_NONE` (hardirq).
-    pub unhandled: u8,
-    /// 1: the row for whatever found no room in the table.
-    pub overflow: u8,
-    /// [`crate::record::context`] (softirq); 1 where `number` is a vector's class (hardirq).
-    pub context: u8,
-    /// Softirq vector, interrupt number, NAPI id, thread id, or 0.
-    pub number: u32,
-    /// `name_id` (hardirq, NAPI), `workqueue_id` (work), first half of the comm (kernel thread), or 0.
-    pub name_id: u64,
-    /// Function (work, tasklet), second half of the comm (kernel thread), or 0.
-    pub function: u64,
+shared! {
+    /// Which row of which family a spilled record belongs to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct SpillKey {
+        /// One of [`crate::record::kind`].
+        pub family: u8,
+        /// `irqreturn_t` was `IRQ_NONE` (hardirq).
+        pub unhandled: u8,
+        /// 1: the row for whatever found no room in the table.
+        pub overflow: u8,
+        /// [`crate::record::context`] (softirq); 1 where `number` is a vector's class (hardirq).
+        pub context: u8,
+        /// Softirq vector, interrupt number, NAPI id, thread id, or 0.
+        pub number: u32,
+        /// `name_id` (hardirq, NAPI), `workqueue_id` (work), first half of the comm (kernel thread), or 0.
+        pub name_id: u64,
+        /// Function (work, tasklet), second half of the comm (kernel thread), or 0.
+        pub function: u64,
+    }
 }
 
 /// Which raiser of which softirq a spilled record had: its count is kept beside the histograms.

@@ -1,38 +1,14 @@
 //! Where softirqs ran, what raised them, and whose time it was: live and through a bundle.
 
 use anyhow::Result;
-use kctx::{
-    aggregate::{table::RowLimits, window::OriginKind},
-    report::summary::{OriginSummary, Summary},
-    source::{Control, Item},
-};
+use kctx::{aggregate::window::OriginKind, source::Control};
 use kctx_common::record::{Work, context, flags, origin, vector_class};
 use kctx_tests::stream::{
-    self, Names, START_NS, batch, control, counted, hardirq, raised_by, softirq, start, timer,
+    Names, START_NS, batch, control, counted, hardirq, raised_by, softirq, start, timer,
     window_end, work,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-/// The summaries of a stream, which must not depend on whether it was recorded.
-fn summaries(items: &[Item], names: &Names) -> Result<Vec<Summary>> {
-    let live = stream::live(items, names, RowLimits::default());
-    let recorded = stream::recorded(items, names, RowLimits::default())?;
-    assert_eq!(live, recorded);
-    Ok(live)
-}
-
-fn only(mut items: Vec<Item>, names: &Names) -> Result<Summary> {
-    items.insert(0, start());
-    items.extend([counted([0; 4]), window_end(SECOND)]);
-    let mut all = summaries(&items, names)?;
-    assert_eq!(all.len(), 1);
-    Ok(all.remove(0))
-}
-
-fn origin_of(origin: &OriginSummary) -> (OriginKind, Option<u32>, &str) {
-    (origin.kind, origin.number, origin.name.as_str())
-}
+use crate::{SECOND, one_window, origin_of, summaries};
 
 #[test]
 fn a_vector_has_a_row_for_each_place_and_each_raiser() -> Result<()> {
@@ -56,7 +32,7 @@ fn a_vector_has_a_row_for_each_place_and_each_raiser() -> Result<()> {
         batch(2, &[hardirq(36, 8, 1, START_NS + 1, 50)]),
     ];
     let names = Names::new(&[(8, "virtio1-input.0")], &[]).with_comms(&[(4711, "iperf3")]);
-    let summary = only(items, &names)?;
+    let summary = one_window(items, &names)?;
     let rows: Vec<_> = (summary.softirq.iter())
         .map(|row| (row.context.as_str(), row.count, row.service.sum_ns))
         .collect();
@@ -98,7 +74,7 @@ fn raisers_without_a_place_are_unknown_and_counted() -> Result<()> {
             raised_by(run, context::TASK, (origin::TASK, 1000 + pid % 100))
         })
         .collect();
-    let summary = only(vec![batch(0, &records)], &Names::default())?;
+    let summary = one_window(vec![batch(0, &records)], &Names::default())?;
     let rows = &summary.softirq_origin;
     assert_eq!(rows.len(), 65);
     assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 300);
@@ -125,7 +101,7 @@ fn a_work_says_who_queued_it_and_what_it_used() -> Result<()> {
     records.extend((0..20).map(|pid| queued(origin::TASK, 100 + pid, 1)));
     records.push(work(4, 0x10, START_NS + 9, 3, 1000));
     let names = Names::new(&[(4, "events")], &[]).with_comms(&[(7, "sshd")]);
-    let summary = only(vec![batch(0, &records)], &names)?;
+    let summary = one_window(vec![batch(0, &records)], &names)?;
     let row = &summary.workqueue[0];
     assert_eq!((row.count, row.bh), (24, 23));
     assert_eq!((row.service.sum_ns, row.service.count), (24_000, 24));
@@ -150,7 +126,7 @@ fn vectors_without_a_number_are_interrupts_and_no_overflow() -> Result<()> {
         hardirq(vector_class::LOC, 3, 1, START_NS + 3, 40),
     ];
     let items = vec![batch(1, &records)];
-    let summary = only(items, &Names::new(&[(3, "timer")], &[]))?;
+    let summary = one_window(items, &Names::new(&[(3, "timer")], &[]))?;
     let rows: Vec<_> = (summary.hardirq.iter())
         .map(|row| {
             (

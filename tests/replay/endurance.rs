@@ -10,12 +10,13 @@ use kctx_tests::stream::{
     window_end, work,
 };
 
+use crate::SECOND;
+
 /// A second each.
 const WINDOWS: u64 = 36_000;
 /// By then everything that is kept has its size.
 const WARM: u64 = 12_000;
 const CPUS: u32 = 4;
-const SECOND: u64 = 1_000_000_000;
 
 /// Pages of this process that are in memory (/proc/self/statm).
 fn resident_bytes() -> Result<u64> {

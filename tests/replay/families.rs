@@ -6,8 +6,7 @@ use kctx::{
         table::RowLimits,
         window::{ContextTimes, Family, LogRow, LogRows, OriginKind, StackRow},
     },
-    report::summary::{OriginSummary, Summary},
-    source::{Control, Item, SpillDelta, SpilledOrigin},
+    source::{Control, SpillDelta, SpilledOrigin},
 };
 use kctx_common::{
     record::{context, kind, module_event, origin, vector_class},
@@ -18,27 +17,7 @@ use kctx_tests::stream::{
     spilled, start, tasklet, window_end,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-/// The summaries of a stream, which must not depend on whether it was recorded.
-fn summaries(items: &[Item], names: &Names) -> Result<Vec<Summary>> {
-    let live = stream::live(items, names, RowLimits::default());
-    let recorded = stream::recorded(items, names, RowLimits::default())?;
-    assert_eq!(live, recorded);
-    Ok(live)
-}
-
-fn only(mut items: Vec<Item>, names: &Names) -> Result<Summary> {
-    items.insert(0, start());
-    items.extend([counted([0; 4]), window_end(SECOND)]);
-    let mut all = summaries(&items, names)?;
-    assert_eq!(all.len(), 1);
-    Ok(all.remove(0))
-}
-
-fn origin_of(origin: &OriginSummary) -> (OriginKind, Option<u32>, &str) {
-    (origin.kind, origin.number, origin.name.as_str())
-}
+use crate::{SECOND, one_window, origin_of, summaries};
 
 #[test]
 fn tasklets_and_polls_are_summed_by_what_they_are() -> Result<()> {
@@ -68,7 +47,7 @@ fn tasklets_and_polls_are_summed_by_what_they_are() -> Result<()> {
         ),
     ];
     let names = Names::new(&[(9, "eth0")], &[&[(function, "tasklet_fn")]]);
-    let summary = only(items, &names)?;
+    let summary = one_window(items, &names)?;
     let tasklets: Vec<_> = (summary.tasklet.iter())
         .map(|row| {
             let times = (row.service.sum_ns, row.service_net.sum_ns);
@@ -194,7 +173,7 @@ fn spilled_families_count_as_if_they_had_been_streamed() -> Result<()> {
             ..spill_delta(kind::KTHREAD, 1)
         }),
     ];
-    let summary = only(items, &Names::new(&[(9, "eth0")], &[]))?;
+    let summary = one_window(items, &Names::new(&[(9, "eth0")], &[]))?;
     let softirq = &summary.softirq[0];
     assert_eq!((softirq.context.as_str(), softirq.count), ("ksoftirqd", 2));
     assert_eq!(softirq.service_net.sum_ns, 280);
@@ -344,7 +323,7 @@ fn a_modules_init_and_who_asked_for_it() -> Result<()> {
             ],
         ),
     ];
-    let summary = only(items, &Names::default())?;
+    let summary = one_window(items, &Names::default())?;
     let load = summary.module[1]
         .requested_by
         .as_ref()

@@ -2,25 +2,16 @@
 
 use anyhow::Result;
 use kctx::{
-    aggregate::table::RowLimits,
     report::summary::{DurationSummary, Summary},
     source::Item,
 };
 use kctx_common::record::{Module, flags, module_event};
 use kctx_tests::stream::{
-    self, Names, START_NS, START_UNIX_NS, batch, counted, hardirq, module, softirq, start,
-    window_end, work,
+    Names, START_NS, START_UNIX_NS, batch, counted, hardirq, module, softirq, start, window_end,
+    work,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-/// The summaries of a stream, which must not depend on whether it was recorded.
-fn summaries(items: &[Item], names: &Names) -> Result<Vec<Summary>> {
-    let live = stream::live(items, names, RowLimits::default());
-    let recorded = stream::recorded(items, names, RowLimits::default())?;
-    assert_eq!(live, recorded);
-    Ok(live)
-}
+use crate::{SECOND, summaries};
 
 fn only(items: &[Item], names: &Names) -> Result<Summary> {
     let mut all = summaries(items, names)?;

@@ -13,13 +13,10 @@ use kctx_tests::stream::{
 };
 use proptest::prelude::*;
 
-const SECOND: u64 = 1_000_000_000;
+use crate::SECOND;
 
 fn summaries(items: &[Item], names: &Names) -> Vec<Summary> {
-    let live = stream::live(items, names, RowLimits::default());
-    let recorded = stream::recorded(items, names, RowLimits::default()).expect("a bundle");
-    assert_eq!(live, recorded);
-    live
+    crate::summaries(items, names).expect("a bundle")
 }
 
 fn list(threads: Vec<RunningThread>) -> Item {

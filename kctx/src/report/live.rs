@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     columns::Columns,
     human::{count, cut, duration, name, share, utc},
-    summary::{CpuTime, cpu_times, vector_number},
+    summary::{cpu_times, vector_number},
 };
 use crate::{
-    aggregate::{duration::Durations, window::Window},
+    aggregate::{
+        duration::Durations,
+        window::{ContextTimes, Window},
+    },
     host::HostIdentity,
 };
 
@@ -257,7 +260,7 @@ fn sorted<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<Entry<'a>> {
 }
 
 /// Time in all that is neither a user task nor idle.
-fn in_kernel(cpu: &CpuTime) -> u64 {
+fn in_kernel(cpu: &ContextTimes) -> u64 {
     let threads = [cpu.ksoftirqd_ns, cpu.kthread_ns].into_iter().flatten();
     threads.fold(
         cpu.hardirq_ns.saturating_add(cpu.softirq_ns),
@@ -266,7 +269,7 @@ fn in_kernel(cpu: &CpuTime) -> u64 {
 }
 
 /// CPUs by the time they spent in kernel contexts, the busiest first.
-fn busiest(window: &Window) -> Vec<CpuTime> {
+fn busiest(window: &Window) -> Vec<ContextTimes> {
     let mut cpus = cpu_times(window, &HostIdentity::default());
     // Stable: CPUs with the same time stay in the order of their numbers.
     cpus.sort_by_key(|cpu| std::cmp::Reverse(in_kernel(cpu)));

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AccountingSummary, Counts, CpuTime, HardirqSummary, KthreadSummary, NapiSummary, OriginSummary,
+    AccountingSummary, Counts, HardirqSummary, KthreadSummary, NapiSummary, OriginSummary,
     QueuedBySummary, SUMMARY_SCHEMA, SoftirqOriginSummary, SoftirqSummary, Summary, TaintSummary,
     TaskletSummary, WindowSpan, WorkqueueSummary,
 };
 use crate::{
     aggregate::window::{
-        Accounting, Family, FamilyAccounting, Origin, OriginKind, SOFTIRQ_CONTEXTS,
+        Accounting, ContextTimes, Family, FamilyAccounting, Origin, OriginKind, SOFTIRQ_CONTEXTS,
         SoftirqOriginRow, StackRow, Window,
     },
     host::{HostIdentity, cpus::parse_cpu_list},
@@ -78,21 +78,15 @@ impl From<&FamilyAccounting> for Counts {
 }
 
 /// One row for each CPU that is online or was seen working.
-pub(in crate::report) fn cpu_times(window: &Window, host: &HostIdentity) -> Vec<CpuTime> {
+pub(in crate::report) fn cpu_times(window: &Window, host: &HostIdentity) -> Vec<ContextTimes> {
     let online = parse_cpu_list(&host.cpu_list).unwrap_or_default();
-    let idle = online.into_iter().map(|cpu| CpuTime {
+    let idle = online.into_iter().map(|cpu| ContextTimes {
         cpu,
-        ..CpuTime::default()
+        ..ContextTimes::default()
     });
-    let seen = window.cpu.iter().map(|times| CpuTime {
-        cpu: times.cpu,
-        hardirq_ns: times.hardirq_ns,
-        softirq_ns: times.softirq_ns,
-        ksoftirqd_ns: times.ksoftirqd_ns,
-        kthread_ns: times.kthread_ns,
-        rest_ns: times.rest_ns,
-    });
-    let by_cpu: BTreeMap<u32, CpuTime> = idle.chain(seen).map(|time| (time.cpu, time)).collect();
+    let seen = window.cpu.iter().copied();
+    let by_cpu: BTreeMap<u32, ContextTimes> =
+        idle.chain(seen).map(|time| (time.cpu, time)).collect();
     by_cpu.into_values().collect()
 }
 

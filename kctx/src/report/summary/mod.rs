@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     aggregate::{
         duration::Durations,
-        window::{Family, GovernorRow, LogRows, ModuleRow, ProbeStatus, StackRow, TaintRow},
+        window::{
+            ContextTimes, Family, GovernorRow, LogRows, ModuleRow, ProbeStatus, StackRow, TaintRow,
+        },
     },
     host::{HostIdentity, taint},
 };
@@ -41,7 +43,7 @@ pub struct Summary {
     /// Each probe, whether attached, how, or why not.
     pub probes: Vec<ProbeStatus>,
     /// Time in each context, by CPU.
-    pub cpu: Vec<CpuTime>,
+    pub cpu: Vec<ContextTimes>,
     /// By vector number, then CPU, then the number of the context.
     pub softirq: Vec<SoftirqSummary>,
     /// By vector number, then CPU, the most frequent first.
@@ -104,23 +106,6 @@ pub struct Counts {
     pub partial: BTreeMap<String, u64>,
     /// Records that went into an overflow row.
     pub overflowed: u64,
-}
-
-/// Time in each context on one CPU; the contexts do not overlap. `null` is not measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CpuTime {
-    /// The CPU.
-    pub cpu: u32,
-    /// In interrupt handlers and vectors.
-    pub hardirq_ns: u64,
-    /// In softirqs, wherever they ran, without the interrupts that fell into them.
-    pub softirq_ns: u64,
-    /// In ksoftirqd outside of softirqs and interrupts.
-    pub ksoftirqd_ns: Option<u64>,
-    /// In other kernel threads, likewise.
-    pub kthread_ns: Option<u64>,
-    /// In user tasks and idle, likewise.
-    pub rest_ns: Option<u64>,
 }
 
 /// One measured duration.

@@ -151,7 +151,7 @@ fn cpu_time_is_disjoint_and_has_a_row_for_each_cpu_online() {
     assert_eq!(cpu[0].softirq_ns, 50_000_000 + 10_000);
     assert_eq!(cpu[0].hardirq_ns, 2_500_000);
     assert_eq!(cpu[1].softirq_ns, 400_000_000);
-    let whole = |cpu: &CpuTime| {
+    let whole = |cpu: &ContextTimes| {
         let threads = [cpu.ksoftirqd_ns, cpu.kthread_ns, cpu.rest_ns];
         cpu.hardirq_ns + cpu.softirq_ns + threads.into_iter().flatten().sum::<u64>()
     };

@@ -1,14 +1,13 @@
 //! The table of CPUs.
 
 use super::{finish, title};
-use crate::report::{
-    columns::Columns,
-    human::share,
-    summary::{CpuTime, Summary},
+use crate::{
+    aggregate::window::ContextTimes,
+    report::{columns::Columns, human::share, summary::Summary},
 };
 
 /// A part of a CPU's time; `None`: not measured.
-type Part = fn(&CpuTime) -> Option<u64>;
+type Part = fn(&ContextTimes) -> Option<u64>;
 
 const PARTS: [Part; 5] = [
     |cpu| Some(cpu.hardirq_ns),
