@@ -1,5 +1,6 @@
 //! The one owner of all counts: the stream in, windows out.
 
+pub mod accounting;
 mod contexts;
 pub mod duration;
 mod modules;
