@@ -23,7 +23,7 @@ pub(crate) struct Boot<'a> {
     /// More of the kernel's command line.
     pub(crate) append: &'a str,
     pub(crate) timeout: Duration,
-    /// Where the console is kept.
+    /// Where the console is kept, each line with the seconds since the start before it.
     pub(crate) log: &'a Path,
 }
 
@@ -46,11 +46,13 @@ pub(crate) fn boot(boot: &Boot<'_>, mut line: impl FnMut(&str)) -> Result<bool> 
         }
     });
 
-    let end = Instant::now() + boot.timeout;
+    let start = Instant::now();
+    let end = start + boot.timeout;
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(text) => {
-                writeln!(log, "{text}").context("cannot write the console's log")?;
+                writeln!(log, "{:7.1} {text}", start.elapsed().as_secs_f64())
+                    .context("cannot write the console's log")?;
                 line(&text);
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(true),
