@@ -25,6 +25,8 @@ pub mod name {
     pub const TASK_COMM: &str = "TASK_COMM";
     /// `struct task_struct::__state` (`state` before 5.14)
     pub const TASK_STATE: &str = "TASK_STATE";
+    /// `struct task_struct::softirq_disable_cnt` (PREEMPT_RT only)
+    pub const TASK_SOFTIRQ_DISABLE_CNT: &str = "TASK_SOFTIRQ_DISABLE_CNT";
     /// `struct napi_struct::dev`
     pub const NAPI_DEV: &str = "NAPI_DEV";
     /// `struct napi_struct::napi_id`

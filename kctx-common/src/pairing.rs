@@ -26,14 +26,10 @@ pub struct CpuState {
     /// Softirqs whose task was preempted in their middle and that wait in the table of parked ones
     /// (PREEMPT_RT only).
     pub softirq_parked: u64,
-    /// Time that softirqs were parked.
-    pub softirq_away_ns: u64,
-    /// Entry of the interrupt handler that runs now; 0 for none.
-    pub hardirq_start_ns: u64,
-    /// Its `struct irqaction`.
-    pub hardirq_action: u64,
-    /// Its interrupt's number.
-    pub hardirq_irq: u64,
+    /// The interrupt handler that runs now.
+    pub hardirq: RunningHardirq,
+    /// The handler that called it, if one did: of a device that hands on the interrupts of others (VMD, GPIO).
+    pub outer_hardirq: RunningHardirq,
     /// Entry of the vector that runs now; 0 for none.
     pub vector_start_ns: u64,
     /// Which it is ([`crate::record::vector_class`]).
@@ -46,10 +42,6 @@ pub struct CpuState {
     pub hardirq_exit_ns: u64,
     /// The shortest time seen from an interrupt's end to the softirq at its tail; 0 for none yet.
     pub tail_gap_ns: u64,
-    /// Entry of the tasklet that runs now; 0 for none.
-    pub tasklet_start_ns: u64,
-    /// What others had taken by then.
-    pub tasklet_taken_ns: u64,
     /// The task that was looked at last, and what it is: most often it is the one that runs now.
     pub seen: SeenTask,
     /// The tasks' account.
@@ -83,6 +75,20 @@ pub struct SeenTask {
     pub seen_ns: u64,
 }
 
+/// An interrupt handler between entry and exit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunningHardirq {
+    /// Its entry; 0 for none runs.
+    pub start_ns: u64,
+    /// Its `struct irqaction`.
+    pub action: u64,
+    /// Its interrupt's number.
+    pub irq: u64,
+    /// [`CpuState::hardirq_total_ns`] when it was entered.
+    pub base_ns: u64,
+}
+
 /// A softirq between entry and exit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +111,12 @@ pub struct RunningSoftirq {
     pub napi_taken_ns: u64,
     /// The part of its net time that is in [`CpuState::softirq_total_ns`] already (PREEMPT_RT only).
     pub flushed_ns: u64,
+    /// Time that it was parked, without the interrupts in it (PREEMPT_RT only).
+    pub away_ns: u64,
+    /// Entry of its tasklet that runs now; 0 for none.
+    pub tasklet_start_ns: u64,
+    /// What others had taken by then.
+    pub tasklet_taken_ns: u64,
 }
 
 /// A softirq whose task was preempted in its middle: PREEMPT_RT only.
@@ -115,8 +127,8 @@ pub struct ParkedSoftirq {
     pub softirq: RunningSoftirq,
     /// When it was preempted.
     pub parked_ns: u64,
-    /// What others had taken by then.
-    pub taken_ns: u64,
+    /// [`CpuState::hardirq_total_ns`] then.
+    pub hardirq_ns: u64,
 }
 
 /// One CPU's time by what kind of task ran, without the interrupts and softirqs that fell into it. The first
@@ -177,6 +189,8 @@ pub struct Thread {
     pub net_ns: u64,
     /// A kworker's: the workqueue of the work it started last; 0 for none.
     pub workqueue_id: u64,
+    /// A kworker's: the work that it runs; 0 for none.
+    pub work: u64,
 }
 
 /// What kind of task runs, as far as the programs must know.

@@ -25,6 +25,8 @@ static TASK_COMM: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
 static TASK_STATE: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
+static TASK_SOFTIRQ_DISABLE_CNT: Global<u64> = Global::new(NO_OFFSET);
+#[unsafe(no_mangle)]
 static NAPI_DEV: Global<u64> = Global::new(NO_OFFSET);
 #[unsafe(no_mangle)]
 static NAPI_ID: Global<u64> = Global::new(NO_OFFSET);
@@ -153,6 +155,9 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// `PF_WQ_WORKER` (likewise)
 const PF_WQ_WORKER: u32 = 0x0000_0020;
 
+/// `SOFTIRQ_OFFSET` (include/linux/preempt.h): set while softirqs are served, and not by disabling bottom halves.
+const SOFTIRQ_OFFSET: u32 = 0x100;
+
 /// `struct task_struct *`
 #[derive(Clone, Copy)]
 pub struct Task(pub *const u8);
@@ -191,6 +196,15 @@ impl Task {
     pub fn is_running<M: Memory>(self) -> bool {
         // SAFETY: as above. Before 5.14 a long, of which these are the low bytes.
         unsafe { M::half(self.0, TASK_STATE.load()) == 0 }
+    }
+
+    /// Whether it is in the middle of softirqs: a task that is switched from can be on PREEMPT_RT alone, where
+    /// each has a count of its own (`task_struct::softirq_disable_cnt`).
+    #[inline(always)]
+    pub fn is_serving_softirq<M: Memory>(self) -> bool {
+        let count = TASK_SOFTIRQ_DISABLE_CNT.load();
+        // SAFETY: as above.
+        count != NO_OFFSET && unsafe { M::half(self.0, count) & SOFTIRQ_OFFSET != 0 }
     }
 
     /// Its comm.

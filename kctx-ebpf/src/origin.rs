@@ -16,8 +16,8 @@ use crate::{
 /// What runs on this CPU now, innermost first: an interrupt handler, a vector, a softirq, a task.
 #[inline(always)]
 pub fn here(cpu: &mut CpuState, now: u64) -> u64 {
-    if cpu.hardirq_start_ns != 0 {
-        return origin_word(origin::IRQ, cpu.hardirq_irq as u32);
+    if cpu.hardirq.start_ns != 0 {
+        return origin_word(origin::IRQ, cpu.hardirq.irq as u32);
     }
     if cpu.vector_start_ns != 0 {
         return origin_word(origin::VECTOR, cpu.vector_class as u32);
@@ -163,13 +163,13 @@ fn learn(cpu: &mut CpuState, now: u64) -> u64 {
     tasks.role
 }
 
-/// Time that others took from what runs now: interrupts, and what ran while it was parked.
+/// Time that others took from what runs now: interrupts, and what ran while the softirq was parked.
 #[inline(always)]
 pub fn taken_ns(cpu: &CpuState) -> u64 {
     // Volatile: a program that interrupts this one adds to it.
     // SAFETY: a plain field.
     unsafe { core::ptr::read_volatile(&raw const cpu.hardirq_total_ns) }
-        .wrapping_add(cpu.softirq_away_ns)
+        .wrapping_add(cpu.softirq.away_ns)
 }
 
 /// The time, and what others have taken by then: read together, so that an interrupt between the two

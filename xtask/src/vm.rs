@@ -1,8 +1,12 @@
 //! `cargo xtask vm`: the live tests on other kernels.
 
 use std::fs;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -58,6 +62,9 @@ pub(crate) struct Settings {
     /// Seconds after which a VM is ended
     #[arg(long, default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
+    /// VMs at a time [default: as many as this machine has processors]
+    #[arg(long, value_parser = jobs)]
+    jobs: Option<usize>,
     /// A filter or other arguments for the test program
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -65,11 +72,19 @@ pub(crate) struct Settings {
 
 const TIMEOUT: u64 = 900;
 
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on".to_owned()),
+        Ok(jobs) => Ok(jobs),
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             append: String::new(),
             timeout: TIMEOUT,
+            jobs: None,
             arguments: Vec::new(),
         }
     }
@@ -130,13 +145,48 @@ pub(crate) fn groups(
             });
         }
     };
-    configs
+    // One after the other: they share apt's directories.
+    let kernels: Vec<Result<Kernel>> = configs
         .iter()
-        .map(|config| match kernels::get(ws, &config.kernel) {
-            Ok(kernel) => boot(ws, config, &kernel, &programs, settings),
-            Err(error) => Group::not_run(&format!("VM {}", config.title()), format!("{error:#}")),
-        })
-        .collect()
+        .map(|config| kernels::get(ws, &config.kernel))
+        .collect();
+    let jobs = settings.jobs.unwrap_or_else(processors);
+    in_parallel(jobs, configs.len(), |i| match &kernels[i] {
+        Ok(kernel) => boot(ws, &configs[i], kernel, &programs, settings),
+        Err(error) => {
+            let name = format!("VM {}", configs[i].title());
+            Group::not_run(&name, format!("{error:#}"))
+        }
+    })
+}
+
+/// As many VMs as there are processors: each has one thread of the host's.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// What `job` gives for 0, 1 and so on below `count`, in that order; at most `jobs` of them at a time.
+fn in_parallel<T: Send>(jobs: usize, count: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return done;
+            }
+            done.push((i, job(i)));
+        }
+    };
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.min(count)).map(|_| scope.spawn(work)).collect();
+        let results = workers.into_iter().map(ScopedJoinHandle::join);
+        results
+            .flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    });
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// What runs inside: both statically linked, since there is no library in there.
@@ -150,7 +200,15 @@ impl Programs {
         let kctx = dist::dist_with(ws, object)?;
         let mut cargo = dist::static_cargo(ws);
         cargo
-            .args(["test", "--package", "kctx-tests", "--test", "live"])
+            // Optimized as kctx is, so that its crates are built once: an emulated processor is slow enough.
+            .args([
+                "test",
+                "--release",
+                "--package",
+                "kctx-tests",
+                "--test",
+                "live",
+            ])
             .args(["--no-run", "--message-format=json-render-diagnostics"])
             .args(["--target", &ws.host])
             .stderr(Stdio::inherit());
@@ -269,6 +327,22 @@ fn append(config: &Config, settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jobs_are_done_once_each_and_in_order() {
+        for jobs in [1, 3, 8] {
+            let at_a_time = AtomicUsize::new(0);
+            let results = in_parallel(jobs, 5, |i| {
+                let now = at_a_time.fetch_add(1, Ordering::SeqCst) + 1;
+                thread::sleep(Duration::from_millis(5 - i as u64));
+                at_a_time.fetch_sub(1, Ordering::SeqCst);
+                assert!(now <= jobs);
+                i
+            });
+            assert_eq!(results, [0, 1, 2, 3, 4]);
+        }
+        assert!(in_parallel(2, 0, |i| i).is_empty());
+    }
 
     #[test]
     fn the_test_program_is_found_in_cargos_messages() {

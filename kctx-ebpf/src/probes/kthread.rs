@@ -6,7 +6,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
-    counters::KTHREAD,
+    counters::{KTHREAD, SOFTIRQ},
     pairing::{CpuState, ParkedSoftirq, RunningKthread, RunningSoftirq, Thread, role},
     record::{KthreadWords, flags, head_with, kind},
     spill::SpillKey,
@@ -61,10 +61,13 @@ fn switch<M: Memory>(preempt: u64, prev: *const u8, next: *const u8) {
     let Some(cpu) = maps::cpu_state() else { return };
     let (prev, next) = (Task(prev), Task(next));
     if cpu.softirq.start_ns != 0 || cpu.softirq_parked != 0 {
-        park_and_unpark(cpu, prev.0 as u64, next.0 as u64);
+        let serving = prev.is_serving_softirq::<M>();
+        park_and_unpark(cpu, prev.0 as u64, next.0 as u64, serving);
     }
     let (prev_pid, next_pid) = (prev.kthread_pid::<M>(), next.kthread_pid::<M>());
-    if prev_pid == 0 && next_pid == 0 {
+    // A user task that was switched to as a kernel thread (a usermode helper is one until it executes its
+    // program) has an account to close.
+    if prev_pid == 0 && next_pid == 0 && cpu.tasks.task == 0 {
         return;
     }
     // SAFETY: no arguments, no memory.
@@ -119,7 +122,7 @@ fn switch<M: Memory>(preempt: u64, prev: *const u8, next: *const u8) {
             pid: u64::from(next_pid),
             comm: next_comm,
         };
-        if next_role == role::NAPI_THREAD {
+        if next_role == role::NAPI_THREAD && cpu.softirq.start_ns == 0 {
             cpu.softirq.napi_mark_ns = now;
             cpu.softirq.napi_taken_ns = origin::taken_ns(cpu).wrapping_add(softirq_ns);
         }
@@ -171,7 +174,7 @@ fn left(task: u64, now: u64, running: bool, net_ns: u64) -> u64 {
             runnable_ns: if running { now } else { 0 },
             preempted: u64::from(running),
             net_ns,
-            workqueue_id: 0,
+            ..Thread::default()
         };
         let _ = THREADS.insert(task, thread, 0);
         return 0;
@@ -253,11 +256,18 @@ fn ended(cpu: &mut CpuState, task: u64, now: u64, net_ns: u64, workqueue_id: u64
 }
 
 /// On PREEMPT_RT a task may be preempted in the middle of a softirq, and another may run softirqs meanwhile:
-/// the slot goes with the task. Elsewhere softirqs are not switched from.
+/// the slot goes with the task. A slot of a task that is in no softirq, as elsewhere none is that is switched from,
+/// was left behind by one whose end was not seen.
 #[inline(never)]
-fn park_and_unpark(cpu: &mut CpuState, prev: u64, next: u64) -> u64 {
+fn park_and_unpark(cpu: &mut CpuState, prev: u64, next: u64, serving: bool) -> u64 {
     let (now, taken_ns) = origin::now_and_taken(cpu);
-    if cpu.softirq.start_ns != 0 {
+    let hardirq_ns = cpu.hardirq_total_ns;
+    if cpu.softirq.start_ns != 0 && !serving {
+        cpu.softirq = RunningSoftirq::default();
+        if maps::recording() {
+            cpu.counters.family[SOFTIRQ].start_without_end += 1;
+        }
+    } else if cpu.softirq.start_ns != 0 {
         let mut softirq = cpu.softirq;
         let service_ns = now.saturating_sub(softirq.start_ns);
         let nested_ns = taken_ns.wrapping_sub(softirq.taken_ns).min(service_ns);
@@ -268,7 +278,7 @@ fn park_and_unpark(cpu: &mut CpuState, prev: u64, next: u64) -> u64 {
         let parked = ParkedSoftirq {
             softirq,
             parked_ns: now,
-            taken_ns,
+            hardirq_ns,
         };
         if PARKED.insert(prev, parked, 0).is_ok() {
             cpu.softirq_parked += 1;
@@ -281,10 +291,10 @@ fn park_and_unpark(cpu: &mut CpuState, prev: u64, next: u64) -> u64 {
         let parked = unsafe { *parked };
         let _ = PARKED.remove(next);
         cpu.softirq_parked -= 1;
-        let away_ns = now.saturating_sub(parked.parked_ns);
-        let others_ns = taken_ns.wrapping_sub(parked.taken_ns).min(away_ns);
-        cpu.softirq_away_ns = cpu.softirq_away_ns.wrapping_add(away_ns - others_ns);
+        let gross_ns = now.saturating_sub(parked.parked_ns);
+        let interrupts_ns = hardirq_ns.wrapping_sub(parked.hardirq_ns).min(gross_ns);
         cpu.softirq = parked.softirq;
+        cpu.softirq.away_ns += gross_ns - interrupts_ns;
     }
     0
 }

@@ -84,7 +84,12 @@ fn poll<M: Memory>(napi: *const u8, work: u32, budget: u32) {
                     ..SpillKey::default()
                 },
                 Spilled {
-                    wait_ns: if exhausted { duration_ns } else { emit::NONE },
+                    // Of these the count alone is of use where the time is not known.
+                    wait_ns: match (exhausted, timed) {
+                        (true, true) => duration_ns,
+                        (true, false) => 0,
+                        (false, _) => emit::NONE,
+                    },
                     service_ns: duration_ns,
                     third_ns: u64::from(work) * PACKET_NS,
                     fourth_ns: emit::NONE,

@@ -8,7 +8,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kctx_common::{
     counters::SOFTIRQ,
-    pairing::{CpuState, NO_WAIT, STAGED, STAGED_NS},
+    pairing::{CpuState, NO_WAIT, STAGED, STAGED_NS, role},
     record::{
         NET_RX, SoftirqLongWords, SoftirqWords, context_of, flags, head_full, kind, origin_of,
         pair, place,
@@ -21,6 +21,7 @@ use crate::{
     kernel::{self, Memory},
     maps::{self, SPILLED_ORIGINS},
     origin,
+    probes::hardirq,
 };
 
 twin!("softirq_raise", softirq_raise, softirq_raise_raw, raise(0: u32));
@@ -55,6 +56,8 @@ fn entry<M: Memory>(vector: u32) {
         return;
     }
     let Some(cpu) = maps::cpu_state() else { return };
+    hardirq::none_runs(cpu);
+    cpu.softirq.away_ns = 0;
     let (now, taken_ns) = origin::now_and_taken(cpu);
     let index = core::hint::black_box(vector as usize);
     let Some(raised) = cpu.softirq_raised_ns.get_mut(index) else {
@@ -78,6 +81,7 @@ fn entry<M: Memory>(vector: u32) {
     cpu.softirq.vector = u64::from(vector);
     cpu.softirq.context = context;
     cpu.softirq.raised_by = raised_by;
+    cpu.softirq.flushed_ns = 0;
     cpu.softirq.start_ns = now;
 }
 
@@ -96,7 +100,18 @@ fn exit<M: Memory>(vector: u32) {
     if paired {
         let net_ns = service_ns - nested_ns;
         cpu.softirq_total_ns += net_ns.saturating_sub(cpu.softirq.flushed_ns);
-        cpu.softirq.flushed_ns = 0;
+    } else if let Some(raised) = cpu
+        .softirq_raised_ns
+        .get_mut(core::hint::black_box(vector as usize))
+    {
+        // Whatever is pending now came during a run whose beginning was not seen, or before it.
+        *raised = 0;
+    }
+    cpu.softirq.away_ns = 0;
+    if vector == u32::from(NET_RX) && cpu.tasks.role == role::NAPI_THREAD {
+        // It ran on top of the thread, whose next poll begins now.
+        cpu.softirq.napi_mark_ns = now;
+        cpu.softirq.napi_taken_ns = origin::taken_ns(cpu).wrapping_add(cpu.softirq_total_ns);
     }
     if !maps::recording() {
         return;

@@ -1,7 +1,7 @@
 //! irq:tasklet_entry, irq:tasklet_exit (upstream since 6.5, in later 6.1.y too).
 //!
-//! Tasklets run one after the other inside the TASKLET and HI softirqs, so one slot a CPU holds the
-//! start. The tasklet itself may be gone at its exit: only the function's address is used.
+//! Tasklets run one after the other inside the TASKLET and HI softirqs, so one slot, which
+//! goes with the softirq, holds the start. The tasklet itself may be gone at its exit: only the function's address is used.
 
 use kctx_common::{
     counters::TASKLET,
@@ -21,24 +21,26 @@ twin!("tasklet_exit", tasklet_exit, tasklet_exit_raw, exit(1: u64));
 #[inline(always)]
 fn entry<M: Memory>() {
     let Some(cpu) = maps::cpu_state() else { return };
-    if cpu.tasklet_start_ns != 0 && maps::recording() {
+    if cpu.softirq.tasklet_start_ns != 0 && maps::recording() {
         cpu.counters.family[TASKLET].start_without_end += 1;
     }
     let (now, taken_ns) = origin::now_and_taken(cpu);
-    cpu.tasklet_taken_ns = taken_ns;
-    cpu.tasklet_start_ns = now;
+    cpu.softirq.tasklet_taken_ns = taken_ns;
+    cpu.softirq.tasklet_start_ns = now;
 }
 
 #[inline(always)]
 fn exit<M: Memory>(function: u64) {
     let Some(cpu) = maps::cpu_state() else { return };
     let (now, taken_ns) = origin::now_and_taken(cpu);
-    let start_ns = core::mem::replace(&mut cpu.tasklet_start_ns, 0);
+    let start_ns = core::mem::replace(&mut cpu.softirq.tasklet_start_ns, 0);
     if !maps::recording() {
         return;
     }
     let service_ns = now.saturating_sub(start_ns);
-    let nested_ns = taken_ns.wrapping_sub(cpu.tasklet_taken_ns).min(service_ns);
+    let nested_ns = taken_ns
+        .wrapping_sub(cpu.softirq.tasklet_taken_ns)
+        .min(service_ns);
     let counters = &mut cpu.counters.family[TASKLET];
     if start_ns == 0 {
         counters.end_without_start += 1;

@@ -183,6 +183,17 @@ fn execute_start<M: Memory>(work: *const u8) {
         let thread = unsafe { &mut *thread };
         thread.workqueue_id = running.workqueue_id;
         running.net_base_ns = thread_net_ns(cpu, thread.net_ns, now);
+        if thread.work != 0 && thread.work != work {
+            // A kworker runs one after the other: the end of that one was not seen.
+            let unended = RunningKey {
+                task,
+                work: thread.work,
+            };
+            if RUNNING.remove(unended).is_ok() && maps::recording() {
+                cpu.counters.family[WORKQUEUE].start_without_end += 1;
+            }
+        }
+        thread.work = work;
     }
     if RUNNING
         .insert(RunningKey { task, work }, running, 0)
@@ -241,7 +252,8 @@ fn execute_end(work: u64, function: Option<u64>) {
         } else if let Some(thread) = THREADS.get_ptr(task) {
             // SAFETY: as in `execute_start`.
             let total_ns = thread_net_ns(cpu, unsafe { (*thread).net_ns }, now);
-            if total_ns != NO_BASE {
+            // Not where the thread was forgotten meanwhile, and begun anew.
+            if total_ns != NO_BASE && total_ns >= running.net_base_ns {
                 flags |= flags::NET;
                 net_ns = total_ns.wrapping_sub(running.net_base_ns).min(service_ns);
             }

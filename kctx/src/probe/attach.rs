@@ -3,24 +3,24 @@
 use aya::{
     Btf, Ebpf,
     programs::{
-        BtfTracePoint, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
-        perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent},
-        raw_trace_point::RawTracePointLink,
-        tp_btf::BtfTracePointLink,
-        trace_point::TracePointLink,
+        BtfTracePoint, Program, ProgramError, RawTracePoint, TracePoint,
+        raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink, trace_point::TracePointLink,
     },
 };
 
-use super::{PAIRS, PROBES, ProbeKind, ProbeSpec, load::Loaded};
-use crate::aggregate::window::{Family, ProbeStatus};
+use super::{PAIRS, PROBES, ProbeKind, ProbeSpec, clock::CpuClock, load::Loaded};
+use crate::{
+    aggregate::window::{Family, ProbeStatus},
+    host::{HostRoot, cpus},
+};
 
 /// An attachment; dropping it detaches.
-#[expect(dead_code, reason = "held for their drop")]
+#[expect(dead_code, reason = "most are held for their drop alone")]
 enum Link {
     Btf(BtfTracePointLink),
     Raw(RawTracePointLink),
     Classic(TracePointLink),
-    Clock(Vec<PerfEventLink>),
+    Clock(CpuClock),
 }
 
 impl Link {
@@ -51,6 +51,18 @@ impl Attached {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The sampling clock, for who sees to it that it follows the CPUs.
+    pub fn take_clock(&mut self) -> Option<CpuClock> {
+        let at = self
+            .0
+            .iter()
+            .position(|link| matches!(link, Link::Clock(_)))?;
+        match self.0.remove(at) {
+            Link::Clock(clock) => Some(clock),
+            _ => None,
+        }
+    }
 }
 
 impl Drop for Attached {
@@ -71,21 +83,21 @@ pub fn attach(
 ) -> (Attached, Vec<ProbeStatus>) {
     // The loader's own reading of the same BTF: it needs the ids to attach by.
     let btf = Btf::from_sys_fs();
-    let mut results: Vec<Result<(Link, Option<String>), String>> = PROBES
-        .iter()
-        .map(|spec| {
-            if !wanted(spec) {
-                Err("switched off by the configuration".to_owned())
-            } else if spec.kind == ProbeKind::Clock {
-                attach_clock(loaded, spec, samples).map(|link| (link, None))
-            } else {
-                attach_one(loaded, btf.as_ref(), spec)
-            }
-        })
-        .collect();
+    let mut results: Vec<AttachResult> = Vec::with_capacity(PROBES.len());
+    for spec in &PROBES {
+        results.push(if !wanted(spec) {
+            Err("switched off by the configuration".to_owned())
+        } else if let Some(reason) = end_is_missing(&results, spec) {
+            // Not even for a moment: what it remembers of a start would stay.
+            Err(reason)
+        } else if spec.kind == ProbeKind::Clock {
+            start_clock(&mut loaded.ebpf, samples)
+        } else {
+            attach_one(loaded, btf.as_ref(), spec)
+        });
+    }
     for (start, end) in PAIRS {
-        without_its_half(&mut results, start, end);
-        without_its_half(&mut results, end, start);
+        without_its_start(&mut results, start, end);
     }
     let mut attached = Attached::default();
     let statuses = PROBES
@@ -112,20 +124,33 @@ pub fn attach(
     (attached, statuses)
 }
 
-/// A start whose end is never seen would look as if it went on for ever, and an end without starts says
-/// nothing: where one half is not attached the other is detached.
-fn without_its_half(
-    results: &mut [Result<(Link, Option<String>), String>],
-    half: &str,
-    other: &str,
-) {
-    let index = |name: &str| PROBES.iter().position(|spec| spec.tracepoint == name);
-    let (Some(half), Some(other)) = (index(half), index(other)) else {
+/// What became of a probe: its attachment and why that is not by the best mechanism, or why there is none.
+type AttachResult = Result<(Link, Option<String>), String>;
+
+fn index(tracepoint: &str) -> Option<usize> {
+    PROBES.iter().position(|spec| spec.tracepoint == tracepoint)
+}
+
+fn because_of(other: usize, reason: &str) -> String {
+    format!("{} is not attached: {reason}", PROBES[other].name())
+}
+
+/// A start whose end is never seen would look as if it went on for ever. Why `start` is to be left out, if it is;
+/// `results` are those of the probes before it, its end's among them.
+fn end_is_missing(results: &[AttachResult], start: &ProbeSpec) -> Option<String> {
+    let (_, end) = PAIRS.iter().find(|(name, _)| *name == start.tracepoint)?;
+    let end = index(end)?;
+    let reason = results.get(end)?.as_ref().err()?;
+    Some(because_of(end, reason))
+}
+
+/// An end without starts says nothing: it is detached.
+fn without_its_start(results: &mut [AttachResult], start: &str, end: &str) {
+    let (Some(start), Some(end)) = (index(start), index(end)) else {
         return;
     };
-    if let (Ok(_), Err(reason)) = (&results[half], &results[other]) {
-        let reason = format!("{} is not attached: {reason}", PROBES[other].name());
-        results[half] = Err(reason);
+    if let (Ok(_), Err(reason)) = (&results[end], &results[start]) {
+        results[end] = Err(because_of(start, reason));
     }
 }
 
@@ -168,7 +193,7 @@ fn attach_one(
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
@@ -222,30 +247,18 @@ fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLin
     program.take_link(id).map_err(|e| one_line(&e))
 }
 
-fn attach_clock(loaded: &mut Loaded, spec: &ProbeSpec, samples: u64) -> Result<Link, String> {
+fn start_clock(ebpf: &mut Ebpf, samples: u64) -> AttachResult {
     if samples == 0 {
         return Err("switched off by the configuration".to_owned());
     }
-    let program: &mut PerfEvent = program(&mut loaded.ebpf, spec.tracepoint)?;
-    program.load().map_err(|e| one_line(&e))?;
-    let cpus = aya::util::online_cpus().map_err(|(path, e)| format!("{path}: {e}"))?;
-    let mut links = Vec::with_capacity(cpus.len());
-    for cpu in cpus {
-        let id = program
-            .attach(
-                PerfEventConfig::Software(SoftwareEvent::CpuClock),
-                PerfEventScope::AllProcessesOneCpu { cpu },
-                SamplePolicy::Frequency(samples),
-                false,
-            )
-            .map_err(|e| one_line(&e))?;
-        links.push(program.take_link(id).map_err(|e| one_line(&e))?);
-    }
-    Ok(Link::Clock(links))
+    let online = cpus::online(&HostRoot::system())
+        .map_err(|error| format!("cannot read which CPUs are online: {error}"))?;
+    let clock = CpuClock::start(ebpf, samples, &online)?;
+    Ok((Link::Clock(clock), None))
 }
 
 /// An error with its causes in one line, without the verifier's log, which is for `KCTX_LOG=debug`.
-fn one_line(error: &dyn std::error::Error) -> String {
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut source = Some(error);
     while let Some(error) = source {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     aggregate::window::{ContextTimes, Family, FamilyAccounting},
     decode,
-    host::{clock, kallsyms::Symbols},
+    host::{HostRoot, clock, cpus, kallsyms::Symbols},
     source::RunningThread,
 };
 
@@ -35,6 +35,7 @@ pub struct Books {
     gate: Array<MapData, u64>,
     rings: ArrayOfMaps<MapData>,
     first_ring: MapData,
+    possible: Vec<u32>,
     cpu: PerCpuArray<MapData, CpuState>,
     threads: HashMap<MapData, u64, Thread>,
     totals: Vec<ContextTotals>,
@@ -118,13 +119,18 @@ impl Books {
             gate: take(loaded, ".bss")?,
             rings: take(loaded, "RINGS")?,
             first_ring,
+            possible: loaded.possible.clone(),
             cpu: take(loaded, "CPU")?,
             threads: take(loaded, "THREADS")?,
             totals: Vec::new(),
             switches: false,
             governed: 0,
             open: false,
-            spill: Spill::new(take(loaded, "SPILL")?, take(loaded, "SPILLED_ORIGINS")?),
+            spill: Spill::new(
+                loaded.possible.clone(),
+                take(loaded, "SPILL")?,
+                take(loaded, "SPILLED_ORIGINS")?,
+            ),
             stacks: Stacks::new(
                 take(loaded, "STACKS")?,
                 take(loaded, "STACK_COUNTS")?,
@@ -196,8 +202,15 @@ impl Books {
     /// Time in each context since the last call (the first gives none), of the CPUs that did anything.
     /// With them, the kernel threads that are on a CPU now.
     pub fn contexts(&mut self) -> Result<(Vec<ContextTimes>, Vec<RunningThread>), MapError> {
-        let states = self.states()?;
+        let mut states = self.states()?;
         let now_ns = clock::monotonic_ns();
+        if let Ok(online) = cpus::online(&HostRoot::system()) {
+            for (cpu, state) in self.possible.iter().zip(&mut states) {
+                if online.binary_search(cpu).is_err() {
+                    contexts::gone(state);
+                }
+            }
+        }
         let totals: Vec<ContextTotals> = states
             .iter()
             .map(|state| ContextTotals::at(state, now_ns))
@@ -206,16 +219,16 @@ impl Books {
             .iter()
             .zip(&self.totals)
             .zip(&states)
-            .enumerate()
-            .filter(|(_, (_, state))| state.tasks.since_ns != 0 || state.hardirq_exit_ns != 0)
-            .map(|(cpu, ((now, before), _))| now.since(before, cpu as u32, self.switches))
+            .zip(&self.possible)
+            .filter(|((_, state), _)| state.tasks.since_ns != 0 || state.hardirq_exit_ns != 0)
+            .map(|(((now, before), _), cpu)| now.since(before, *cpu, self.switches))
             .collect();
         self.totals = totals;
         let running = states
             .iter()
-            .enumerate()
-            .filter(|(_, state)| state.kthread.task != 0)
-            .map(|(cpu, state)| self.running(cpu as u32, state, now_ns))
+            .zip(&self.possible)
+            .filter(|(state, _)| state.kthread.task != 0)
+            .map(|(state, cpu)| self.running(*cpu, state, now_ns))
             .collect();
         Ok((times, running))
     }
@@ -240,20 +253,21 @@ impl Books {
     /// Waits until no program that saw the gate open still runs: an update of a map of maps returns only
     /// after a grace period (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c; since 4.20).
     pub fn wait_for_programs(&mut self) -> Result<(), MapError> {
-        self.rings.set(0, &self.first_ring, 0)
+        let first = self.possible.first().copied().unwrap_or(0);
+        self.rings.set(first, &self.first_ring, 0)
     }
 
     /// Softirq records that have not gone into their CPU's ring yet, in the ring's layout. To be asked when
     /// the gate is closed and no program runs any more: then they are all that is left.
     pub fn staged(&self) -> Result<Vec<(u32, Bytes)>, MapError> {
         let mut left = Vec::new();
-        for (cpu, state) in self.cpu.get(&0, 0)?.iter().enumerate() {
+        for (cpu, state) in self.possible.iter().zip(self.cpu.get(&0, 0)?.iter()) {
             let mut batch = BytesMut::new();
             for words in state.stage.iter().take(state.staged as usize) {
                 decode::append(&mut batch, words.as_bytes());
             }
             if !batch.is_empty() {
-                left.push((cpu as u32, batch.freeze()));
+                left.push((*cpu, batch.freeze()));
             }
         }
         Ok(left)

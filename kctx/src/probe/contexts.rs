@@ -70,9 +70,25 @@ impl ContextTotals {
     }
 }
 
+/// What a CPU's state is while it is offline: nothing runs. Its last switch, from the thread that takes it down, is
+/// not traced, since tracepoints are for CPUs that are online.
+pub fn gone(state: &mut CpuState) {
+    state.tasks.role = role::REST;
+    state.tasks.task = 0;
+    state.kthread.task = 0;
+}
+
 fn open_hardirq_ns(state: &CpuState, now_ns: u64) -> u64 {
-    if state.hardirq_start_ns != 0 {
-        return now_ns.saturating_sub(state.hardirq_start_ns);
+    let outermost = if state.outer_hardirq.start_ns != 0 {
+        &state.outer_hardirq
+    } else {
+        &state.hardirq
+    };
+    if outermost.start_ns != 0 {
+        let called_ns = state.hardirq_total_ns.saturating_sub(outermost.base_ns);
+        return now_ns
+            .saturating_sub(outermost.start_ns)
+            .saturating_sub(called_ns);
     }
     if state.vector_start_ns != 0 {
         let handlers_ns = state
@@ -91,7 +107,7 @@ fn open_softirq_ns(state: &CpuState, now_ns: u64, hardirq_ns: u64) -> u64 {
         return 0;
     }
     let taken_ns = hardirq_ns
-        .wrapping_add(state.softirq_away_ns)
+        .wrapping_add(softirq.away_ns)
         .saturating_sub(softirq.taken_ns);
     now_ns
         .saturating_sub(softirq.start_ns)
@@ -120,7 +136,7 @@ pub fn running_net_ns(state: &CpuState, now_ns: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kctx_common::pairing::{RunningSoftirq, TaskTime};
+    use kctx_common::pairing::{RunningHardirq, RunningSoftirq, TaskTime};
 
     fn state() -> CpuState {
         CpuState::default()
@@ -139,7 +155,11 @@ mod tests {
     fn busy() -> CpuState {
         CpuState {
             hardirq_total_ns: 100,
-            hardirq_start_ns: 2900,
+            hardirq: RunningHardirq {
+                start_ns: 2900,
+                base_ns: 100,
+                ..RunningHardirq::default()
+            },
             softirq: RunningSoftirq {
                 start_ns: 2000,
                 taken_ns: 60,
@@ -171,6 +191,26 @@ mod tests {
             let times = ContextTotals::at(&busy(), now).since(&before, 3, true);
             assert_eq!(sum(&times), now - 2950, "{times:?}");
         }
+    }
+
+    #[test]
+    fn a_handler_and_the_one_that_it_called_are_one_time() {
+        // Entered at 2900, it called one for 20 until 2930, and another at 2950.
+        let state = CpuState {
+            hardirq_total_ns: 120,
+            outer_hardirq: RunningHardirq {
+                start_ns: 2900,
+                base_ns: 100,
+                ..RunningHardirq::default()
+            },
+            hardirq: RunningHardirq {
+                start_ns: 2950,
+                base_ns: 120,
+                ..RunningHardirq::default()
+            },
+            ..state()
+        };
+        assert_eq!(ContextTotals::at(&state, 3000).hardirq_ns, 100 + 100);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use kctx_common::{
 
 use super::offsets::Offsets;
 use crate::{
-    host::{btf, tracefs},
+    host::{HostRoot, btf, cpus, tracefs},
     source::rings::Ring,
 };
 
@@ -99,11 +99,14 @@ impl LoadError {
 
 /// Programs and maps in the kernel, nothing attached yet.
 pub struct Loaded {
-    pub(super) ebpf: Ebpf,
+    /// The programs.
+    pub ebpf: Ebpf,
     pub(super) btf: Option<btf::Btf>,
     pub(super) tracefs: Option<PathBuf>,
-    /// Each possible CPU's ring, by CPU number.
-    pub rings: Vec<Ring>,
+    /// The CPUs that may ever come, in the order that the values of per-CPU maps have.
+    pub(super) possible: Vec<u32>,
+    /// Each possible CPU's number and ring.
+    pub rings: Vec<(u32, Ring)>,
     rare: Option<Ring>,
     // Kept so that the inner maps live as long as the mapping of them; the gate's closing sets one anew.
     pub(super) ring_maps: Vec<MapData>,
@@ -133,7 +136,12 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
     };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
 
-    let cpus = aya::util::nr_cpus().map_err(|(_, e)| LoadError::Cpus(e))?;
+    let possible = cpus::possible(&HostRoot::system()).map_err(LoadError::Cpus)?;
+    let Some(highest) = possible.last() else {
+        let none = std::io::Error::new(std::io::ErrorKind::InvalidData, "there is none");
+        return Err(LoadError::Cpus(none));
+    };
+    let count = possible.len();
     let btf = std::fs::read(btf::VMLINUX)
         .ok()
         .and_then(|bytes| btf::Btf::parse(bytes).ok());
@@ -142,7 +150,7 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
 
     let mut loader = EbpfLoader::new();
     loader
-        .map_max_entries("RINGS", cpus as u32)
+        .map_max_entries("RINGS", highest + 1)
         .map_max_entries("SPILL", sizes.spill_rows)
         .map_max_entries("PENDING", sizes.pending_works);
     for (name, value) in &offsets.0 {
@@ -166,17 +174,18 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
         .load(OBJECT)
         .map_err(|e| LoadError::Object(Box::new(e)))?;
 
-    let (rings, ring_maps) = make_rings(&mut ebpf, cpus, sizes.ring_bytes)?;
+    let (rings, ring_maps) = make_rings(&mut ebpf, &possible, sizes.ring_bytes)?;
     let rare = ebpf.map("RARE").ok_or(LoadError::NoMap("RARE"))?;
     let aya::maps::Map::RingBuf(rare) = rare else {
         return Err(LoadError::NoMap("RARE"));
     };
     let rare = Ring::map(&rare.fd(), RARE_RING_BYTES).map_err(LoadError::Mmap)?;
-    make_spill_rows(&mut ebpf, cpus)?;
+    make_spill_rows(&mut ebpf, count)?;
     Ok(Loaded {
         ebpf,
         btf,
         tracefs,
+        possible,
         rings,
         rare: Some(rare),
         ring_maps,
@@ -185,9 +194,9 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
 
 fn make_rings(
     ebpf: &mut Ebpf,
-    cpus: usize,
+    cpus: &[u32],
     bytes: u32,
-) -> Result<(Vec<Ring>, Vec<MapData>), LoadError> {
+) -> Result<(Vec<(u32, Ring)>, Vec<MapData>), LoadError> {
     let error = |source| LoadError::Map {
         map: "RINGS",
         source: Box::new(source),
@@ -197,17 +206,18 @@ fn make_rings(
         .ok_or(LoadError::NoMap("RINGS"))?
         .try_into()
         .map_err(error)?;
-    let mut rings = Vec::with_capacity(cpus);
-    let mut maps = Vec::with_capacity(cpus);
-    for cpu in 0..cpus {
+    let mut rings = Vec::with_capacity(cpus.len());
+    let mut maps = Vec::with_capacity(cpus.len());
+    for &cpu in cpus {
         let map = MapData::create(
             aya_obj::Map::new_from_params(RINGBUF, 0, 0, bytes, 0),
             "kctx_ring",
             None,
         )
         .map_err(error)?;
-        outer.set(cpu as u32, &map, 0).map_err(error)?;
-        rings.push(Ring::map(map.fd(), bytes as usize).map_err(LoadError::Mmap)?);
+        outer.set(cpu, &map, 0).map_err(error)?;
+        let ring = Ring::map(map.fd(), bytes as usize).map_err(LoadError::Mmap)?;
+        rings.push((cpu, ring));
         maps.push(map);
     }
     Ok((rings, maps))

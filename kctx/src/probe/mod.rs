@@ -6,6 +6,8 @@ use crate::aggregate::window::Family;
 pub mod attach;
 #[cfg(kctx_live)]
 pub mod books;
+#[cfg(kctx_live)]
+pub mod clock;
 pub mod contexts;
 #[cfg(kctx_live)]
 pub mod load;

@@ -46,6 +46,11 @@ impl Offsets {
                     found => found,
                 },
             ),
+            (
+                name::TASK_SOFTIRQ_DISABLE_CNT,
+                // PREEMPT_RT only.
+                offset("task_struct", "softirq_disable_cnt"),
+            ),
             (name::NAPI_DEV, offset("napi_struct", "dev")),
             (name::NAPI_ID, offset("napi_struct", "napi_id")),
             (name::NET_DEVICE_NAME, offset("net_device", "name")),

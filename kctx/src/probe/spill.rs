@@ -11,6 +11,7 @@ use crate::source::{SpillDelta, SpilledDurations, SpilledOrigin};
 
 /// The spill, and what was read of it.
 pub struct Spill {
+    possible: Vec<u32>,
     rows: PerCpuHashMap<MapData, SpillKey, SpillRow>,
     origins: PerCpuHashMap<MapData, OriginKey, u64>,
     last_spilled: u64,
@@ -20,10 +21,12 @@ pub struct Spill {
 
 impl Spill {
     pub(super) fn new(
+        possible: Vec<u32>,
         rows: PerCpuHashMap<MapData, SpillKey, SpillRow>,
         origins: PerCpuHashMap<MapData, OriginKey, u64>,
     ) -> Self {
         Self {
+            possible,
             rows,
             origins,
             last_spilled: 0,
@@ -43,8 +46,7 @@ impl Spill {
         let mut deltas = Vec::new();
         for key in self.rows.keys() {
             let key = key?;
-            for (cpu, row) in self.rows.get(&key, 0)?.iter().enumerate() {
-                let cpu = cpu as u32;
+            for (&cpu, row) in self.possible.iter().zip(self.rows.get(&key, 0)?.iter()) {
                 if count(row) == 0 {
                     continue;
                 }
@@ -77,8 +79,7 @@ impl Spill {
         let mut grown = Vec::new();
         for entry in self.origins.iter() {
             let (key, counts) = entry?;
-            for (cpu, &count) in counts.iter().enumerate() {
-                let cpu = cpu as u32;
+            for (&cpu, &count) in self.possible.iter().zip(counts.iter()) {
                 if count == 0 {
                     continue;
                 }

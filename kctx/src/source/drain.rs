@@ -19,8 +19,12 @@ use bytes::BytesMut;
 use super::{Control, Item, RunningThread, rings::Ring, warden::Warden, watch::Watch};
 use crate::{
     aggregate::window::{ContextTimes, ProbeStatus},
-    host::{HostIdentity, HostRoot, clock, taint},
-    probe::books::{Books, Staged},
+    host::{HostIdentity, HostRoot, clock, cpus, taint},
+    probe::{
+        books::{Books, Staged},
+        clock::CpuClock,
+        load::Loaded,
+    },
 };
 
 /// The most that goes into one batch.
@@ -32,15 +36,21 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// Pending works older than this were cancelled, or wait for a stuck pool; their entries go.
 const PENDING_AGE: Duration = Duration::from_secs(120);
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How often it is asked which CPUs are online.
+const LOOK_AT_CPUS_EVERY: Duration = Duration::from_millis(250);
 
 /// What the drain works on.
 pub struct Drain {
-    /// Each CPU's ring.
-    pub rings: Vec<Ring>,
+    /// Each possible CPU's number and ring.
+    pub rings: Vec<(u32, Ring)>,
     /// The ring for rare events.
     pub rare: Ring,
     /// The kernel's books.
     pub books: Books,
+    /// The clock that samples stacks.
+    pub clock: Option<CpuClock>,
+    /// Holds the programs, and the maps that nobody reads.
+    pub loaded: Loaded,
     /// Whether and how each probe is attached; travels in the stream.
     pub probes: Vec<ProbeStatus>,
     /// The machine; travels in the stream.
@@ -170,6 +180,7 @@ impl Drain {
         let started = Instant::now();
         let mut next_window = self.window.map(|every| started + every);
         let mut next_sweep = started + SWEEP_EVERY;
+        let mut next_look = started + LOOK_AT_CPUS_EVERY;
         let mut sleep = SHORTEST_SLEEP;
         while !stop.load(Ordering::Acquire) {
             if let Some(log) = &mut self.log {
@@ -198,6 +209,10 @@ impl Drain {
                 // Windows missed while the receiver was slow are not made up for.
                 next_window = Some(at.max(now - every) + every);
             }
+            if now >= next_look {
+                self.follow_cpus();
+                next_look = now + LOOK_AT_CPUS_EVERY;
+            }
             if now >= next_sweep {
                 self.books
                     .sweep_pending(clock::monotonic_ns(), PENDING_AGE.as_nanos() as u64);
@@ -212,6 +227,16 @@ impl Drain {
             std::thread::park_timeout(sleep.min(until));
         }
         Ok(())
+    }
+
+    /// Has the stacks of CPUs that came online sampled too.
+    fn follow_cpus(&mut self) {
+        if let Some(clock) = &mut self.clock
+            && let Ok(online) = cpus::online(&HostRoot::system())
+            && let Err(reason) = clock.follow(&mut self.loaded.ebpf, &online)
+        {
+            tracing::warn!(reason, "no stacks of a CPU that came online");
+        }
     }
 
     /// What is looked at a few times a second.
@@ -238,8 +263,8 @@ impl Drain {
     /// Empties all rings once; how full the fullest was found, from 0 to 1.
     fn fullest_drained(&mut self, buffer: &mut BytesMut) -> Result<f64, Disconnected> {
         let mut fullest = 0.0_f64;
-        for (cpu, ring) in self.rings.iter_mut().enumerate() {
-            let drained = drain_ring(ring, cpu as u32, buffer, &self.out)?;
+        for (cpu, ring) in &mut self.rings {
+            let drained = drain_ring(ring, *cpu, buffer, &self.out)?;
             fullest = fullest.max(drained as f64 / ring.size() as f64);
         }
         drain_ring(&mut self.rare, 0, buffer, &self.out)?;
@@ -248,8 +273,8 @@ impl Drain {
 
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
         let mut drained = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
-        for (cpu, ring) in self.rings.iter_mut().enumerate() {
-            drained += drain_ring(ring, cpu as u32, buffer, &self.out)?;
+        for (cpu, ring) in &mut self.rings {
+            drained += drain_ring(ring, *cpu, buffer, &self.out)?;
         }
         Ok(drained)
     }

@@ -18,7 +18,7 @@ use crate::{
     probe::{
         attach::{self, Attached},
         books::Books,
-        load::{self, LoadError, Loaded, MapSizes},
+        load::{self, LoadError, MapSizes},
     },
     resolve::{Live, Resolver},
 };
@@ -74,7 +74,6 @@ impl NotLive {
 pub struct Prepared {
     drain: Drain,
     attached: Attached,
-    loaded: Loaded,
     probes: Vec<ProbeStatus>,
 }
 
@@ -87,7 +86,7 @@ impl Prepared {
     ) -> anyhow::Result<(Self, Resolver)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
-        let (attached, probes) = attach::attach(&mut loaded, settings.samples, |spec| {
+        let (mut attached, probes) = attach::attach(&mut loaded, settings.samples, |spec| {
             settings.families.contains(&spec.family)
         });
         if !probes.iter().any(|p| p.attached) {
@@ -110,6 +109,7 @@ impl Prepared {
         let drain = Drain {
             rings: std::mem::take(&mut loaded.rings),
             rare: loaded.take_rare()?,
+            clock: attached.take_clock(),
             books,
             probes: probes.clone(),
             host: HostIdentity::collect(&HostRoot::system()),
@@ -120,11 +120,11 @@ impl Prepared {
             watch,
             warden: Warden::new(settings.cpu_limit),
             log: settings.sizes.bpf_log.then(|| loaded.take_log()).flatten(),
+            loaded,
         };
         let prepared = Self {
             drain,
             attached,
-            loaded,
             probes,
         };
         Ok((prepared, Resolver::new(Box::new(Live::new(names, symbols)))))
@@ -147,7 +147,6 @@ impl Prepared {
         Ok(LiveSession {
             handle: Some(handle),
             attached: self.attached,
-            _loaded: self.loaded,
         })
     }
 }
@@ -156,8 +155,6 @@ impl Prepared {
 pub struct LiveSession {
     handle: Option<Handle>,
     attached: Attached,
-    // Holds the programs, and the maps that nobody reads.
-    _loaded: Loaded,
 }
 
 impl LiveSession {
