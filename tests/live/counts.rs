@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 use kctx_tests::{bundle::Bundle, kernel, load};
 
-use crate::{alone, capture, in_vm, without_btf};
+use crate::{alone, capture, conservation::check_conservation, in_vm, without_btf};
 
 /// What may fall between the window's edges and the reading of the kernel's books: a few events, and a
 /// share of them all.
@@ -134,7 +134,57 @@ fn hardirqs_apart(bundle: &Bundle) -> Result<Vec<String>> {
         &unseen.map(|(key, n)| (*key, *n)).collect(),
         &BTreeMap::new(),
     ));
+    all.extend(vectors_apart(bundle)?);
     Ok(all)
+}
+
+/// The vectors that have probes, by their rows in /proc/interrupts.
+fn vectors_apart(bundle: &Bundle) -> Result<Vec<String>> {
+    const VECTORS: [&str; 4] = ["LOC", "RES", "CAL", "IWI"];
+    let read = |phase| {
+        kernel::named_interrupts(bundle.text(&format!("evidence/{phase}/proc/interrupts"))?)
+    };
+    let mut books = kernel::growth(&read("before")?, &read("after")?);
+    books.retain(|(name, _), _| VECTORS.contains(&name.as_str()));
+    let mut ours = BTreeMap::new();
+    for row in bundle
+        .summary
+        .hardirq
+        .iter()
+        .filter(|row| row.irq.is_none())
+    {
+        *ours.entry((row.name.clone(), row.cpu)).or_default() += row.count;
+    }
+    Ok(apart(&books, &ours))
+}
+
+/// A storm of interrupts that have no number: each is counted, and the CPU's time is still whole.
+#[test]
+fn a_storm_of_function_calls_is_counted() -> Result<()> {
+    let _alone = alone();
+    let cpus = kernel::online_cpus()?;
+    let [to, .., from] = cpus[..] else {
+        println!("not asked: this machine has one CPU");
+        return Ok(());
+    };
+    if !cfg!(target_arch = "x86_64") {
+        println!("not asked: such calls have no vector of their own here");
+        return Ok(());
+    }
+    until_close(|| {
+        let busy = load::spinner(to)?;
+        let storm = load::function_calls(from)?;
+        let bundle = capture("1s", &[])?;
+        drop((storm, busy));
+        let calls: u64 = (bundle.summary.hardirq.iter())
+            .filter(|row| row.name == "CAL" && row.cpu == to)
+            .map(|row| row.count)
+            .sum();
+        println!("{calls} function calls on CPU {to}");
+        assert!(in_vm() || calls > 1000, "no storm: {calls} function calls");
+        check_conservation(&bundle.summary);
+        vectors_apart(&bundle)
+    })
 }
 
 #[test]

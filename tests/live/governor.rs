@@ -2,33 +2,138 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::Result;
-use kctx_tests::{load, program::Running};
+use anyhow::{Context as _, Result};
+use kctx_common::counters::{FamilyCounters, SOFTIRQ};
+use kctx_tests::{
+    bottom_half::Holder,
+    kernel,
+    load::{self, Load},
+    program::Running,
+    trace::{self, Trace},
+};
+use rustix::process::Signal;
 
 use crate::{Output, alone, in_vm};
+
+/// A daemon under a limit that it is over at once, and what keeps it there.
+fn limited(output: &Output) -> Result<(Running, Load)> {
+    let config = output.path().with_file_name("kctx.toml");
+    fs::write(&config, "[governor]\ncpu_limit = \"0.1%\"\n")?;
+    let config = config.to_string_lossy().into_owned();
+    let udp = load::udp()?;
+    let mut run = Running::kctx(["run", "--config", &config, "--duration", "80s"])?;
+    run.wait_until_open()?;
+    Ok((run, udp))
+}
+
+fn softirqs(run: &Running) -> Result<FamilyCounters> {
+    kernel::counters(run.pid(), SOFTIRQ)
+}
+
+/// Waits until softirqs are limited.
+fn until_governed(run: &Running) -> Result<()> {
+    for _ in 0..if in_vm() { 300 } else { 100 } {
+        if softirqs(run)?.governed > 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    anyhow::bail!("softirqs are not limited: {:?}", softirqs(run)?)
+}
+
+/// The runs of all vectors on all CPUs, by the kernel's books.
+fn by_the_kernel() -> Result<u64> {
+    let books = kernel::softirqs(&fs::read_to_string("/proc/softirqs")?)?;
+    Ok(books.values().sum())
+}
 
 #[test]
 fn over_its_limit_the_busiest_family_is_no_longer_streamed() -> Result<()> {
     let _alone = alone();
     let output = Output::new()?;
-    let config = output.path().with_file_name("kctx.toml");
-    fs::write(&config, "[governor]\ncpu_limit = \"0.1%\"\n")?;
-    let config = config.to_string_lossy().into_owned();
-    let udp = load::udp()?;
-    let seconds = if in_vm() { "12s" } else { "6s" };
-    let run = Running::kctx(["run", "--config", &config, "--duration", seconds])?;
-    let ended = run.wait(Duration::from_secs(80))?.success()?;
+    let (run, udp) = limited(&output)?;
+    until_governed(&run)?;
+    // What was staged before goes first.
+    std::thread::sleep(Duration::from_millis(300));
+    let (before, books_before) = (softirqs(&run)?, by_the_kernel()?);
+    std::thread::sleep(Duration::from_secs(2));
+    let (books_after, after) = (by_the_kernel()?, softirqs(&run)?);
     drop(udp);
+    println!("{before:?} {after:?}");
+    let observed = after.observed - before.observed;
+    let (governed, streamed) = (
+        after.governed - before.governed,
+        after.streamed - before.streamed,
+    );
+    let counted = books_after - books_before;
+    let slack = if in_vm() { 600 } else { 100 } + counted / 50;
+    assert!(
+        observed.abs_diff(counted) <= slack,
+        "the kernel counts {counted} softirqs, kctx {observed}"
+    );
+    // But for the outliers: an emulated CPU is away for longer than a millisecond now and then.
+    assert!(
+        governed + streamed + 64 >= observed && streamed <= observed / if in_vm() { 2 } else { 50 },
+        "{observed} softirqs: {streamed} streamed, {governed} kept from the rings"
+    );
+    run.signal(Signal::INT)?;
+    let ended = run.wait(Duration::from_secs(30))?.success()?;
     println!("{}{}", ended.stdout, ended.stderr);
     assert!(
         ended.stderr.contains("governor:"),
         "the governor said nothing"
     );
-    let last = ended.stdout.lines().last().unwrap_or_default();
+    let told = ended.stdout.lines().any(|line| line.contains("limited"));
+    assert!(told, "no window tells");
+    let lines = ended.stdout.lines();
     assert!(
-        last.contains("limited"),
-        "the last window does not tell: {last}"
+        lines.clone().count() > 1 && lines.clone().all(|line| line.contains("lost 0")),
+        "{}",
+        ended.stdout
     );
-    assert!(last.contains("lost 0"), "{last}");
+    Ok(())
+}
+
+/// What takes long is of interest however many there are.
+#[test]
+fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
+    const HELD: u64 = 20;
+    /// `[governor] outlier` as it is by default.
+    const OUTLIER_NS: u64 = 1_000_000;
+    let _alone = alone();
+    let output = Output::new()?;
+    let (run, udp) = limited(&output)?;
+    until_governed(&run)?;
+    // It stays limited for a while.
+    drop(udp);
+    std::thread::sleep(Duration::from_millis(300));
+    let trace = Trace::start(&["irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit"])?;
+    let before = softirqs(&run)?;
+    // Bottom halves are held off for several milliseconds each time: whatever is raised meanwhile waits so long.
+    let longest = std::thread::spawn(|| -> Result<u64> {
+        let mut longest = 0;
+        load::pin(0)?;
+        let holder = Holder::load(if in_vm() { 100 } else { 1000 })?;
+        for _ in 0..HELD {
+            longest = holder.hold()?.max(longest);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(longest)
+    })
+    .join()
+    .map_err(|_| anyhow::anyhow!("the holder panicked"))?
+    .context("bottom halves could not be held off")?;
+    let after = softirqs(&run)?;
+    let long = trace::long_softirqs(&trace.stop()?, OUTLIER_NS);
+    let streamed = after.streamed - before.streamed;
+    println!("held for {longest} ns at most; {long} took long, {streamed} were streamed");
+    assert!(after.governed > before.governed, "no longer limited");
+    assert!(long >= 3, "next to nothing had to wait");
+    assert!(
+        streamed.abs_diff(long) <= 2 + long / 10,
+        "{streamed} softirqs streamed, {long} took long"
+    );
+    run.signal(Signal::INT)?;
+    run.wait(Duration::from_secs(30))?.success()?;
     Ok(())
 }

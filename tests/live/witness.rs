@@ -1,17 +1,18 @@
 //! Against the kernel's own trace of the same events, by the rules: the first of several raises, works that are
 //! queued again while they run, works that move.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use anyhow::{Context as _, Result};
 use kctx_tests::{
     bottom_half::Holder,
     bundle::Bundle,
+    kernel,
     load::{self, Pty},
     trace::{self, Trace},
 };
 
-use crate::{alone, capture_during, in_vm};
+use crate::{Output, alone, capture, capture_during, in_vm, without_btf};
 
 /// The bundle's window by `CLOCK_MONOTONIC`, which the trace has.
 fn window(bundle: &Bundle) -> Range<u64> {
@@ -81,6 +82,106 @@ fn the_first_of_several_raises_counts() -> Result<()> {
     assert!(
         apart,
         "first and last raise are not apart: the load does not provoke it here"
+    );
+    Ok(())
+}
+
+/// Interrupts that fall into softirqs: a CPU is flooded with packets by another, while a clock interrupts it a
+/// thousand times a second. What is taken out of the softirqs' time is what the trace says of those interrupts.
+#[test]
+fn interrupts_are_taken_out_of_the_softirqs_that_they_fall_into() -> Result<()> {
+    let _alone = alone();
+    let cpus = kernel::online_cpus()?;
+    let [to, .., from] = cpus[..] else {
+        println!("not asked: this machine has one CPU");
+        return Ok(());
+    };
+    let output = Output::new()?;
+    let config = output.path().with_file_name("kctx.toml");
+    std::fs::write(&config, "[stacks]\nfrequency = 999\n")?;
+    let trace = Trace::start(&trace::NESTED)?;
+    let flood = load::steered_udp(from, to, Duration::ZERO)?;
+    let bundle = capture("1s", &["--config", &config.to_string_lossy()])?;
+    drop(flood);
+    let theirs = trace::nested(&trace.stop()?, &window(&bundle));
+    let (mut ours, mut all) = ((0, 0), trace::Nested::default());
+    for ((vector, cpu), nested) in &theirs {
+        let rows = bundle.summary.softirq.iter();
+        for row in rows.filter(|row| row.vector == *vector && row.cpu == *cpu) {
+            ours.0 += row.service.sum_ns;
+            ours.1 += row.service.sum_ns - row.service_net.sum_ns;
+        }
+        all.runs += nested.runs;
+        all.service_ns += nested.service_ns;
+        all.interrupts_ns += nested.interrupts_ns;
+        all.interrupts += nested.interrupts;
+    }
+    println!(
+        "kctx: {} ns, {} of them in interrupts; the trace: {all:?}",
+        ours.0, ours.1
+    );
+    assert!(
+        is_near(ours.0, all.service_ns, all.runs),
+        "{ours:?} {all:?}"
+    );
+    if in_vm() && all.interrupts < 50 {
+        println!("not provoked: emulated CPUs take turns");
+        return Ok(());
+    }
+    // Each witness has its own place in the tracepoints, and what the other does in between counts there.
+    let each = if in_vm() { 100_000 } else { 1_500 };
+    let slack = all.interrupts * each + all.interrupts_ns / 10;
+    assert!(
+        ours.1.abs_diff(all.interrupts_ns) <= slack,
+        "{ours:?} {all:?}"
+    );
+    assert!(
+        in_vm() || (all.interrupts > 50 && slack < all.interrupts_ns / 2),
+        "too few interrupts to tell: {all:?}"
+    );
+    Ok(())
+}
+
+/// Which runs were ksoftirqd's, the trace knows: it has the task that each fell into.
+#[test]
+fn runs_in_ksoftirqd_are_those_that_the_trace_saw_there() -> Result<()> {
+    let _alone = alone();
+    let cpus = kernel::online_cpus()?;
+    let [to, .., from] = cpus[..] else {
+        println!("not asked: this machine has one CPU");
+        return Ok(());
+    };
+    let trace = Trace::start(&["irq/softirq_entry", "irq/softirq_exit"])?;
+    // A task that wants the CPU too has what comes on and on moved to ksoftirqd.
+    let busy = load::spinner(to)?;
+    let flood = load::steered_udp(from, to, Duration::ZERO)?;
+    let bundle = capture("1s", &[])?;
+    drop(flood);
+    drop(busy);
+    let span = window(&bundle);
+    let events = trace.stop()?;
+    let theirs = events.iter().filter(|event| {
+        event.name == "softirq_exit"
+            && span.contains(&event.time_ns)
+            && event.task.starts_with("ksoftirqd/")
+    });
+    let theirs = theirs.count() as u64;
+    let rows = bundle.summary.softirq.iter();
+    let ours: u64 = rows
+        .filter(|row| row.context == "ksoftirqd")
+        .map(|row| row.count)
+        .sum();
+    println!("kctx: {ours}; the trace: {theirs}");
+    assert!(ours.abs_diff(theirs) <= 3 + theirs / 100, "{ours} {theirs}");
+    let of_time: u64 = (bundle.summary.cpu.iter())
+        .filter_map(|cpu| cpu.ksoftirqd_ns)
+        .sum();
+    if theirs > 100 && !without_btf() {
+        assert!(of_time > 0, "ksoftirqd has no time of its own");
+    }
+    assert!(
+        in_vm() || theirs > 100,
+        "the flood did not bring ksoftirqd up"
     );
     Ok(())
 }

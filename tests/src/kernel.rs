@@ -10,7 +10,7 @@ use aya::{
     maps::{Map, MapData, PerCpuArray},
     programs::loaded_programs,
 };
-use kctx_common::pairing::CpuState;
+use kctx_common::{counters::FamilyCounters, pairing::CpuState};
 
 /// Counts by vector and CPU, as /proc/softirqs has them.
 pub fn softirqs(text: &str) -> Result<BTreeMap<(String, u32), u64>> {
@@ -39,6 +39,29 @@ pub fn interrupts(text: &str) -> Result<BTreeMap<(u32, u32), u64>> {
         };
         for (cpu, number) in cpus.iter().zip(numbers.split_whitespace()) {
             counts.insert((irq, *cpu), number.parse()?);
+        }
+    }
+    Ok(counts)
+}
+
+/// Counts of the named rows (`LOC`, `CAL` and so on) by name and CPU, as /proc/interrupts has them.
+pub fn named_interrupts(text: &str) -> Result<BTreeMap<(String, u32), u64>> {
+    let mut lines = text.lines();
+    let cpus = header(lines.next().unwrap_or_default())?;
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let Some((name, numbers)) = line.split_once(':') else {
+            continue;
+        };
+        let name = name.trim();
+        if name.parse::<u32>().is_ok() {
+            continue;
+        }
+        // ERR and MIS have one number for all.
+        for (cpu, number) in cpus.iter().zip(numbers.split_whitespace()) {
+            if let Ok(number) = number.parse() {
+                counts.insert((name.to_owned(), *cpu), number);
+            }
         }
     }
     Ok(counts)
@@ -107,14 +130,53 @@ pub fn counts(pid: u32) -> bool {
 
 /// What the probes observed so far on all CPUs, if this is the map that has it.
 fn observed(map: u32) -> Result<Option<u64>> {
+    let cpus = states(map)?;
+    let families = cpus.map(|cpus| {
+        let families = cpus.iter().flat_map(|cpu| &cpu.counters.family);
+        families.map(|family| family.observed).sum()
+    });
+    Ok(families)
+}
+
+/// The CPUs' states, if this is the map that has them.
+fn states(map: u32) -> Result<Option<Vec<CpuState>>> {
     let map = MapData::from_id(map)?;
     if map.info()?.name_as_str() != Some("CPU") {
         return Ok(None);
     }
     let cpus: PerCpuArray<_, CpuState> = Map::PerCpuArray(map).try_into()?;
-    let cpus = cpus.get(&0, 0)?;
-    let families = cpus.iter().flat_map(|cpu| &cpu.counters.family);
-    Ok(Some(families.map(|family| family.observed).sum()))
+    Ok(Some(cpus.get(&0, 0)?.iter().copied().collect()))
+}
+
+/// What the probes of a running kctx counted of a family so far, over all CPUs.
+pub fn counters(pid: u32, family: usize) -> Result<FamilyCounters> {
+    for map in fdinfo(pid, "map_id:")? {
+        let Some(cpus) = states(map)? else { continue };
+        let mut sum = FamilyCounters::default();
+        for cpu in &cpus {
+            let one = &cpu.counters.family[family];
+            sum.observed += one.observed;
+            sum.streamed += one.streamed;
+            sum.spilled += one.spilled;
+            sum.governed += one.governed;
+            sum.lost_no_spill_row += one.lost_no_spill_row;
+        }
+        return Ok(sum);
+    }
+    anyhow::bail!("process {pid} holds no map of CPUs' states")
+}
+
+/// How many perf events a process holds.
+pub fn perf_events_of(pid: u32) -> Result<usize> {
+    let mut events = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // A descriptor may be closed a moment later.
+        let Ok(target) = fs::read_link(entry?.path()) else {
+            continue;
+        };
+        events += usize::from(target.to_string_lossy() == "anon_inode:[perf_event]");
+    }
+    Ok(events)
 }
 
 /// A field of /proc/PID/task/TID/status, for each thread by its name.
@@ -160,6 +222,8 @@ mod tests {
         let text = "           CPU0       CPU1\n 24:          1          7  IO-APIC   5-edge      ACPI:Ged, other\nLOC:     462151     471877   Local timer interrupts\nERR:          0\n";
         let counts = interrupts(text)?;
         assert_eq!(counts, BTreeMap::from([((24, 0), 1), ((24, 1), 7)]));
+        let named = named_interrupts(text)?;
+        assert_eq!(named[&("LOC".to_owned(), 1)], 471_877);
         Ok(())
     }
 }

@@ -77,6 +77,15 @@ impl Drop for Load {
 /// VM in bursts, each enough to fill a ring of a page: emulated processors take turns, and kctx and the test
 /// need theirs.
 pub fn udp() -> Result<Load> {
+    udp_from(None)
+}
+
+/// The same from one CPU.
+pub fn udp_on(cpu: u32) -> Result<Load> {
+    udp_from(Some(cpu))
+}
+
+fn udp_from(mut cpu: Option<u32>) -> Result<Load> {
     const BURST: u64 = 128;
     let receiver = UdpSocket::bind("127.0.0.1:0")?;
     sockopt::set_socket_recv_buffer_size(&receiver, 2048)?;
@@ -86,6 +95,9 @@ pub fn udp() -> Result<Load> {
     let mut sent = 0_u64;
     Load::start(move || {
         let _full = &receiver;
+        if let Some(cpu) = cpu.take() {
+            pin(cpu)?;
+        }
         sent += 1;
         if emulated && sent.is_multiple_of(BURST) {
             std::thread::sleep(Duration::from_millis(10));
@@ -95,8 +107,9 @@ pub fn udp() -> Result<Load> {
 }
 
 /// The same from one CPU, in a network of its own that hands them over to another CPU: each is raised there
-/// by an interrupt that the sender caused, or by idle.
-pub fn steered_udp(from: u32, to: u32) -> Result<Load> {
+/// by an interrupt that the sender caused, or by idle. After each the sender waits as long as is said: not so short
+/// that the other CPU never gets to the end of one, unless that is what is wanted.
+pub fn steered_udp(from: u32, to: u32, pause: Duration) -> Result<Load> {
     let mut sockets = None;
     Load::start(move || {
         if sockets.is_none() {
@@ -117,11 +130,52 @@ pub fn steered_udp(from: u32, to: u32) -> Result<Load> {
             return Ok(());
         };
         sender.send(&[0; 32])?;
-        // Not so fast that the other CPU never gets to the end of one.
-        if from != to {
-            std::thread::sleep(Duration::from_micros(50));
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
         }
         Ok(())
+    })
+}
+
+/// A task of one CPU that never sleeps.
+pub fn spinner(cpu: u32) -> Result<Load> {
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        for _ in 0..1000 {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    })
+}
+
+/// `MEMBARRIER_CMD_GLOBAL_EXPEDITED` and `MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED` (include/uapi/linux/membarrier.h)
+const MEMBARRIER: [libc::c_int; 2] = [1 << 1, 1 << 2];
+
+#[allow(unsafe_code)]
+fn membarrier(command: libc::c_int) -> std::io::Result<()> {
+    // SAFETY: takes numbers, and touches no memory of this process.
+    if unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Function calls to the other CPUs that run this process (`ipi_mb`, kernel/sched/membarrier.c), as fast as one CPU
+/// makes them. Another must be kept busy by this process: [`spinner`].
+pub fn function_calls(from: u32) -> Result<Load> {
+    let [call, register] = MEMBARRIER;
+    membarrier(register)?;
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(from)?;
+            pinned = true;
+        }
+        membarrier(call)
     })
 }
 

@@ -17,7 +17,7 @@ pub struct Trace {
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 impl Trace {
-    /// Starts tracing these events (`group/name`), with `CLOCK_MONOTONIC`.
+    /// Starts tracing these events (`group/name`), with `CLOCK_MONOTONIC`; without the groups that this kernel lacks.
     pub fn start(events: &[&str]) -> Result<Self> {
         let mut mounted = false;
         if !Path::new(TRACEFS).join("events").is_dir() {
@@ -33,7 +33,11 @@ impl Trace {
         let trace = Self { instance, mounted };
         trace.write("trace_clock", "mono")?;
         trace.write("buffer_size_kb", "16384")?;
-        for event in events {
+        let has_group = |event: &&&str| {
+            let group = event.split('/').next().unwrap_or_default();
+            trace.instance.join("events").join(group).is_dir()
+        };
+        for event in events.iter().filter(has_group) {
             trace.write(&format!("events/{event}/enable"), "1")?;
         }
         Ok(trace)
@@ -82,6 +86,8 @@ fn entries_all_there(text: &str) -> bool {
 /// An event of the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// The comm and the thread id of the task that it fell into, as in `ksoftirqd/0-14`.
+    pub task: String,
     /// CPU.
     pub cpu: u32,
     /// `CLOCK_MONOTONIC`, whole microseconds.
@@ -118,6 +124,7 @@ fn parse(line: &str) -> Option<Event> {
             seconds.parse::<u64>().ok()? * 1_000_000_000 + micros.parse::<u64>().ok()? * 1_000;
         let (name, fields) = rest.trim_start().split_once(": ")?;
         Some(Event {
+            task: line[..at].trim().to_owned(),
             cpu,
             time_ns,
             name: name.to_owned(),
@@ -179,6 +186,110 @@ pub fn softirqs(events: &[Event], window: &std::ops::Range<u64>) -> HashMap<(Str
                 }
             }
             _ => {}
+        }
+    }
+    all
+}
+
+/// Softirqs that waited from their first raise, or ran, at least so long.
+#[must_use]
+pub fn long_softirqs(events: &[Event], least_ns: u64) -> u64 {
+    let mut raised: HashMap<(&str, u32), u64> = HashMap::new();
+    let mut entered: HashMap<u32, (u64, u64)> = HashMap::new();
+    let mut long = 0;
+    for event in events {
+        let Some(vector) = event.field("[action=") else {
+            continue;
+        };
+        match event.name.as_str() {
+            "softirq_raise" => {
+                raised.entry((vector, event.cpu)).or_insert(event.time_ns);
+            }
+            "softirq_entry" => {
+                let raise = raised.remove(&(vector, event.cpu));
+                let wait_ns = event.time_ns - raise.unwrap_or(event.time_ns);
+                entered.insert(event.cpu, (event.time_ns, wait_ns));
+            }
+            _ => {
+                if let Some((entry_ns, wait_ns)) = entered.remove(&event.cpu) {
+                    long += u64::from(wait_ns.max(event.time_ns - entry_ns) >= least_ns);
+                }
+            }
+        }
+    }
+    long
+}
+
+/// Time of one vector's runs on one CPU, by the trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nested {
+    /// Runs whose exit lies in the window.
+    pub runs: u64,
+    /// Sum of the times from entry to exit.
+    pub service_ns: u64,
+    /// Of that, in interrupts: from their entry's event to their exit's.
+    pub interrupts_ns: u64,
+    /// How many interrupts fell into the runs.
+    pub interrupts: u64,
+}
+
+/// The events that [`nested`] reads.
+pub const NESTED: [&str; 14] = [
+    "irq/softirq_entry",
+    "irq/softirq_exit",
+    "irq/irq_handler_entry",
+    "irq/irq_handler_exit",
+    "irq_vectors/local_timer_entry",
+    "irq_vectors/local_timer_exit",
+    "irq_vectors/reschedule_entry",
+    "irq_vectors/reschedule_exit",
+    "irq_vectors/call_function_entry",
+    "irq_vectors/call_function_exit",
+    "irq_vectors/call_function_single_entry",
+    "irq_vectors/call_function_single_exit",
+    "irq_vectors/irq_work_entry",
+    "irq_vectors/irq_work_exit",
+];
+
+/// Softirqs and the interrupts that fell into them, by vector name and CPU.
+#[must_use]
+pub fn nested(events: &[Event], window: &std::ops::Range<u64>) -> HashMap<(String, u32), Nested> {
+    #[derive(Default)]
+    struct Cpu {
+        interrupt: Option<u64>,
+        softirq: Option<(u64, u64, u64)>,
+    }
+    let mut cpus: HashMap<u32, Cpu> = HashMap::new();
+    let mut all: HashMap<(String, u32), Nested> = HashMap::new();
+    for event in events {
+        let cpu = cpus.entry(event.cpu).or_default();
+        match event.name.as_str() {
+            "softirq_entry" => cpu.softirq = Some((event.time_ns, 0, 0)),
+            "softirq_exit" => {
+                let (Some((entry_ns, interrupts_ns, interrupts)), Some(vector)) =
+                    (cpu.softirq.take(), event.field("[action="))
+                else {
+                    continue;
+                };
+                if !window.contains(&event.time_ns) {
+                    continue;
+                }
+                let key = (vector.trim_end_matches(']').to_owned(), event.cpu);
+                let nested = all.entry(key).or_default();
+                nested.runs += 1;
+                nested.service_ns += event.time_ns - entry_ns;
+                nested.interrupts_ns += interrupts_ns;
+                nested.interrupts += interrupts;
+            }
+            name if name.ends_with("_entry") => cpu.interrupt = Some(event.time_ns),
+            _ => {
+                if let (Some(entry_ns), Some((_, ns, count))) =
+                    (cpu.interrupt.take(), &mut cpu.softirq)
+                {
+                    *ns += event.time_ns - entry_ns;
+                    *count += 1;
+                }
+            }
         }
     }
     all
@@ -273,8 +384,32 @@ mod tests {
             "        a [1] b-12 [003] d.h1.  14411.044014: softirq_raise: vec=9 [action=RCU]";
         let read = event(line)?;
         assert_eq!((read.cpu, read.time_ns), (3, 14_411_044_014_000));
+        assert_eq!(read.task, "a [1] b-12");
         assert_eq!(read.name, "softirq_raise");
         assert_eq!(read.field("[action="), Some("RCU]"));
+        Ok(())
+    }
+
+    #[test]
+    fn an_interrupt_counts_for_the_softirq_that_it_fell_into() -> Result<()> {
+        let lines = [
+            "x-1 [000] d.h1. 1.000001: local_timer_entry: vector=236",
+            "x-1 [000] d.h1. 1.000009: local_timer_exit: vector=236",
+            "x-1 [000] ..s1. 1.000010: softirq_entry: vec=3 [action=NET_RX]",
+            "x-1 [001] d.h1. 1.000015: local_timer_entry: vector=236",
+            "x-1 [000] d.h1. 1.000020: local_timer_entry: vector=236",
+            "x-1 [000] d.h1. 1.000024: local_timer_exit: vector=236",
+            "x-1 [000] ..s1. 1.000040: softirq_exit: vec=3 [action=NET_RX]",
+        ];
+        let events: Vec<Event> = lines.into_iter().map(event).collect::<Result<_>>()?;
+        let expected = Nested {
+            runs: 1,
+            service_ns: 30_000,
+            interrupts_ns: 4_000,
+            interrupts: 1,
+        };
+        let all = nested(&events, &(0..u64::MAX));
+        assert_eq!(all[&("NET_RX".to_owned(), 0)], expected);
         Ok(())
     }
 
