@@ -11,7 +11,9 @@ mod governor;
 mod process;
 mod provoked;
 mod vm;
+mod vm_cpus;
 mod vm_machine;
+mod vm_network;
 mod witness;
 mod workqueue;
 

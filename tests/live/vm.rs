@@ -103,6 +103,32 @@ fn vm_a_module_is_seen_to_come_and_go() -> Result<()> {
     Ok(())
 }
 
+/// What a broken host does all day.
+#[test]
+#[ignore = "loads a module over and over: in a VM only, by cargo xtask vm"]
+fn vm_modules_in_a_loop_are_all_seen() -> Result<()> {
+    const TIMES: usize = 25;
+    let _alone = alone();
+    let bundle = capture_during(|| {
+        for _ in 0..TIMES {
+            tool(&["insmod", MODULE])?;
+            tool(&["rmmod", "dummy"])?;
+        }
+        Ok(())
+    })?;
+    for event in [ModuleEvent::Load, ModuleEvent::Init, ModuleEvent::Free] {
+        let rows = events(&bundle, event);
+        let of_dummy: Vec<_> = rows.iter().filter(|row| row.name == "dummy").collect();
+        assert_eq!(of_dummy.len(), TIMES, "{event:?}: {rows:?}");
+        let in_order = of_dummy
+            .windows(2)
+            .all(|pair| pair[0].time_unix_ns < pair[1].time_unix_ns);
+        assert!(in_order, "{of_dummy:?}");
+    }
+    crate::conservation::check_conservation(&bundle.summary);
+    Ok(())
+}
+
 #[test]
 #[ignore = "has the kernel ask for a module: in a VM only, by cargo xtask vm"]
 fn vm_a_request_for_a_module_is_seen() -> Result<()> {
