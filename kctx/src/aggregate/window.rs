@@ -305,23 +305,47 @@ pub struct LogRows {
     pub lines: Vec<LogRow>,
     /// Lines by level, 0 (emergency) to 7 (debug), of all.
     pub by_level: [u64; 8],
-    /// Lines that are not among `lines`.
+    /// Lines and fragments that are not among `lines`.
     pub dropped: u64,
-    /// Times that the kernel's buffer went around before it could be read.
+    /// Times that more was logged than could be read: the kernel's buffer had gone around, or at the end of all
+    /// there was more than is read then.
     pub overruns: u64,
+    /// Records that are known to have been overwritten before they were read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overwritten: u64,
+    /// Parts of lines that came apart, of all; they have no level.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fragments: u64,
+    /// Times that the log could not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A line of the kernel's log.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct LogRow {
     /// Sequence number.
     pub seq: u64,
     /// Level, 0 (emergency) to 7 (debug).
     pub level: u8,
-    /// When, in nanoseconds since the Unix epoch, by printk's clock.
+    /// When, in nanoseconds since the Unix epoch: by printk's clock, held between the moments at which the log
+    /// was looked at before and after.
     pub time_unix_ns: u64,
     /// The text, cut to a bound.
     pub text: String,
+    /// Part of a line that came apart; its level means nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fragment: bool,
 }
 
 /// A kernel stack, and how often the sampling clock found it.

@@ -17,6 +17,11 @@ use super::root::HostRoot;
 /// `KERN_WARNING` (include/linux/kern_levels.h): the least severe level kept.
 pub const WARNING: u8 = 4;
 
+/// Names of the levels, from 0.
+pub const LEVEL_NAMES: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
 /// One `read()` of /dev/kmsg never gives more: `CONSOLE_EXT_LOG_MAX` and later `PRINTK_MESSAGE_MAX`
 /// (kernel/printk/internal.h) are 8 KiB at most. With less room than the record has, it gives EINVAL.
 pub(super) const READ_BYTES: usize = 16 << 10;

@@ -199,15 +199,28 @@ pub(super) fn window() -> Window {
             added: "O".to_owned(),
         }],
         log: LogRows {
-            lines: vec![LogRow {
-                seq: 900,
-                level: 4,
-                time_unix_ns: START_UNIX_NS + 501 * MS,
-                text: "evil: loading out-of-tree module taints kernel.\x1b[2J".to_owned(),
-            }],
+            lines: vec![
+                LogRow {
+                    seq: 900,
+                    level: 4,
+                    time_unix_ns: START_UNIX_NS + 501 * MS,
+                    text: "evil: loading out-of-tree module taints kernel.\x1b[2J".to_owned(),
+                    fragment: false,
+                },
+                LogRow {
+                    seq: 903,
+                    level: 4,
+                    time_unix_ns: START_UNIX_NS + 502 * MS,
+                    text: "PID: 1".to_owned(),
+                    fragment: true,
+                },
+            ],
             by_level: [0, 0, 0, 0, 1, 0, 3, 0],
             dropped: 3,
-            overruns: 0,
+            overruns: 1,
+            overwritten: 2,
+            fragments: 1,
+            failed: 6,
         },
         stack: vec![StackRow {
             context: "softirq:NET_RX".to_owned(),

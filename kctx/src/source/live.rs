@@ -14,7 +14,7 @@ use super::{
 use crate::{
     aggregate::window::{Family, ProbeStatus},
     governor::CpuShare,
-    host::{HostIdentity, HostRoot, clock, kallsyms::Symbols, kmsg_follow::LogBounds, privilege},
+    host::{HostIdentity, HostRoot, kallsyms::Symbols, kmsg_follow::LogBounds, privilege},
     probe::{
         attach::{self, Attached},
         books::Books,
@@ -103,7 +103,7 @@ impl Prepared {
         {
             books.switches_attached()?;
         }
-        let watch = Watch::open(HostRoot::system(), settings.log, clock::monotonic_ns());
+        let watch = Watch::open(HostRoot::system(), settings.log);
         // Before any thread is made: each inherits what this one has left.
         privilege::drop_all_but(privilege::KEPT | settings.keep)
             .context("cannot drop privileges")?;

@@ -177,7 +177,16 @@ fn what_happened_has_its_time() {
     assert_eq!(line(&text, &["(+O)"]), "after 500 ms: 1 to 4097 (+O)");
     assert_eq!(
         line(&text, &["Kernel log"]),
-        "Kernel log (warning 1, info 3)"
+        "Kernel log (warning 1, info 3, fragments 1)"
+    );
+    assert_eq!(line(&text, &["PID: 1"]), "502 ms - PID: 1");
+    assert_eq!(
+        line(&text, &["lines are missing"]),
+        "lines are missing: 1 times more came than could be read (2 known to be overwritten)"
+    );
+    assert_eq!(
+        line(&text, &["the log could"]),
+        "the log could not be read 6 times"
     );
     assert!(line(&text, &["out-of-tree module"]).starts_with("501 ms warning evil:"));
     assert_eq!(line(&text, &["more lines"]), "and 3 more lines");
