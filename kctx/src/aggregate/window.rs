@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::accounting::{Accounting, FAMILIES, Family, FamilyAccounting, ProbeStatus};
+pub use super::accounting::{
+    Accounting, FAMILIES, Family, FamilyAccounting, ProbeStatus, Served, Source,
+};
 use super::duration::Durations;
 
 /// The text that stands for a name that could not be resolved.

@@ -14,6 +14,9 @@ use std::{
 
 use super::root::HostRoot;
 
+/// Where the kernel hands its log out.
+pub const PATH: &str = "/dev/kmsg";
+
 /// `KERN_WARNING` (include/linux/kern_levels.h): the least severe level kept.
 pub const WARNING: u8 = 4;
 
@@ -241,7 +244,7 @@ pub fn read(root: &HostRoot, limits: KmsgLimits) -> io::Result<KmsgSelection> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open(root.path("/dev/kmsg"))?;
+        .open(root.path(PATH))?;
     collect(file, limits)
 }
 

@@ -140,7 +140,7 @@ impl KmsgFollower {
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(root.path("/dev/kmsg"))?;
+            .open(root.path(kmsg::PATH))?;
         // devkmsg_llseek: after the newest record.
         file.seek(SeekFrom::End(0))?;
         Ok(Self::over(file, bounds))

@@ -8,7 +8,8 @@ use crate::{
         window::{
             ContextTimes, Family, GovernorRow, HardirqRow, KthreadRow, LogRow, LogRows,
             ModuleEvent, ModuleRequester, ModuleRow, NapiRow, Origin, OriginKind, ProbeStatus,
-            SoftirqOriginRow, SoftirqRow, StackRow, TaintRow, TaskletRow, Window, WorkqueueRow,
+            SoftirqOriginRow, SoftirqRow, Source, StackRow, TaintRow, TaskletRow, Window,
+            WorkqueueRow,
         },
     },
     host::{HostIdentity, identity::OsRelease},
@@ -261,18 +262,23 @@ pub(super) fn window() -> Window {
         probes: vec![
             ProbeStatus {
                 name: "irq:softirq_entry".to_owned(),
-                family: Family::Softirq,
+                family: Family::Softirq.into(),
                 attached: true,
                 mechanism: Some("tp_btf".to_owned()),
                 reason: None,
             },
             ProbeStatus {
                 name: "module:module_load".to_owned(),
-                family: Family::Module,
+                family: Family::Module.into(),
                 attached: false,
                 mechanism: None,
                 reason: Some("CONFIG_MODULES is off".to_owned()),
             },
+            ProbeStatus::of_file(
+                Source::Log,
+                "/dev/kmsg",
+                Err("/dev/kmsg: Operation not permitted (os error 1)".to_owned()),
+            ),
         ],
         ..Window::default()
     };

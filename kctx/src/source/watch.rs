@@ -3,11 +3,12 @@
 
 use super::Control;
 use crate::{
-    aggregate::window::{LogRow, LogRows},
+    aggregate::window::{LogRow, LogRows, ProbeStatus, Source},
     host::{
-        HostRoot,
+        HostRoot, kmsg,
         kmsg_follow::{KmsgFollower, LogBounds, LogLine, Polled},
         kmsg_window::{LogSummary, LogWindow},
+        taint,
         taint_watch::TaintWatch,
     },
 };
@@ -19,6 +20,7 @@ const EVERY_NS: u64 = 250_000_000;
 pub struct Watch {
     root: HostRoot,
     kmsg: Option<KmsgFollower>,
+    probes: [ProbeStatus; 2],
     log: LogWindow,
     taint: TaintWatch,
     next_ns: u64,
@@ -47,17 +49,30 @@ impl Watch {
     /// Opens what it will read, while this process may.
     #[must_use]
     pub fn open(root: HostRoot, bounds: LogBounds) -> Self {
-        let kmsg = KmsgFollower::open(&root, &bounds)
-            .inspect_err(|error| tracing::warn!(%error, "the kernel's log is not followed"))
-            .ok();
+        let kmsg = KmsgFollower::open(&root, &bounds);
+        let readable = |path, result: Result<(), &std::io::Error>| {
+            result.map_err(|error| format!("{path}: {error}"))
+        };
+        let log = readable(kmsg::PATH, kmsg.as_ref().map(|_| ()));
+        let tainted = readable(taint::PATH, taint::read(&root).as_ref().map(|_| ()));
         Self {
             root,
-            kmsg,
+            kmsg: kmsg.ok(),
+            probes: [
+                ProbeStatus::of_file(Source::Log, kmsg::PATH, log),
+                ProbeStatus::of_file(Source::Taint, taint::PATH, tainted),
+            ],
             log: LogWindow::new(bounds),
             taint: TaintWatch::new(),
             next_ns: 0,
             warned: false,
         }
+    }
+
+    /// Whether log and taint could be read when it was opened.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
     }
 
     /// The first window begins: what was logged until now, while the probes were attached, is not in it, and a

@@ -37,6 +37,27 @@ fn log_of(closed: &Closed) -> Option<&LogRows> {
 }
 
 #[test]
+fn what_cannot_be_read_is_a_probe_that_is_not_attached() {
+    let machine = machine();
+    let attached = |watch: &Watch| -> Vec<(String, bool)> {
+        let probes = watch.probes().iter();
+        probes.map(|p| (p.name.clone(), p.attached)).collect()
+    };
+    let names = ["log:/dev/kmsg", "taint:/proc/sys/kernel/tainted"].map(str::to_owned);
+    let both = |is| names.clone().map(|name| (name, is));
+    assert_eq!(attached(&open(machine.path())), both(true));
+    let nothing = tempfile::tempdir().unwrap();
+    let mut watch = open(nothing.path());
+    assert_eq!(attached(&watch), both(false));
+    let reason = watch.probes()[0].reason.clone().unwrap();
+    assert!(reason.starts_with("/dev/kmsg: No such file"), "{reason}");
+    // It goes on without.
+    watch.start(SECOND);
+    let closed = watch.close(2 * SECOND, Next::Nothing);
+    assert!(closed.controls.is_empty() && closed.taint.is_none());
+}
+
+#[test]
 fn what_came_before_the_window_is_not_in_it() {
     let machine = machine();
     let mut watch = open(machine.path());

@@ -36,7 +36,7 @@ fn module(event: ModuleEvent, name: &str) -> ModuleRow {
 fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
     ProbeStatus {
         name: name.to_owned(),
-        family: Family::Softirq,
+        family: Family::Softirq.into(),
         attached: reason.is_none(),
         mechanism: reason.is_none().then(|| "tp_btf".to_owned()),
         reason: reason.map(str::to_owned),

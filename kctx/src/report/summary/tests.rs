@@ -67,6 +67,7 @@ fn the_schema_knows_every_field_and_demands_it() {
         "/partial/",
         "/mechanism",
         "/probes/1/reason",
+        "/probes/2/reason",
         "/init_ns",
         "/ret",
         "/requested_by",

@@ -214,6 +214,10 @@ fn what_went_wrong_is_said() {
         line(&text, &["module:module_load"]),
         "module:module_load CONFIG_MODULES is off"
     );
+    assert_eq!(
+        line(&text, &["log:/dev/kmsg"]),
+        "log:/dev/kmsg /dev/kmsg: Operation not permitted (os error 1)"
+    );
     assert!(!text.contains("irq:softirq_entry"), "it is attached");
     assert!(!text.contains("DOES NOT ADD UP"));
     let mut window = fixture::window();
@@ -279,7 +283,7 @@ fn long_tables_end_with_how_many_are_left() {
 fn a_family_without_probes_is_not_called_idle() {
     let mut window = Window::default();
     let mut probe = fixture::window().probes[1].clone();
-    probe.family = crate::aggregate::window::Family::Hardirq;
+    probe.family = crate::aggregate::window::Family::Hardirq.into();
     window.probes.push(probe);
     let text = render(&Summary::from_window(&window, fixture::host(), None));
     assert_eq!(text.matches("none seen").count(), 2);
