@@ -373,6 +373,7 @@ impl Aggregator {
             kthread: self.kthread.take(),
             module: self.module.take(),
             taint: self.observed.take_taint(),
+            taint_value: self.host.taint,
             log: self.observed.take_log(),
             stack,
             governor: self.observed.take_governor(),

@@ -39,6 +39,8 @@ pub struct Window {
     pub module: Vec<ModuleRow>,
     /// Changes of the kernel's taint, in order.
     pub taint: Vec<TaintRow>,
+    /// The kernel's taint when it was last looked at; `None` where it can't be read.
+    pub taint_value: Option<u64>,
     /// The kernel's log.
     pub log: LogRows,
     /// Kernel stacks, the most frequent first.
