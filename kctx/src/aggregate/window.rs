@@ -400,7 +400,7 @@ pub struct ModuleRow {
     /// Init only: what it returned; below 0 the module is freed again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ret: Option<i32>,
-    /// Load only: the request for a module that most likely led to it.
+    /// Load only: the request for a module that led to it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub requested_by: Option<ModuleRequester>,
 }
@@ -414,6 +414,9 @@ pub struct ModuleRequester {
     pub pid: u32,
     /// Its comm.
     pub comm: String,
+    /// It asked for another name, and is the latest that may have led to this: it may have been another, or a user.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub guess: bool,
 }
 
 /// What happened to a module.

@@ -250,6 +250,7 @@ pub(super) fn window() -> Window {
                     name: "net-pf-36".to_owned(),
                     pid: 4711,
                     comm: "iperf3".to_owned(),
+                    guess: true,
                 }),
                 ..module(ModuleEvent::Load, "evil\n", 500 * MS)
             },

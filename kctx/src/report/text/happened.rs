@@ -65,7 +65,8 @@ pub(super) fn modules(out: &mut String, summary: &Summary) {
             cut(&format!("{}[{}]", name(&row.comm), row.pid), 18),
             init(row),
             row.requested_by.as_ref().map_or_else(String::new, |by| {
-                let process = format!("{}[{}]", name(&by.comm), by.pid);
+                let sure = if by.guess { "?" } else { "" };
+                let process = format!("{}[{}]{sure}", name(&by.comm), by.pid);
                 cut(&format!("{process} ({})", name(&by.name)), 21)
             }),
         ]);

@@ -168,7 +168,7 @@ fn what_happened_has_its_time() {
     let text = report();
     assert_eq!(
         line(&text, &["load evil"]),
-        "500 ms load evil\\n OE insmod[77] iperf3[4711] (net-pf~"
+        "500 ms load evil\\n OE insmod[77] iperf3[4711]? (net-p~"
     );
     assert_eq!(
         line(&text, &["init evil"]),
