@@ -3,6 +3,7 @@
 pub mod accounting;
 mod contexts;
 pub mod duration;
+pub mod happened;
 mod modules;
 mod observed;
 mod origin;

@@ -36,7 +36,10 @@ impl Kallsyms {
                 return Ok(());
             }
         }
-        Err("addresses are hidden: functions show as numbers (kernel.kptr_restrict is 2, or CAP_SYSLOG missing)".to_owned())
+        let why = "kernel.kptr_restrict is 2, or CAP_SYSLOG missing";
+        Err(format!(
+            "addresses are hidden: functions show as numbers ({why})"
+        ))
     }
 
     /// Parses lines of `address type name [module]`. Lines of any other form are passed over, and so
