@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     export::otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, Resource, ShutdownOutcome},
     pipeline::Pipeline,
-    report::live,
+    report::{live, notices::notices},
     signals::{Ended, Signals},
     source::Item,
 };
@@ -101,19 +101,28 @@ enum Pace {
     EachWindow,
 }
 
-/// Shows windows: a table that is redrawn on a terminal, else one line each.
+/// Shows windows: a table that is redrawn on a terminal, else one line each. Notices go to stderr, but not into
+/// the table's terminal: the table has them.
 struct Display {
     terminal: bool,
+    notices: bool,
 }
 
 impl Display {
     fn new() -> Self {
+        let terminal = std::io::stdout().is_terminal();
         Self {
-            terminal: std::io::stdout().is_terminal(),
+            terminal,
+            notices: !(terminal && std::io::stderr().is_terminal()),
         }
     }
 
     fn show(&self, window: &Window) -> std::io::Result<()> {
+        if self.notices {
+            for notice in notices(window) {
+                eprintln!("kctx: {notice}");
+            }
+        }
         let mut out = std::io::stdout().lock();
         if self.terminal {
             let (width, height) = terminal_size();

@@ -7,7 +7,13 @@ use serde::Serialize;
 use crate::{
     aggregate::window::ProbeStatus,
     config::Config,
-    host::{HostIdentity, HostRoot, btf, kallsyms::Kallsyms, privilege, tracefs},
+    host::{
+        HostIdentity, HostRoot, btf,
+        kallsyms::{self, Kallsyms},
+        kmsg,
+        kmsg_follow::{KmsgFollower, LogBounds},
+        privilege, taint, tracefs,
+    },
 };
 
 /// Schema of the JSON form.
@@ -84,6 +90,8 @@ pub fn examine(config_path: Option<&Path>) -> Diagnosis {
     checks.push(trace_filesystem());
     checks.push(jit());
     checks.push(symbols());
+    checks.push(kernel_log());
+    checks.push(tainted());
     let (probes, live_reason) = attempt(&config);
     Diagnosis {
         schema: SCHEMA,
@@ -174,14 +182,33 @@ fn jit() -> Check {
 fn symbols() -> Check {
     const NAME: &str = "kallsyms";
     let remedy = "set kernel.kptr_restrict to 0 or 1 and run as root";
-    match Kallsyms::read(Path::new("/proc/kallsyms")) {
-        Ok(symbols) if symbols.is_empty() => Check::no(
+    match Kallsyms::shown(Path::new(kallsyms::PATH)) {
+        Ok(()) => Check::ok(NAME, "readable"),
+        Err(reason) => Check::no(NAME, reason, remedy),
+    }
+}
+
+fn kernel_log() -> Check {
+    const NAME: &str = "kernel log";
+    match KmsgFollower::open(&HostRoot::system(), &LogBounds::default()) {
+        Ok(_) => Check::ok(NAME, kmsg::PATH),
+        Err(error) => Check::no(
             NAME,
-            "addresses are hidden: work functions show as numbers",
-            remedy,
+            format!("{}: {error} (its lines are not shown)", kmsg::PATH),
+            "run kctx as root, in a container with this device; where kernel.dmesg_restrict is 1 it needs CAP_SYSLOG",
         ),
-        Ok(_) => Check::ok(NAME, "readable"),
-        Err(error) => Check::no(NAME, format!("/proc/kallsyms: {error}"), remedy),
+    }
+}
+
+fn tainted() -> Check {
+    const NAME: &str = "taint";
+    match taint::read(&HostRoot::system()) {
+        Ok(value) => Check::ok(NAME, format!("readable: {value}")),
+        Err(error) => Check::no(
+            NAME,
+            format!("{}: {error} (its changes are not shown)", taint::PATH),
+            "mount /proc, with sys/kernel readable",
+        ),
     }
 }
 

@@ -311,6 +311,12 @@ fn vm_taint_and_log_are_seen_as_they_come() -> Result<()> {
     let log = &bundle.summary.log;
     let line = (log.lines.iter()).find(|line| line.text.starts_with("sysrq: HELP"));
     assert!(line.is_some(), "{log:?}");
+    // Whatever printk's clock says, and whatever was logged while the probes were attached.
+    let in_window = |unix_ns| span.contains(&unix_ns) || unix_ns == span.end;
+    assert!(
+        log.lines.iter().all(|line| in_window(line.time_unix_ns)),
+        "{log:?}"
+    );
     let counted: u64 = log.by_level.iter().sum();
     assert!(counted >= log.lines.len() as u64, "{log:?}");
     Ok(())

@@ -216,6 +216,7 @@ fn what_travels_beside_the_records_is_in_its_window() -> Result<()> {
         level: 3,
         time_unix_ns: START_NS + after,
         text: format!("line {seq}"),
+        fragment: false,
     };
     let log = LogRows {
         lines: vec![line(1, 10), line(2, 20)],

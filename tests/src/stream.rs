@@ -415,5 +415,7 @@ pub fn record(items: &[Item], names: &Names, path: &Path) -> Result<Summary> {
 fn sum_up(window: &Window, pipeline: &Pipeline) -> Summary {
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
+    // An export has the window alone.
+    assert_eq!(window.taint_value, taint);
     Summary::from_window(window, host, taint)
 }

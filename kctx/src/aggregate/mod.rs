@@ -3,6 +3,7 @@
 pub mod accounting;
 mod contexts;
 pub mod duration;
+pub mod happened;
 mod modules;
 mod observed;
 mod origin;
@@ -373,6 +374,7 @@ impl Aggregator {
             kthread: self.kthread.take(),
             module: self.module.take(),
             taint: self.observed.take_taint(),
+            taint_value: self.host.taint,
             log: self.observed.take_log(),
             stack,
             governor: self.observed.take_governor(),

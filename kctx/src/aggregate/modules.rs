@@ -13,7 +13,7 @@ use crate::host::taint;
 /// Module events kept in one window; more are counted.
 const MODULE_ROWS: usize = 1000;
 
-/// Requests that are remembered.
+/// Requests that are remembered, and processes that load.
 const REQUESTS: usize = 64;
 
 /// A module is loaded this long after it was asked for, at most.
@@ -29,7 +29,18 @@ const MODPROBE: &str = "modprobe";
 #[derive(Debug, Default)]
 pub(super) struct ModuleTable {
     rows: Vec<ModuleRow>,
-    requests: VecDeque<(u64, ModuleRequester)>,
+    requests: VecDeque<Request>,
+    /// Processes that load modules, and since when.
+    loaders: VecDeque<(u32, u64)>,
+}
+
+/// A request that is remembered.
+#[derive(Debug)]
+struct Request {
+    time_ns: u64,
+    by: ModuleRequester,
+    /// A module of its name was loaded: what else is loaded is not due to it.
+    answered: bool,
 }
 
 /// What became of a module record.
@@ -64,7 +75,7 @@ impl ModuleTable {
             init_ns: is_init.then_some(r.init_ns),
             ret: is_init.then_some(r.ret),
             requested_by: (event == ModuleEvent::Load)
-                .then(|| self.requester(r.time_ns, &name, &comm))
+                .then(|| self.requester(r, &name, &comm))
                 .flatten(),
             name,
             comm,
@@ -73,12 +84,16 @@ impl ModuleTable {
             if self.requests.len() == REQUESTS {
                 self.requests.pop_front();
             }
-            let requester = ModuleRequester {
-                name: row.name.clone(),
-                pid: row.pid,
-                comm: row.comm.clone(),
-            };
-            self.requests.push_back((r.time_ns, requester));
+            self.requests.push_back(Request {
+                time_ns: r.time_ns,
+                by: ModuleRequester {
+                    name: row.name.clone(),
+                    pid: row.pid,
+                    comm: row.comm.clone(),
+                    guess: false,
+                },
+                answered: false,
+            });
         }
         if self.rows.len() >= MODULE_ROWS {
             return Taken::Overflow;
@@ -87,25 +102,50 @@ impl ModuleTable {
         Taken::Row
     }
 
-    /// The request that most likely led to a load: the latest one for this name; else, where modprobe
-    /// loads, the latest one at all, since what was asked for may have been an alias.
-    fn requester(&self, time_ns: u64, name: &str, comm: &str) -> Option<ModuleRequester> {
-        let within = |ns: u64| {
-            let mut latest_first = self.requests.iter().rev();
-            move |wanted: &dyn Fn(&ModuleRequester) -> bool| {
-                latest_first
-                    .find(|(at, request)| {
-                        let age = time_ns.checked_sub(*at);
-                        age.is_some_and(|age| age <= ns) && wanted(request)
-                    })
-                    .map(|(_, request)| request.clone())
-            }
+    /// The request that led to a load: the latest one for this name. Else, where modprobe loads, a guess: the latest
+    /// one at all that has not led to a module of its own name, since what was asked for may have been an alias, and
+    /// this module one that the wanted one needs. The records do not say who started a modprobe, so it may have
+    /// been a user; one that loaded something before the request was made was not started for it.
+    fn requester(&mut self, r: &Module, name: &str, comm: &str) -> Option<ModuleRequester> {
+        let began_ns = self.began(r.pid, r.time_ns);
+        let requests = &mut self.requests;
+        let latest = |requests: &VecDeque<Request>, ns, wanted: &dyn Fn(&Request) -> bool| {
+            let in_time = |at| r.time_ns.checked_sub(at).is_some_and(|age| age <= ns);
+            requests
+                .iter()
+                .rposition(|request| in_time(request.time_ns) && wanted(request))
         };
-        within(SAME_NAME_NS)(&|request| same_name(&request.name, name)).or_else(|| {
-            (comm == MODPROBE)
-                .then(|| within(BY_ALIAS_NS)(&|_| true))
-                .flatten()
+        let by_name = |request: &Request| same_name(&request.by.name, name);
+        if let Some(i) = latest(requests, SAME_NAME_NS, &by_name) {
+            requests[i].answered = true;
+            return Some(requests[i].by.clone());
+        }
+        let by_alias = |request: &Request| {
+            !request.answered && request.time_ns <= began_ns && request.by.pid != r.pid
+        };
+        if comm != MODPROBE {
+            return None;
+        }
+        let i = latest(requests, BY_ALIAS_NS, &by_alias)?;
+        Some(ModuleRequester {
+            guess: true,
+            ..requests[i].by.clone()
         })
+    }
+
+    /// When a process first loaded a module, as far as it is remembered.
+    fn began(&mut self, pid: u32, now_ns: u64) -> u64 {
+        // Process ids come again.
+        (self.loaders).retain(|(_, began_ns)| now_ns.saturating_sub(*began_ns) <= SAME_NAME_NS);
+        let known = self.loaders.iter().find(|(loader, _)| *loader == pid);
+        if let Some((_, began_ns)) = known {
+            return *began_ns;
+        }
+        if self.loaders.len() == REQUESTS {
+            self.loaders.pop_front();
+        }
+        self.loaders.push_back((pid, now_ns));
+        now_ns
     }
 
     /// All rows; there are none afterwards.
@@ -181,6 +221,64 @@ mod tests {
         assert_eq!(by("nf_tables", "insmod", 0), None, "asked for afterwards");
     }
 
+    /// By whose request each load came, and whether that is a guess.
+    fn laid_to(events: &[(u8, &str, u32, u64)]) -> Vec<Option<(u32, bool)>> {
+        let mut table = ModuleTable::default();
+        for (kind, name, pid, second) in events {
+            let mut record = event(*kind, name, MODPROBE, second * SECOND);
+            record.pid = *pid;
+            table.add(&record, 0);
+        }
+        let rows = table.take().into_iter();
+        rows.filter(|row| row.event == ModuleEvent::Load)
+            .map(|row| row.requested_by.map(|by| (by.pid, by.guess)))
+            .collect()
+    }
+
+    #[test]
+    fn a_guess_is_called_one_and_blames_nobody_who_cannot_have_been_it() {
+        const REQUEST: u8 = module_event::REQUEST;
+        const LOAD: u8 = module_event::LOAD;
+        // By its name it is known; what comes with it is a guess.
+        assert_eq!(
+            laid_to(&[
+                (REQUEST, "nf_tables", 1, 1),
+                (LOAD, "nfnetlink", 100, 2),
+                (LOAD, "nf_tables", 100, 2),
+            ]),
+            [Some((1, true)), Some((1, false))]
+        );
+        // A request that led to its own module is not blamed for another's.
+        assert_eq!(
+            laid_to(&[
+                (REQUEST, "net-pf-16", 1, 1),
+                (REQUEST, "dummy", 2, 2),
+                (LOAD, "dummy", 100, 3),
+                (LOAD, "xfrm_user", 101, 4),
+            ]),
+            [Some((2, false)), Some((1, true))]
+        );
+        // A modprobe that was at work before the request.
+        assert_eq!(
+            laid_to(&[
+                (LOAD, "one", 100, 1),
+                (REQUEST, "net-pf-16", 2, 2),
+                (LOAD, "two", 100, 3),
+                (LOAD, "xfrm_user", 101, 4),
+            ]),
+            [None, None, Some((2, true))]
+        );
+        // Its process id came again, much later.
+        assert_eq!(
+            laid_to(&[
+                (LOAD, "one", 100, 1),
+                (REQUEST, "net-pf-16", 2, 20),
+                (LOAD, "xfrm_user", 100, 21),
+            ]),
+            [None, Some((2, true))]
+        );
+    }
+
     #[test]
     fn an_init_has_its_time_and_result() {
         let mut table = ModuleTable::default();
@@ -210,5 +308,11 @@ mod tests {
             (table.requests.len(), table.take().len()),
             (REQUESTS, MODULE_ROWS)
         );
+        for pid in 0..100 {
+            let mut load = event(module_event::LOAD, "m", MODPROBE, 2_000);
+            load.pid = pid;
+            table.add(&load, 0);
+        }
+        assert_eq!(table.loaders.len(), REQUESTS);
     }
 }

@@ -65,11 +65,16 @@ impl Observed {
         for (sum, n) in self.log.by_level.iter_mut().zip(log.by_level) {
             *sum = sum.saturating_add(n);
         }
-        self.log.dropped = self
-            .log
-            .dropped
-            .saturating_add(log.dropped.saturating_add(left_out));
-        self.log.overruns = self.log.overruns.saturating_add(log.overruns);
+        let dropped = log.dropped.saturating_add(left_out);
+        for (sum, n) in [
+            (&mut self.log.dropped, dropped),
+            (&mut self.log.overruns, log.overruns),
+            (&mut self.log.overwritten, log.overwritten),
+            (&mut self.log.fragments, log.fragments),
+            (&mut self.log.failed, log.failed),
+        ] {
+            *sum = sum.saturating_add(n);
+        }
     }
 
     /// More samples of stacks.
@@ -165,12 +170,16 @@ mod tests {
             level: 4,
             time_unix_ns: 100 + seq,
             text: text.to_owned(),
+            fragment: false,
         };
         let part = LogRows {
             lines: vec![line(1, &"é".repeat(600)), line(2, "b"), line(3, "c")],
             by_level: [0, 0, 0, 0, 5, 0, 0, 0],
             dropped: 2,
             overruns: 1,
+            overwritten: 30,
+            fragments: 4,
+            failed: 5,
         };
         let mut observed = Observed::default();
         observed.log(&part, 1000, 4);
@@ -184,6 +193,7 @@ mod tests {
         assert_eq!(seqs, [(1, 1101), (2, 1102), (3, 1103), (1, 1101)]);
         assert_eq!(log.lines[0].text.len(), LINE_BYTES);
         assert_eq!((log.by_level[4], log.dropped, log.overruns), (10, 6, 2));
+        assert_eq!((log.overwritten, log.fragments, log.failed), (60, 8, 10));
         assert_eq!(observed.take_log(), LogRows::default());
     }
 

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::accounting::{Accounting, FAMILIES, Family, FamilyAccounting, ProbeStatus};
+pub use super::accounting::{
+    Accounting, FAMILIES, Family, FamilyAccounting, ProbeStatus, Served, Source,
+};
 use super::duration::Durations;
+pub use super::happened::{LogRow, LogRows, ModuleEvent, ModuleRequester, ModuleRow, TaintRow};
 
 /// The text that stands for a name that could not be resolved.
 pub const UNKNOWN: &str = "?";
@@ -37,6 +40,8 @@ pub struct Window {
     pub module: Vec<ModuleRow>,
     /// Changes of the kernel's taint, in order.
     pub taint: Vec<TaintRow>,
+    /// The kernel's taint when it was last looked at; `None` where it can't be read.
+    pub taint_value: Option<u64>,
     /// The kernel's log.
     pub log: LogRows,
     /// Kernel stacks, the most frequent first.
@@ -285,45 +290,6 @@ pub struct KthreadRow {
     pub cpu_net_ns: u64,
 }
 
-/// A change of the kernel's taint.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct TaintRow {
-    /// When it was seen, in nanoseconds since the Unix epoch: up to a quarter of a second after it happened.
-    pub time_unix_ns: u64,
-    /// /proc/sys/kernel/tainted before.
-    pub before: u64,
-    /// And after.
-    pub after: u64,
-    /// Letters of the flags that are new.
-    pub added: String,
-}
-
-/// The kernel's log in a window: the first lines, and counts of all.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct LogRows {
-    /// The first lines, in order; how many is a setting.
-    pub lines: Vec<LogRow>,
-    /// Lines by level, 0 (emergency) to 7 (debug), of all.
-    pub by_level: [u64; 8],
-    /// Lines that are not among `lines`.
-    pub dropped: u64,
-    /// Times that the kernel's buffer went around before it could be read.
-    pub overruns: u64,
-}
-
-/// A line of the kernel's log.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct LogRow {
-    /// Sequence number.
-    pub seq: u64,
-    /// Level, 0 (emergency) to 7 (debug).
-    pub level: u8,
-    /// When, in nanoseconds since the Unix epoch, by printk's clock.
-    pub time_unix_ns: u64,
-    /// The text, cut to a bound.
-    pub text: String,
-}
-
 /// A kernel stack, and how often the sampling clock found it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct StackRow {
@@ -346,71 +312,4 @@ pub struct GovernorRow {
     pub until_unix_ns: Option<u64>,
     /// Why.
     pub reason: String,
-}
-
-/// One module event.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ModuleRow {
-    /// `load`, `init`, `free` or `request`.
-    pub event: ModuleEvent,
-    /// Module name; of a request, what was asked for.
-    pub name: String,
-    /// When, in nanoseconds since the Unix epoch.
-    pub time_unix_ns: u64,
-    /// Taint letters that the module brought, as in /proc/modules; empty for none.
-    #[serde(default)]
-    pub taints: String,
-    /// Process that did it.
-    pub pid: u32,
-    /// That process's comm.
-    pub comm: String,
-    /// CPU it happened on.
-    pub cpu: u32,
-    /// Init only: how long the module's init function took.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub init_ns: Option<u64>,
-    /// Init only: what it returned; below 0 the module is freed again.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ret: Option<i32>,
-    /// Load only: the request for a module that most likely led to it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub requested_by: Option<ModuleRequester>,
-}
-
-/// Who had the kernel ask for a module.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct ModuleRequester {
-    /// What was asked for, which may be an alias.
-    pub name: String,
-    /// The process that needed it.
-    pub pid: u32,
-    /// Its comm.
-    pub comm: String,
-}
-
-/// What happened to a module.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "snake_case")]
-pub enum ModuleEvent {
-    /// Linked in, init not yet called.
-    Load,
-    /// Gone.
-    Free,
-    /// The kernel asked modprobe for it.
-    Request,
-    /// Its init function returned.
-    Init,
-}
-
-impl ModuleEvent {
-    /// The name used in JSON and as an attribute.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::Free => "free",
-            Self::Request => "request",
-            Self::Init => "init",
-        }
-    }
 }

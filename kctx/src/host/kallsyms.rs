@@ -1,7 +1,8 @@
 //! /proc/kallsyms: from the address of a function to its name.
 
 use std::{
-    io::Read as _,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -14,13 +15,31 @@ pub struct Kallsyms {
     names: String,
 }
 
+/// Where the kernel shows them.
+pub const PATH: &str = "/proc/kallsyms";
+
 impl Kallsyms {
     /// Reads the symbols that this process is shown: none have addresses without CAP_SYSLOG where
     /// `kernel.kptr_restrict` is 1, or for anyone where it is 2.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         let mut text = String::new();
-        std::fs::File::open(path)?.read_to_string(&mut text)?;
+        File::open(path)?.read_to_string(&mut text)?;
         Ok(Self::parse(&text))
+    }
+
+    /// Why this process is shown no addresses, if it isn't. Reads no further than to the first one.
+    pub fn shown(path: &Path) -> Result<(), String> {
+        let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
+        let lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
+        for line in lines {
+            if !Self::parse(&line.map_err(unreadable)?).is_empty() {
+                return Ok(());
+            }
+        }
+        let why = "kernel.kptr_restrict is 2, or CAP_SYSLOG missing";
+        Err(format!(
+            "addresses are hidden: functions show as numbers ({why})"
+        ))
     }
 
     /// Parses lines of `address type name [module]`. Lines of any other form are passed over, and so
@@ -114,7 +133,7 @@ impl Symbols {
     fn with<T>(&self, ask: impl FnOnce(&Kallsyms) -> T) -> T {
         let mut symbols = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ask(symbols.get_or_insert_with(|| {
-            Kallsyms::read(Path::new("/proc/kallsyms"))
+            Kallsyms::read(Path::new(PATH))
                 .inspect_err(|error| tracing::warn!(%error, "cannot read /proc/kallsyms"))
                 .unwrap_or_default()
         }))
@@ -151,6 +170,15 @@ mod tests {
 
     #[test]
     fn hidden_addresses_leave_nothing() {
-        assert!(Kallsyms::parse("0000000000000000 T _stext\n").is_empty());
+        const HIDDEN: &str = "0000000000000000 A fixed_percpu_data\n0000000000000000 T _stext\n";
+        assert!(Kallsyms::parse(HIDDEN).is_empty());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kallsyms");
+        let reason = || Kallsyms::shown(&path).err().unwrap_or_default();
+        assert!(reason().contains("No such file"), "{}", reason());
+        std::fs::write(&path, HIDDEN).unwrap();
+        assert!(reason().starts_with("addresses are hidden"));
+        std::fs::write(&path, TEXT).unwrap();
+        assert_eq!(reason(), "");
     }
 }

@@ -14,8 +14,16 @@ use std::{
 
 use super::root::HostRoot;
 
+/// Where the kernel hands its log out.
+pub const PATH: &str = "/dev/kmsg";
+
 /// `KERN_WARNING` (include/linux/kern_levels.h): the least severe level kept.
 pub const WARNING: u8 = 4;
+
+/// Names of the levels, from 0.
+pub const LEVEL_NAMES: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
 
 /// One `read()` of /dev/kmsg never gives more: `CONSOLE_EXT_LOG_MAX` and later `PRINTK_MESSAGE_MAX`
 /// (kernel/printk/internal.h) are 8 KiB at most. With less room than the record has, it gives EINVAL.
@@ -236,7 +244,7 @@ pub fn read(root: &HostRoot, limits: KmsgLimits) -> io::Result<KmsgSelection> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open(root.path("/dev/kmsg"))?;
+        .open(root.path(PATH))?;
     collect(file, limits)
 }
 

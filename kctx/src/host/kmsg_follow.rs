@@ -2,20 +2,24 @@
 //!
 //! /dev/kmsg is opened while this process may ([`KmsgFollower::open`]) and read later, without ever
 //! waiting ([`KmsgFollower::poll`]); the kernel asks for the permission at open only (`devkmsg_open`,
-//! kernel/printk/printk.c). What was read goes through a [`LogWindow`], which keeps a window's first
-//! lines and counts the others.
+//! kernel/printk/printk.c). What was read goes through a [`super::kmsg_window::LogWindow`], which keeps a window's
+//! first lines and counts the others.
 //!
 //! # Time
 //!
 //! A line's own time is printk's `local_clock()`. It starts where `CLOCK_MONOTONIC` does, to within a
 //! millisecond, but NTP does not discipline it: the two drift apart by what NTP corrects, and 10 ppm are
-//! 0.9 s a day. So a line also has the `CLOCK_MONOTONIC` at which it was read: it was logged before that,
-//! and after the poll before. Lines among themselves are ordered by their sequence numbers.
+//! 0.9 s a day. So a line also has the `CLOCK_MONOTONIC` at which it was read, and that of the last poll which
+//! left nothing unread: it was logged in between, whatever was overwritten meanwhile. [`LogLine::monotonic_ns`]
+//! holds its own time to that. Lines among themselves are ordered by their sequence numbers.
+//!
+//! A line without a line break is handed out only when the next one is logged (`prb_final_commit`,
+//! kernel/printk/printk.c), and may be older than the poll before: it has about the time at which it was seen.
 
 use std::{
     fmt::Write as _,
     fs::{File, OpenOptions},
-    io::{self, ErrorKind, Read, Seek as _, SeekFrom},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
 };
 
@@ -30,8 +34,8 @@ use super::{
 /// What is left is read by the next poll, or is overwritten in the kernel's ring and counted.
 const RECORDS_PER_POLL: usize = 256;
 
-/// How many levels there are: `KERN_EMERG` (0) to `KERN_DEBUG` (7), include/linux/kern_levels.h.
-pub const LEVELS: usize = 8;
+/// Polls made at a window's end, so that its last lines are in it: 4096 records.
+const POLLS_AT_THE_END: usize = 16;
 
 /// One line of the kernel log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,9 @@ pub struct LogLine {
     pub level: u8,
     /// `local_clock` in microseconds; see the module's remark on time.
     pub time_us: u64,
+    /// `CLOCK_MONOTONIC` in nanoseconds when all that was logged before had been read.
+    #[serde(default)]
+    pub after_ns: u64,
     /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
     pub seen_ns: u64,
     /// The text. Control characters, line breaks among them, stay escaped (`\x0a`).
@@ -53,6 +60,15 @@ pub struct LogLine {
     /// Its level is the kernel's default and says nothing (`vprintk_store`).
     #[serde(default, skip_serializing_if = "is_false")]
     pub fragment: bool,
+}
+
+impl LogLine {
+    /// When it was logged, by `CLOCK_MONOTONIC`: its own time, held between the moments that it lies between.
+    #[must_use]
+    pub fn monotonic_ns(&self) -> u64 {
+        let own_ns = self.time_us.saturating_mul(1000);
+        own_ns.max(self.after_ns).min(self.seen_ns)
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
@@ -96,6 +112,16 @@ pub struct Polled {
     pub more: bool,
 }
 
+impl Polled {
+    fn extend(&mut self, next: Self) {
+        self.lines.extend(next.lines);
+        self.from_userspace += next.from_userspace;
+        self.overruns += next.overruns;
+        self.overwritten += next.overwritten;
+        self.more = next.more;
+    }
+}
+
 /// Follows /dev/kmsg.
 pub struct KmsgFollower<R = File> {
     source: R,
@@ -103,6 +129,8 @@ pub struct KmsgFollower<R = File> {
     buffer: Box<[u8]>,
     /// The sequence number after the last one read.
     next_seq: Option<u64>,
+    /// When nothing was left unread, the last time: what is read from now on was logged after that.
+    caught_up_ns: u64,
 }
 
 impl KmsgFollower {
@@ -112,7 +140,7 @@ impl KmsgFollower {
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(root.path("/dev/kmsg"))?;
+            .open(root.path(kmsg::PATH))?;
         // devkmsg_llseek: after the newest record.
         file.seek(SeekFrom::End(0))?;
         Ok(Self::over(file, bounds))
@@ -127,7 +155,34 @@ impl<R: Read> KmsgFollower<R> {
             line_bytes: bounds.line_bytes,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             next_seq: None,
+            caught_up_ns: 0,
         }
+    }
+
+    /// Passes over all that was logged until now.
+    pub fn skip(&mut self, now_ns: u64) -> io::Result<()>
+    where
+        R: Seek,
+    {
+        // devkmsg_llseek: after the newest record.
+        self.source.seek(SeekFrom::End(0))?;
+        self.next_seq = None;
+        self.caught_up_ns = now_ns;
+        Ok(())
+    }
+
+    /// Polls until nothing more is there, or a bound is reached; then there is `more`.
+    pub fn poll_to_the_end(&mut self, seen_ns: u64) -> io::Result<Polled> {
+        let mut all = self.poll(seen_ns)?;
+        for _ in 1..POLLS_AT_THE_END {
+            if !all.more {
+                break;
+            }
+            // A lasting error comes again at the next poll.
+            let Ok(next) = self.poll(seen_ns) else { break };
+            all.extend(next);
+        }
+        Ok(all)
     }
 
     /// Reads what was logged since the last call, up to a bound, and does not wait for more. `seen_ns` is
@@ -138,10 +193,16 @@ impl<R: Read> KmsgFollower<R> {
         let mut polled = Polled::default();
         for _ in 0..RECORDS_PER_POLL {
             match self.source.read(&mut self.buffer) {
-                Ok(0) => return Ok(polled),
+                Ok(0) => {
+                    self.caught_up_ns = seen_ns;
+                    return Ok(polled);
+                }
                 Ok(length) => self.take(length, seen_ns, &mut polled),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Ok(polled),
+                    ErrorKind::WouldBlock => {
+                        self.caught_up_ns = seen_ns;
+                        return Ok(polled);
+                    }
                     ErrorKind::Interrupted => {}
                     // devkmsg_read: our next record is gone, and we stand at the oldest one there is.
                     ErrorKind::BrokenPipe => polled.overruns += 1,
@@ -167,19 +228,21 @@ impl<R: Read> KmsgFollower<R> {
         }
         self.next_seq = Some(record.sequence.saturating_add(1));
         if record.facility == 0 {
-            polled.lines.push(line(&record, seen_ns, self.line_bytes));
+            let between = (self.caught_up_ns, seen_ns);
+            polled.lines.push(line(&record, between, self.line_bytes));
         } else {
             polled.from_userspace += 1;
         }
     }
 }
 
-fn line(record: &KmsgRecord, seen_ns: u64, line_bytes: usize) -> LogLine {
+fn line(record: &KmsgRecord, (after_ns, seen_ns): (u64, u64), line_bytes: usize) -> LogLine {
     let (text, cut) = readable(&record.text, line_bytes);
     LogLine {
         seq: record.sequence,
         level: record.level,
         time_us: record.time_us,
+        after_ns,
         seen_ns,
         text,
         cut,
@@ -238,118 +301,6 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit)
         .to_digit(16)
         .and_then(|value| u8::try_from(value).ok())
-}
-
-/// What a window's log was.
-///
-/// `by_level` and `fragments` count all lines; of these `lines` were kept and `dropped` were not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogSummary {
-    /// The first lines, oldest first.
-    pub lines: Vec<LogLine>,
-    /// All lines that are no fragments, kept or not, by level.
-    pub by_level: [u64; LEVELS],
-    /// All fragments, kept or not: their level means nothing.
-    #[serde(default)]
-    pub fragments: u64,
-    /// Lines and fragments that the bounds kept out.
-    pub dropped: u64,
-    /// Records that userspace wrote.
-    #[serde(default)]
-    pub from_userspace: u64,
-    /// Times the kernel had overwritten records before they were read.
-    pub overruns: u64,
-    /// How many it had overwritten, as far as that is known: the first time, before any record was read,
-    /// it is not.
-    #[serde(default)]
-    pub overwritten: u64,
-}
-
-impl LogSummary {
-    /// Whether there is nothing to tell.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A line costs so much of what the rate limit fills up at `lines_per_second` for each microsecond.
-const LINE_COST: u64 = 1_000_000;
-
-/// Keeps the first lines of each window within bounds, and counts all.
-#[derive(Debug)]
-pub struct LogWindow {
-    bounds: LogBounds,
-    summary: LogSummary,
-    /// What the rate limit still allows, in [`LINE_COST`]s.
-    allowance: u64,
-    /// The newest line's time.
-    last_us: Option<u64>,
-}
-
-impl LogWindow {
-    /// Opens the first window.
-    #[must_use]
-    pub fn new(bounds: LogBounds) -> Self {
-        Self {
-            bounds,
-            summary: LogSummary::default(),
-            allowance: full_allowance(&bounds),
-            last_us: None,
-        }
-    }
-
-    /// Takes what one poll found.
-    pub fn add(&mut self, polled: Polled) {
-        let summary = &mut self.summary;
-        summary.from_userspace = summary.from_userspace.saturating_add(polled.from_userspace);
-        summary.overruns = summary.overruns.saturating_add(polled.overruns);
-        summary.overwritten = summary.overwritten.saturating_add(polled.overwritten);
-        for line in polled.lines {
-            self.push(line);
-        }
-    }
-
-    /// Takes a line; says whether it was kept.
-    pub fn push(&mut self, line: LogLine) -> bool {
-        self.refill(line.time_us);
-        let summary = &mut self.summary;
-        if line.fragment {
-            summary.fragments += 1;
-        } else if let Some(count) = summary.by_level.get_mut(usize::from(line.level & 7)) {
-            *count += 1;
-        }
-        if summary.lines.len() >= self.bounds.lines_per_window || self.allowance < LINE_COST {
-            summary.dropped += 1;
-            return false;
-        }
-        self.allowance -= LINE_COST;
-        summary.lines.push(line);
-        true
-    }
-
-    /// Closes the window and opens the next. The rate limit begins anew: in a storm that goes on, the
-    /// next window shows its first lines too.
-    pub fn take(&mut self) -> LogSummary {
-        self.allowance = full_allowance(&self.bounds);
-        std::mem::take(&mut self.summary)
-    }
-
-    /// Times of different CPUs may be out of order by a little: then nothing is filled up.
-    fn refill(&mut self, time_us: u64) {
-        let last_us = self.last_us.unwrap_or(time_us);
-        let passed_us = time_us.saturating_sub(last_us);
-        let gained = passed_us.saturating_mul(u64::from(self.bounds.lines_per_second));
-        self.allowance = self
-            .allowance
-            .saturating_add(gained)
-            .min(full_allowance(&self.bounds));
-        self.last_us = Some(last_us.max(time_us));
-    }
-}
-
-fn full_allowance(bounds: &LogBounds) -> u64 {
-    u64::from(bounds.lines_per_second) * LINE_COST
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::host::kmsg_window::{LogSummary, LogWindow};
 use proptest::prelude::*;
 
 /// Gives one record, or one error, a read, as /dev/kmsg does.
@@ -10,6 +11,14 @@ struct Device(VecDeque<Result<String, ErrorKind>>);
 impl Device {
     fn of(reads: impl IntoIterator<Item = Result<&'static str, ErrorKind>>) -> Self {
         Self(reads.into_iter().map(|r| r.map(str::to_owned)).collect())
+    }
+}
+
+impl Seek for Device {
+    /// To the end, as is all that is asked for.
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        self.0.clear();
+        Ok(0)
     }
 }
 
@@ -126,6 +135,69 @@ fn one_poll_reads_a_bounded_number_and_the_next_goes_on() {
     let polled = follower.poll(0).unwrap();
     assert_eq!((polled.lines.len(), polled.more), (10, false));
     assert_eq!(polled.overwritten, 0);
+}
+
+#[test]
+fn a_lines_time_is_held_between_the_polls_that_it_came_between() {
+    const POLL_NS: u64 = 250_000_000;
+    // printk's clock is 86 s behind, or ahead: 10 ppm over 100 days.
+    let behind = Ok("4,1,100000,-;a\n");
+    let ahead = Ok("4,2,172500000,-;b\n");
+    let between = Ok("4,3,86300000,-;c\n");
+    let mut follower = follow([]);
+    follower.skip(86_250_000_000).unwrap();
+    follower.source = Device::of([behind, ahead, between]);
+    let polled = follower.poll(86_250_000_000 + POLL_NS).unwrap();
+    let times: Vec<_> = polled.lines.iter().map(LogLine::monotonic_ns).collect();
+    assert_eq!(times, [86_250_000_000, 86_500_000_000, 86_300_000_000]);
+}
+
+#[test]
+fn a_line_was_logged_after_the_last_poll_that_left_none() {
+    let storm = (0..RECORDS_PER_POLL as u64 + 1).map(|seq| Ok(format!("4,{seq},1,-;x\n")));
+    let overrun = [Err(ErrorKind::BrokenPipe), Ok("4,900,1,-;y\n".to_owned())];
+    let device = Device(storm.chain(overrun).collect());
+    let mut follower = KmsgFollower::over(device, &LogBounds::default());
+    follower.caught_up_ns = 1_000_000;
+    // This poll leaves some: the next one's lines may be as old as this one's.
+    assert!(follower.poll(2_000_000).unwrap().more);
+    let rest = follower.poll(3_000_000).unwrap();
+    let spans: Vec<_> = (rest.lines.iter())
+        .map(|line| (line.seq, line.after_ns, line.seen_ns))
+        .collect();
+    assert_eq!(
+        spans,
+        [(256, 1_000_000, 3_000_000), (900, 1_000_000, 3_000_000)]
+    );
+    // That one left none.
+    follower.source = Device::of([Ok("4,901,1,-;z\n")]);
+    let next = follower.poll(4_000_000).unwrap();
+    assert_eq!(next.lines[0].monotonic_ns(), 3_000_000);
+}
+
+#[test]
+fn what_was_passed_over_is_neither_read_nor_taken_for_overwritten() {
+    let mut follower = follow([Ok("4,1,1,-;before\n"), Ok("4,2,2,-;before\n")]);
+    assert_eq!(follower.poll(5).unwrap().lines.len(), 2);
+    follower.source = Device::of([Ok("4,3,3,-;still before\n")]);
+    follower.skip(6_000_000).unwrap();
+    follower.source = Device::of([Ok("4,9,4,-;after\n")]);
+    let polled = follower.poll(7_000_000).unwrap();
+    assert_eq!((polled.lines.len(), polled.overwritten), (1, 0));
+    assert_eq!(polled.lines[0].monotonic_ns(), 6_000_000);
+}
+
+#[test]
+fn at_the_end_all_is_read_up_to_a_bound() {
+    let bound = RECORDS_PER_POLL * POLLS_AT_THE_END;
+    for (there, read, more) in [(600, 600, false), (bound + 9, bound, true)] {
+        let storm = (0..there).map(|seq| Ok(format!("4,{seq},{seq},-;x\n")));
+        let device = Device(storm.collect());
+        let mut follower = KmsgFollower::over(device, &LogBounds::default());
+        let polled = follower.poll_to_the_end(7).unwrap();
+        assert_eq!((polled.lines.len(), polled.more), (read, more));
+        assert!(polled.lines.iter().all(|line| line.seen_ns == 7));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod kallsyms;
 pub mod kernel_config;
 pub mod kmsg;
 pub mod kmsg_follow;
+pub mod kmsg_window;
 pub mod privilege;
 pub mod root;
 pub mod taint;

@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::root::HostRoot;
 
+/// Where the kernel says it.
+pub const PATH: &str = "/proc/sys/kernel/tainted";
+
 /// One reason for which a kernel calls itself tainted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TaintFlag {
@@ -100,7 +103,7 @@ pub fn describe(value: u64) -> String {
 
 /// Reads the machine's taint value.
 pub fn read(root: &HostRoot) -> std::io::Result<u64> {
-    let text = root.read_line("/proc/sys/kernel/tainted")?;
+    let text = root.read_line(PATH)?;
     text.parse().map_err(|_| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,

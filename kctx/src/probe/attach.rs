@@ -114,7 +114,7 @@ pub fn attach(
             };
             ProbeStatus {
                 name: spec.name(),
-                family: spec.family,
+                family: spec.family.into(),
                 attached: mechanism.is_some(),
                 mechanism,
                 reason,

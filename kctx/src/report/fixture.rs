@@ -8,7 +8,8 @@ use crate::{
         window::{
             ContextTimes, Family, GovernorRow, HardirqRow, KthreadRow, LogRow, LogRows,
             ModuleEvent, ModuleRequester, ModuleRow, NapiRow, Origin, OriginKind, ProbeStatus,
-            SoftirqOriginRow, SoftirqRow, StackRow, TaintRow, TaskletRow, Window, WorkqueueRow,
+            SoftirqOriginRow, SoftirqRow, Source, StackRow, TaintRow, TaskletRow, Window,
+            WorkqueueRow,
         },
     },
     host::{HostIdentity, identity::OsRelease},
@@ -199,15 +200,28 @@ pub(super) fn window() -> Window {
             added: "O".to_owned(),
         }],
         log: LogRows {
-            lines: vec![LogRow {
-                seq: 900,
-                level: 4,
-                time_unix_ns: START_UNIX_NS + 501 * MS,
-                text: "evil: loading out-of-tree module taints kernel.\x1b[2J".to_owned(),
-            }],
+            lines: vec![
+                LogRow {
+                    seq: 900,
+                    level: 4,
+                    time_unix_ns: START_UNIX_NS + 501 * MS,
+                    text: "evil: loading out-of-tree module taints kernel.\x1b[2J".to_owned(),
+                    fragment: false,
+                },
+                LogRow {
+                    seq: 903,
+                    level: 4,
+                    time_unix_ns: START_UNIX_NS + 502 * MS,
+                    text: "PID: 1".to_owned(),
+                    fragment: true,
+                },
+            ],
             by_level: [0, 0, 0, 0, 1, 0, 3, 0],
             dropped: 3,
-            overruns: 0,
+            overruns: 1,
+            overwritten: 2,
+            fragments: 1,
+            failed: 6,
         },
         stack: vec![StackRow {
             context: "softirq:NET_RX".to_owned(),
@@ -236,6 +250,7 @@ pub(super) fn window() -> Window {
                     name: "net-pf-36".to_owned(),
                     pid: 4711,
                     comm: "iperf3".to_owned(),
+                    guess: true,
                 }),
                 ..module(ModuleEvent::Load, "evil\n", 500 * MS)
             },
@@ -248,18 +263,23 @@ pub(super) fn window() -> Window {
         probes: vec![
             ProbeStatus {
                 name: "irq:softirq_entry".to_owned(),
-                family: Family::Softirq,
+                family: Family::Softirq.into(),
                 attached: true,
                 mechanism: Some("tp_btf".to_owned()),
                 reason: None,
             },
             ProbeStatus {
                 name: "module:module_load".to_owned(),
-                family: Family::Module,
+                family: Family::Module.into(),
                 attached: false,
                 mechanism: None,
                 reason: Some("CONFIG_MODULES is off".to_owned()),
             },
+            ProbeStatus::of_file(
+                Source::Log,
+                "/dev/kmsg",
+                Err("/dev/kmsg: Operation not permitted (os error 1)".to_owned()),
+            ),
         ],
         ..Window::default()
     };

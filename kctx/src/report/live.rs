@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     columns::Columns,
     human::{count, cut, duration, name, share, utc},
+    notices::notices,
     summary::{cpu_times, vector_number},
 };
 use crate::{
@@ -90,8 +91,9 @@ pub fn table(window: &Window, width: usize, height: usize) -> String {
             count(total(window, |family| family.spilled)),
             count(lost(window))
         ) + &limited(window).map_or_else(String::new, |text| format!("  {text}")),
-        String::new(),
     ];
+    lines.extend(notices(window));
+    lines.push(String::new());
     // A third of what is left for the CPUs, the rest for what ran on them, two headings apart.
     let left = height.saturating_sub(lines.len() + 3);
     let cpu_rows = busiest.len().min((left / 3).max(1));
@@ -332,6 +334,7 @@ mod tests {
         let line = text.lines().find(|line| line.contains("NET_RX")).unwrap();
         assert!(line.contains(" 450   450 ms"), "{line}");
         assert!(text.contains("lost 3"));
+        assert!(text.contains("\nkernel log: warning: evil: loading"));
         assert!(!text.contains('\x1b'));
     }
 

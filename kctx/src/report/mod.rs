@@ -3,6 +3,7 @@
 mod columns;
 pub mod human;
 pub mod live;
+pub mod notices;
 pub mod summary;
 pub mod text;
 

@@ -16,10 +16,15 @@ use std::{
 use aya_log::EbpfLogger;
 use bytes::BytesMut;
 
-use super::{Control, Item, RunningThread, rings::Ring, warden::Warden, watch::Watch};
+use super::{
+    Control, Item, RunningThread,
+    rings::Ring,
+    warden::Warden,
+    watch::{Closed, Next, Watch},
+};
 use crate::{
     aggregate::window::{ContextTimes, ProbeStatus},
-    host::{HostIdentity, HostRoot, clock, cpus, taint},
+    host::{HostIdentity, HostRoot, clock, cpus},
     probe::{
         books::{Books, Staged},
         clock::CpuClock,
@@ -135,8 +140,11 @@ impl Drain {
         let edges = std::mem::take(&mut self.edges);
         let mut buffer = BytesMut::new();
         (edges.before_open)();
+        let monotonic_ns = clock::monotonic_ns();
+        // Before the gate: a line that comes once it is open must not be passed over.
+        self.watch.start(monotonic_ns);
         let start = Control::Start {
-            monotonic_ns: clock::monotonic_ns(),
+            monotonic_ns,
             unix_ns: clock::unix_ns(),
             probes: std::mem::take(&mut self.probes),
             host: Box::new(std::mem::take(&mut self.host)),
@@ -153,13 +161,15 @@ impl Drain {
         let ended_ns = clock::monotonic_ns();
         self.books.close_gate()?;
         let contexts = self.books.contexts()?;
+        // Now, since collecting evidence takes its time: what is logged meanwhile is not the window's.
+        let watched = self.watch.close(ended_ns, Next::Nothing);
         (edges.after_close)();
         self.books.wait_for_programs()?;
         // Nothing is emitted any more, so this ends.
         while let Ok(drained) = self.drain_all(&mut buffer) {
             if drained == 0 {
                 let _ = self.send_staged()?;
-                let _ = self.close_window(ended_ns, Staged::Taken, contexts)?;
+                let _ = self.close_window(ended_ns, Staged::Taken, contexts, watched)?;
                 break;
             }
         }
@@ -200,8 +210,9 @@ impl Drain {
             {
                 let now_ns = clock::monotonic_ns();
                 let contexts = self.books.contexts()?;
+                let watched = self.watch.close(now_ns, Next::Window);
                 if self
-                    .close_window(now_ns, Staged::Waiting, contexts)?
+                    .close_window(now_ns, Staged::Waiting, contexts, watched)?
                     .is_err()
                 {
                     break;
@@ -284,6 +295,7 @@ impl Drain {
         monotonic_ns: u64,
         staged: Staged,
         (times, running): (Vec<ContextTimes>, Vec<RunningThread>),
+        watched: Closed,
     ) -> anyhow::Result<Result<(), Disconnected>> {
         let counted = Box::new(self.books.counted(staged)?);
         let mut controls = vec![Control::Contexts(times), Control::Running(running)];
@@ -292,7 +304,7 @@ impl Drain {
             controls.extend(grown.map(|delta| Control::Spill(Box::new(delta))));
             controls.push(Control::SpilledOrigins(self.books.spill.grown_origins()?));
         }
-        controls.extend(self.watch.close(monotonic_ns));
+        controls.extend(watched.controls);
         let stacks = self.books.stacks.take()?;
         if !stacks.is_empty() {
             controls.push(Control::Stacks(stacks));
@@ -301,7 +313,7 @@ impl Drain {
         controls.push(Control::WindowEnd {
             monotonic_ns,
             unix_ns: clock::unix_ns(),
-            taint: taint::read(&HostRoot::system()).ok(),
+            taint: watched.taint,
         });
         Ok(controls
             .into_iter()

@@ -1,6 +1,6 @@
 //! This kernel as a source: load, attach, drain, and in the end detach.
 
-use std::{sync::mpsc::SyncSender, time::Duration};
+use std::{path::Path, sync::mpsc::SyncSender, time::Duration};
 
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
@@ -12,9 +12,14 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    aggregate::window::{Family, ProbeStatus},
+    aggregate::window::{Family, ProbeStatus, Source},
     governor::CpuShare,
-    host::{HostIdentity, HostRoot, clock, kallsyms::Symbols, kmsg_follow::LogBounds, privilege},
+    host::{
+        HostIdentity, HostRoot,
+        kallsyms::{self, Kallsyms, Symbols},
+        kmsg_follow::LogBounds,
+        privilege,
+    },
     probe::{
         attach::{self, Attached},
         books::Books,
@@ -86,7 +91,7 @@ impl Prepared {
     ) -> anyhow::Result<(Self, Resolver)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
-        let (mut attached, probes) = attach::attach(&mut loaded, settings.samples, |spec| {
+        let (mut attached, mut probes) = attach::attach(&mut loaded, settings.samples, |spec| {
             settings.families.contains(&spec.family)
         });
         if !probes.iter().any(|p| p.attached) {
@@ -102,10 +107,14 @@ impl Prepared {
         {
             books.switches_attached()?;
         }
-        let watch = Watch::open(HostRoot::system(), settings.log, clock::monotonic_ns());
+        let watch = Watch::open(HostRoot::system(), settings.log);
+        probes.extend_from_slice(watch.probes());
         // Before any thread is made: each inherits what this one has left.
         privilege::drop_all_but(privilege::KEPT | settings.keep)
             .context("cannot drop privileges")?;
+        // With the privileges that the names will be asked for with.
+        let shown = Kallsyms::shown(Path::new(kallsyms::PATH));
+        probes.push(ProbeStatus::of_file(Source::Symbols, kallsyms::PATH, shown));
         let drain = Drain {
             rings: std::mem::take(&mut loaded.rings),
             rare: loaded.take_rare()?,

@@ -3,10 +3,12 @@
 
 use super::Control;
 use crate::{
-    aggregate::window::{LogRow, LogRows},
+    aggregate::window::{LogRow, LogRows, ProbeStatus, Source},
     host::{
-        HostRoot,
-        kmsg_follow::{KmsgFollower, LogBounds, LogSummary, LogWindow},
+        HostRoot, kmsg,
+        kmsg_follow::{KmsgFollower, LogBounds, LogLine, Polled},
+        kmsg_window::{LogSummary, LogWindow},
+        taint,
         taint_watch::TaintWatch,
     },
 };
@@ -18,28 +20,72 @@ const EVERY_NS: u64 = 250_000_000;
 pub struct Watch {
     root: HostRoot,
     kmsg: Option<KmsgFollower>,
+    probes: [ProbeStatus; 2],
     log: LogWindow,
     taint: TaintWatch,
     next_ns: u64,
+    /// That the log can no longer be read was said.
+    warned: bool,
+}
+
+/// What a window that closes gets.
+pub struct Closed {
+    /// Goes into the stream before the window's end.
+    pub controls: Vec<Control>,
+    /// The kernel's taint, where it can be read.
+    pub taint: Option<u64>,
+}
+
+/// Whether another window follows the one that closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It gets what this one's last look left unread.
+    Window,
+    /// What is left unread now is read by nobody.
+    Nothing,
 }
 
 impl Watch {
-    /// Opens what it will read, while this process may: what is logged from now on counts.
+    /// Opens what it will read, while this process may.
     #[must_use]
-    pub fn open(root: HostRoot, bounds: LogBounds, now_ns: u64) -> Self {
-        let kmsg = KmsgFollower::open(&root, &bounds)
-            .inspect_err(|error| tracing::warn!(%error, "the kernel's log is not followed"))
-            .ok();
-        let mut taint = TaintWatch::new();
-        // The first value is what later ones are compared with.
-        let _ = taint.poll(&root, now_ns);
+    pub fn open(root: HostRoot, bounds: LogBounds) -> Self {
+        let kmsg = KmsgFollower::open(&root, &bounds);
+        let readable = |path, result: Result<(), &std::io::Error>| {
+            result.map_err(|error| format!("{path}: {error}"))
+        };
+        let log = readable(kmsg::PATH, kmsg.as_ref().map(|_| ()));
+        let tainted = readable(taint::PATH, taint::read(&root).as_ref().map(|_| ()));
         Self {
             root,
-            kmsg,
+            kmsg: kmsg.ok(),
+            probes: [
+                ProbeStatus::of_file(Source::Log, kmsg::PATH, log),
+                ProbeStatus::of_file(Source::Taint, taint::PATH, tainted),
+            ],
             log: LogWindow::new(bounds),
-            taint,
+            taint: TaintWatch::new(),
             next_ns: 0,
+            warned: false,
         }
+    }
+
+    /// Whether log and taint could be read when it was opened.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
+    }
+
+    /// The first window begins: what was logged until now, while the probes were attached, is not in it, and a
+    /// change of the taint is one to what it is now.
+    pub fn start(&mut self, now_ns: u64) {
+        if let Some(kmsg) = &mut self.kmsg
+            && let Err(error) = kmsg.skip(now_ns)
+        {
+            self.failed(&error);
+        }
+        self.taint = TaintWatch::new();
+        let _ = self.taint.poll(&self.root, now_ns);
+        self.next_ns = now_ns + EVERY_NS;
     }
 
     /// Looks, if it is time to; a change of the taint.
@@ -48,47 +94,83 @@ impl Watch {
             return None;
         }
         self.next_ns = now_ns + EVERY_NS;
-        self.look(now_ns)
+        self.follow(|kmsg| kmsg.poll(now_ns));
+        self.look_at_taint(now_ns).0
     }
 
-    fn look(&mut self, now_ns: u64) -> Option<Control> {
-        if let Some(kmsg) = &mut self.kmsg
-            && let Ok(polled) = kmsg.poll(now_ns)
-        {
-            self.log.add(polled);
+    /// A last look for the window that closes now, and what it gets.
+    pub fn close(&mut self, now_ns: u64, next: Next) -> Closed {
+        let more = self.follow(|kmsg| kmsg.poll_to_the_end(now_ns));
+        if more && next == Next::Nothing {
+            self.log.left_unread();
         }
-        let change = self.taint.poll(&self.root, now_ns).ok().flatten()?;
-        Some(Control::Taint {
-            monotonic_ns: change.time_ns,
-            before: change.before,
-            after: change.after,
-        })
-    }
-
-    /// What a window that closes now gets: a last look, and the log.
-    pub fn close(&mut self, now_ns: u64) -> Vec<Control> {
-        let mut controls: Vec<Control> = self.look(now_ns).into_iter().collect();
+        let (change, taint) = self.look_at_taint(now_ns);
+        let mut controls: Vec<Control> = change.into_iter().collect();
         let log = self.log.take();
         if !log.is_empty() {
             controls.push(Control::Log(Box::new(rows(log))));
         }
-        controls
+        Closed { controls, taint }
+    }
+
+    /// Reads the log; whether there is more.
+    fn follow(&mut self, read: impl FnOnce(&mut KmsgFollower) -> std::io::Result<Polled>) -> bool {
+        let Some(kmsg) = &mut self.kmsg else {
+            return false;
+        };
+        match read(kmsg) {
+            Ok(polled) => {
+                let more = polled.more;
+                self.log.add(polled);
+                more
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &std::io::Error) {
+        self.log.failed();
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(%error, "the kernel's log cannot be read");
+        }
+    }
+
+    /// A change of the taint, and the taint.
+    fn look_at_taint(&mut self, now_ns: u64) -> (Option<Control>, Option<u64>) {
+        let Ok(change) = self.taint.poll(&self.root, now_ns) else {
+            return (None, None);
+        };
+        let control = change.map(|change| Control::Taint {
+            monotonic_ns: change.time_ns,
+            before: change.before,
+            after: change.after,
+        });
+        (control, self.taint.value())
     }
 }
 
-/// printk's clock starts with `CLOCK_MONOTONIC` and is not disciplined as that is: with a clock that is 10 ppm off
-/// they part by 0.9 s in a day.
 fn rows(log: LogSummary) -> LogRows {
-    let row = |line: crate::host::kmsg_follow::LogLine| LogRow {
+    let row = |line: LogLine| LogRow {
         seq: line.seq,
         level: line.level,
-        time_unix_ns: line.time_us.saturating_mul(1000),
+        time_unix_ns: line.monotonic_ns(),
         text: line.text,
+        fragment: line.fragment,
     };
     LogRows {
         lines: log.lines.into_iter().map(row).collect(),
         by_level: log.by_level,
         dropped: log.dropped,
         overruns: log.overruns,
+        overwritten: log.overwritten,
+        fragments: log.fragments,
+        failed: log.failed,
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

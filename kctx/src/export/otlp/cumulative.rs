@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Value};
 use super::exponential::ExponentialHistogram;
 use super::series::SeriesSet;
 use super::stats::ExporterStats;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
+use crate::host::taint::{self, TAINT_FLAGS};
 
 /// A clock that fell back by less than this is waited out; by more, all series start anew.
 const SMALL_STEP_NS: u64 = 1_000_000_000;
@@ -47,6 +48,8 @@ pub struct Cumulative {
     pub(super) kthread_cpu_ns: SeriesSet<u64>,
     pub(super) context_time_ns: SeriesSet<u64>,
     pub(super) module_events: SeriesSet<u64>,
+    pub(super) taint: SeriesSet<u64>,
+    pub(super) log_lines: SeriesSet<u64>,
     pub(super) records: SeriesSet<u64>,
     pub(super) probe_attached: SeriesSet<u64>,
     pub(super) governor_limited: SeriesSet<u64>,
@@ -81,6 +84,8 @@ impl Cumulative {
             kthread_cpu_ns: SeriesSet::new(max),
             context_time_ns: SeriesSet::new(max),
             module_events: SeriesSet::new(max),
+            taint: SeriesSet::new(max),
+            log_lines: SeriesSet::new(max),
             records: SeriesSet::new(max),
             probe_attached: SeriesSet::new(max),
             governor_limited: SeriesSet::new(max),
@@ -115,6 +120,7 @@ impl Cumulative {
                 .with_some("kctx.module.name", name);
             *self.module_events.entry(attributes, start, || 0) += 1;
         }
+        self.replace_taint(window.taint_value, start);
         self.fold_accounting(&window.accounting, start);
         self.replace_probes(&window.probes, start);
         self.replace_governor(&window.governor, start);
@@ -187,6 +193,23 @@ impl Cumulative {
             for (reason, count) in &counts.partial {
                 add("partial", Some(reason), *count);
             }
+        }
+    }
+
+    /// A state. Each flag that is known has its series from the start, so that a backend sees it change; what this
+    /// version has no name for only where it is set.
+    fn replace_taint(&mut self, value: Option<u64>, start: u64) {
+        self.taint.retain(|_| false);
+        let Some(value) = value else { return };
+        let mut set = |flag: Value, is_set: u64| {
+            let attributes = Attributes::new().with("kctx.kernel.taint.flag", flag);
+            *self.taint.entry(attributes, start, || 0) = is_set;
+        };
+        for flag in &TAINT_FLAGS {
+            set(flag.name.into(), value >> flag.bit & 1);
+        }
+        for bit in taint::unknown_bits(value) {
+            set((&format!("bit_{bit}")).into(), 1);
         }
     }
 

@@ -36,7 +36,7 @@ fn module(event: ModuleEvent, name: &str) -> ModuleRow {
 fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
     ProbeStatus {
         name: name.to_owned(),
-        family: Family::Softirq,
+        family: Family::Softirq.into(),
         attached: reason.is_none(),
         mechanism: reason.is_none().then(|| "tp_btf".to_owned()),
         reason: reason.map(str::to_owned),
@@ -140,6 +140,9 @@ fn names_units_and_attributes_are_those_of_the_design() {
         module(ModuleEvent::Request, "net-pf-10"),
         module(ModuleEvent::Request, "fs-foo"),
     ];
+    first.taint_value = Some(1 << 12 | 1 << 9 | 1 << 40);
+    first.log.by_level = [0, 0, 0, 2, 5, 0, 0, 0];
+    first.log.fragments = 3;
     first.probes = vec![
         probe("irq:softirq_raise", None),
         probe("module:load", Some("no BTF")),
@@ -190,6 +193,16 @@ fn names_units_and_attributes_are_those_of_the_design() {
                         kind,
                     )
                 }
+                Data::Gauge(data) => {
+                    // A line for those that are not 0: which there are, another test says.
+                    let points = data.data_points.iter().filter(|p| number(p) > 0.0);
+                    (
+                        points
+                            .map(|p| format!("{} {}", labels(&p.attributes), number(p)))
+                            .collect(),
+                        "gauge",
+                    )
+                }
                 other => panic!("{other:?}"),
             };
             assert!(metric.description.ends_with('.'));
@@ -228,6 +241,11 @@ fn names_units_and_attributes_are_those_of_the_design() {
         "kctx.cpu.context.time counter s kctx.context=softirq,cpu.logical_number=3 0.000003",
         "kctx.module.events counter {event} kctx.module.event=load,kctx.module.name=dummy 1",
         "kctx.module.events counter {event} kctx.module.event=request 2",
+        "kctx.kernel.taint gauge {flag} kctx.kernel.taint.flag=bit_40 1",
+        "kctx.kernel.taint gauge {flag} kctx.kernel.taint.flag=oot_module 1",
+        "kctx.kernel.taint gauge {flag} kctx.kernel.taint.flag=warn 1",
+        "kctx.kernel.log.lines counter {line} kctx.kernel.log.level=err 2",
+        "kctx.kernel.log.lines counter {line} kctx.kernel.log.level=warning 5",
         "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=lost,error.type=ring 1",
         "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=partial,error.type=no_entry 5",
         "kctx.records counter {record} kctx.probe.family=softirq,kctx.record.outcome=spilled 2",
@@ -276,6 +294,50 @@ fn what_the_governor_limits_is_told_and_that_it_no_longer_does() {
     assert_eq!(limited(vec![]), (vec![], vec![]));
     assert_eq!(limited(vec![row(None)]), (vec![1], vec![5_000_000_000]));
     assert_eq!(limited(vec![row(None), row(Some(7))]), (vec![0], vec![]));
+}
+
+#[test]
+fn each_taint_flag_is_1_or_0_from_the_start_and_none_where_the_taint_is_not_known() {
+    let mut state = Cumulative::new(LIMITS);
+    let mut flags = |taint_value, end| {
+        state.fold(&Window {
+            taint_value,
+            ..window(end)
+        });
+        let metrics = exported(&state);
+        let points = number_points(&metrics, "kctx.kernel.taint").to_vec();
+        let set = points.iter().filter(|p| number(p) == 1.0);
+        // A gauge is not counted from anywhere.
+        assert!(points.iter().all(|p| p.start_time_unix_nano == 0));
+        assert!(points.iter().all(|p| p.time_unix_nano == end * SECOND));
+        let set: Vec<_> = set.map(|p| labels(&p.attributes)).collect();
+        (points.len(), set)
+    };
+    assert_eq!(flags(Some(0), 101), (20, vec![]));
+    let warn = "kctx.kernel.taint.flag=warn".to_owned();
+    assert_eq!(flags(Some(512), 102), (20, vec![warn.clone()]));
+    let newer = "kctx.kernel.taint.flag=bit_63".to_owned();
+    assert_eq!(flags(Some(512 | 1 << 63), 103), (21, vec![newer, warn]));
+    assert_eq!(flags(None, 104), (0, vec![]));
+}
+
+#[test]
+fn lines_of_the_log_are_counted_by_level_and_only_grow() {
+    let mut state = Cumulative::new(LIMITS);
+    for (end, warnings) in [(101, 3), (102, 0), (103, 4)] {
+        let mut each = window(end);
+        each.log.by_level[4] = warnings;
+        state.fold(&each);
+    }
+    let metrics = exported(&state);
+    let [point] = number_points(&metrics, "kctx.kernel.log.lines") else {
+        panic!("{metrics:?}");
+    };
+    assert_eq!(
+        (labels(&point.attributes).as_str(), number(point)),
+        ("kctx.kernel.log.level=warning", 7.0)
+    );
+    assert_eq!(point.start_time_unix_nano, 100 * SECOND);
 }
 
 #[test]

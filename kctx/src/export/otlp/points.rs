@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram as ExponentialData, ExponentialHistogramDataPoint,
-    Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
+    Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
     exponential_histogram_data_point::Buckets, metric::Data, number_data_point,
 };
 
@@ -119,6 +119,18 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "{event}",
             &state.module_events,
         ),
+        metric(
+            "kctx.kernel.taint",
+            "Whether a flag of the kernel's taint is set: 1 or 0.",
+            "{flag}",
+            gauge_data(&state.taint, time),
+        ),
+        counter(
+            "kctx.kernel.log.lines",
+            "Lines of the kernel's log, by level.",
+            "{line}",
+            &state.log_lines,
+        ),
         counter(
             "kctx.records",
             "Executions seen by the probes, by where their record went.",
@@ -200,6 +212,20 @@ fn sum_data(
             is_monotonic,
         })
     })
+}
+
+/// A gauge has no start: it is not counted from anywhere.
+fn gauge_data(set: &SeriesSet<u64>, time_unix_nano: u64) -> Option<Data> {
+    let data_points: Vec<_> = set
+        .iter()
+        .map(|(attributes, series)| NumberDataPoint {
+            attributes: attributes.to_proto(),
+            time_unix_nano,
+            value: Some(count(series.value)),
+            ..NumberDataPoint::default()
+        })
+        .collect();
+    (!data_points.is_empty()).then_some(Data::Gauge(Gauge { data_points }))
 }
 
 /// The maximum is exact over the life of the series. The minimum is not sent: the window's histograms

@@ -6,9 +6,10 @@ use super::exponential::ExponentialHistogram;
 use super::series::SeriesSet;
 use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{
-    ContextTimes, HardirqRow, KthreadRow, NapiRow, OriginKind, SoftirqOriginRow, SoftirqRow,
-    TaskletRow, Window, WorkqueueRow,
+    ContextTimes, HardirqRow, KthreadRow, LogRows, NapiRow, OriginKind, SoftirqOriginRow,
+    SoftirqRow, TaskletRow, Window, WorkqueueRow,
 };
+use crate::host::kmsg::LEVEL_NAMES;
 
 impl Cumulative {
     /// Adds all rows; series first seen now count from `start`.
@@ -37,6 +38,7 @@ impl Cumulative {
         for times in &window.cpu {
             self.fold_context_times(times, start);
         }
+        self.fold_log(&window.log, start);
     }
 
     fn cpu(&self, cpu: u32) -> Option<u32> {
@@ -153,6 +155,14 @@ impl Cumulative {
                 .with_some("cpu.logical_number", self.cpu(times.cpu));
             let total = &mut self.context_time_ns;
             add(total, attributes, ns.unwrap_or(0), start);
+        }
+    }
+
+    /// Parts of lines that came apart have no level, and are no lines.
+    fn fold_log(&mut self, log: &LogRows, start: u64) {
+        for (level, lines) in LEVEL_NAMES.into_iter().zip(log.by_level) {
+            let attributes = Attributes::new().with("kctx.kernel.log.level", level);
+            add(&mut self.log_lines, attributes, lines, start);
         }
     }
 }

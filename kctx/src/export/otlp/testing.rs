@@ -141,6 +141,7 @@ pub(super) fn exponential_points<'a>(
 pub(super) fn number_points<'a>(metrics: &'a [Metric], name: &str) -> &'a [NumberDataPoint] {
     match find(metrics, name).and_then(|metric| metric.data.as_ref()) {
         Some(Data::Sum(sum)) => &sum.data_points,
+        Some(Data::Gauge(gauge)) => &gauge.data_points,
         _ => &[],
     }
 }

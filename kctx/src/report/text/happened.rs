@@ -3,6 +3,7 @@
 use super::{finish, more, title};
 use crate::{
     aggregate::window::ModuleRow,
+    host::kmsg::LEVEL_NAMES,
     report::{
         columns::Columns,
         human::{brief, count, cut, duration, name},
@@ -18,11 +19,6 @@ const LOG_LINES: usize = 15;
 
 /// Widest text of a log line.
 const LOG_WIDTH: usize = 80;
-
-/// Names of the levels of the kernel's log, from 0.
-const LEVELS: [&str; 8] = [
-    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
-];
 
 /// Near the top: it changes how the numbers below are to be read.
 pub(super) fn governor(out: &mut String, summary: &Summary) {
@@ -69,7 +65,8 @@ pub(super) fn modules(out: &mut String, summary: &Summary) {
             cut(&format!("{}[{}]", name(&row.comm), row.pid), 18),
             init(row),
             row.requested_by.as_ref().map_or_else(String::new, |by| {
-                let process = format!("{}[{}]", name(&by.comm), by.pid);
+                let sure = if by.guess { "?" } else { "" };
+                let process = format!("{}[{}]{sure}", name(&by.comm), by.pid);
                 cut(&format!("{process} ({})", name(&by.name)), 21)
             }),
         ]);
@@ -105,22 +102,28 @@ pub(super) fn taints(out: &mut String, summary: &Summary) {
     }
 }
 
+/// Times are since the window's start, so that they can be told from those of modules and taints.
 pub(super) fn log(out: &mut String, summary: &Summary) {
     let log = &summary.log;
-    let by_level: Vec<_> = (LEVELS.iter().zip(&log.by_level))
-        .filter(|(_, lines)| **lines > 0)
-        .map(|(level, lines)| format!("{level} {}", count(*lines)))
+    let levels = LEVEL_NAMES.iter().zip(log.by_level);
+    let kinds: Vec<_> = levels
+        .chain([(&"fragments", log.fragments)])
+        .filter(|(_, lines)| *lines > 0)
+        .map(|(level, lines)| format!("{level} {}", count(lines)))
         .collect();
-    if by_level.is_empty() && log.overruns == 0 {
+    if kinds.is_empty() && log.overruns == 0 && log.failed == 0 {
         return;
     }
-    title(out, &format!("Kernel log ({})", by_level.join(", ")));
+    title(out, &format!("Kernel log ({})", kinds.join(", ")));
     let mut table = Columns::new(["after", "<level", "<text"]);
     for line in log.lines.iter().take(LOG_LINES) {
-        let level = LEVELS.get(usize::from(line.level)).unwrap_or(&"?");
+        let level = match line.fragment {
+            true => "-",
+            false => LEVEL_NAMES.get(usize::from(line.level)).unwrap_or(&"?"),
+        };
         table.push([
             after(summary, line.time_unix_ns),
-            (*level).to_owned(),
+            level.to_owned(),
             cut(&line.text, LOG_WIDTH - 2),
         ]);
     }
@@ -131,9 +134,16 @@ pub(super) fn log(out: &mut String, summary: &Summary) {
         out.push_str(&format!("  and {} more lines\n", count(left_out)));
     }
     if log.overruns > 0 {
-        let overruns = count(log.overruns);
         out.push_str(&format!(
-            "  the kernel's buffer went around {overruns} times: lines are missing\n"
+            "  lines are missing: {} times more came than could be read ({} known to be overwritten)\n",
+            count(log.overruns),
+            count(log.overwritten)
+        ));
+    }
+    if log.failed > 0 {
+        out.push_str(&format!(
+            "  the log could not be read {} times\n",
+            count(log.failed)
         ));
     }
 }

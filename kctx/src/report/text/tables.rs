@@ -312,7 +312,10 @@ pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
 
 /// An empty table must not read as an idle machine when nobody looked.
 pub(super) fn nothing(summary: &Summary, family: Family) -> &'static str {
-    let mut probes = summary.probes.iter().filter(|probe| probe.family == family);
+    let mut probes = summary
+        .probes
+        .iter()
+        .filter(|probe| probe.family == family.into());
     if probes.any(|probe| !probe.attached) {
         "  not measured, or not whole: see the probes not attached\n"
     } else {

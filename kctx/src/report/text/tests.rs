@@ -168,7 +168,7 @@ fn what_happened_has_its_time() {
     let text = report();
     assert_eq!(
         line(&text, &["load evil"]),
-        "500 ms load evil\\n OE insmod[77] iperf3[4711] (net-pf~"
+        "500 ms load evil\\n OE insmod[77] iperf3[4711]? (net-p~"
     );
     assert_eq!(
         line(&text, &["init evil"]),
@@ -177,7 +177,16 @@ fn what_happened_has_its_time() {
     assert_eq!(line(&text, &["(+O)"]), "after 500 ms: 1 to 4097 (+O)");
     assert_eq!(
         line(&text, &["Kernel log"]),
-        "Kernel log (warning 1, info 3)"
+        "Kernel log (warning 1, info 3, fragments 1)"
+    );
+    assert_eq!(line(&text, &["PID: 1"]), "502 ms - PID: 1");
+    assert_eq!(
+        line(&text, &["lines are missing"]),
+        "lines are missing: 1 times more came than could be read (2 known to be overwritten)"
+    );
+    assert_eq!(
+        line(&text, &["the log could"]),
+        "the log could not be read 6 times"
     );
     assert!(line(&text, &["out-of-tree module"]).starts_with("501 ms warning evil:"));
     assert_eq!(line(&text, &["more lines"]), "and 3 more lines");
@@ -204,6 +213,10 @@ fn what_went_wrong_is_said() {
     assert_eq!(
         line(&text, &["module:module_load"]),
         "module:module_load CONFIG_MODULES is off"
+    );
+    assert_eq!(
+        line(&text, &["log:/dev/kmsg"]),
+        "log:/dev/kmsg /dev/kmsg: Operation not permitted (os error 1)"
     );
     assert!(!text.contains("irq:softirq_entry"), "it is attached");
     assert!(!text.contains("DOES NOT ADD UP"));
@@ -270,7 +283,7 @@ fn long_tables_end_with_how_many_are_left() {
 fn a_family_without_probes_is_not_called_idle() {
     let mut window = Window::default();
     let mut probe = fixture::window().probes[1].clone();
-    probe.family = crate::aggregate::window::Family::Hardirq;
+    probe.family = crate::aggregate::window::Family::Hardirq.into();
     window.probes.push(probe);
     let text = render(&Summary::from_window(&window, fixture::host(), None));
     assert_eq!(text.matches("none seen").count(), 2);
