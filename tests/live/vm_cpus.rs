@@ -128,7 +128,10 @@ fn vm_a_cpu_that_came_back_is_sampled_again() -> Result<()> {
     run.wait_until_open()?;
     let sampled = || kernel::perf_events_of(run.pid());
     // The classic tracepoints hang on such events too.
-    let others = sampled()? - all;
+    let before = sampled()?;
+    let others = before
+        .checked_sub(all)
+        .with_context(|| format!("{before} perf events"))?;
     let until = |cpus: usize| -> Result<()> {
         for _ in 0..300 {
             if sampled()? == others + cpus {

@@ -82,7 +82,10 @@ fn vm_a_cards_polls_are_by_device_in_softirqs_and_in_threads() -> Result<()> {
     let packets: u64 = rows.iter().map(|row| row.packets).sum();
     assert!((PINGS..PINGS * 4).contains(&packets), "{rows:?}");
     for row in &rows {
-        assert!(row.context != "task" && row.context != "unknown", "{row:?}");
+        assert!(
+            row.context != "napi_thread" && row.context != "unknown",
+            "{row:?}"
+        );
         assert_eq!(
             (row.service.count, row.exhausted),
             (row.count, 0),

@@ -166,15 +166,25 @@ pub fn counters(pid: u32, family: usize) -> Result<FamilyCounters> {
     anyhow::bail!("process {pid} holds no map of CPUs' states")
 }
 
-/// How many perf events a process holds.
+/// How many perf events a process holds that run a program: by themselves, or since 5.15 by a link.
 pub fn perf_events_of(pid: u32) -> Result<usize> {
     let mut events = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let path = entry?.path();
         // A descriptor may be closed a moment later.
-        let Ok(target) = fs::read_link(entry?.path()) else {
+        let Ok(target) = fs::read_link(&path) else {
             continue;
         };
-        events += usize::from(target.to_string_lossy() == "anon_inode:[perf_event]");
+        let number = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_link = || {
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
+            info.unwrap_or_default().contains("link_type:\tperf")
+        };
+        events += usize::from(match &*target.to_string_lossy() {
+            "anon_inode:[perf_event]" => true,
+            "anon_inode:bpf_link" | "anon_inode:bpf-link" => is_link(),
+            _ => false,
+        });
     }
     Ok(events)
 }
