@@ -5,6 +5,7 @@ mod contexts;
 mod damaged;
 mod endurance;
 mod families;
+mod governor;
 mod names;
 mod sample;
 mod spill;

@@ -318,6 +318,13 @@ impl Aggregator {
                 let at = unix(*monotonic_ns);
                 self.observed.governor(*family, *limited, at, reason);
             }
+            Control::GovernorHelpless {
+                monotonic_ns,
+                reason,
+            } => {
+                let at = unix(*monotonic_ns);
+                self.observed.governor_helpless(at, reason.as_deref());
+            }
             Control::WindowEnd {
                 monotonic_ns,
                 unix_ns,
@@ -376,6 +383,7 @@ impl Aggregator {
             log: self.observed.take_log(),
             stack,
             governor: self.observed.take_governor(),
+            governor_helpless: self.observed.helpless(),
             accounting: std::mem::take(&mut self.accounting),
             probes: self.probes.clone(),
         };

@@ -222,7 +222,7 @@ impl Drain {
             && let Some(ruling) = self.warden.tick(now_ns, self.books.observed_ever()?)
         {
             self.books.govern(u64::from(ruling.mask))?;
-            controls.push(ruling.control);
+            controls.extend(ruling.controls);
         }
         Ok(controls
             .into_iter()

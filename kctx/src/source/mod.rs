@@ -106,6 +106,13 @@ pub enum Control {
         /// Why.
         reason: String,
     },
+    /// kctx is over its CPU limit and the governor has nothing left to limit, or that is over.
+    GovernorHelpless {
+        /// `CLOCK_MONOTONIC` then.
+        monotonic_ns: u64,
+        /// Why; `None`: no longer.
+        reason: Option<String>,
+    },
     /// A window closes, and the next opens.
     WindowEnd {
         /// `CLOCK_MONOTONIC` then.
