@@ -249,14 +249,19 @@ impl Aggregator {
         self.received_one(Family::Module, r.time_ns);
         if matches!(r.event, module_event::LOAD | module_event::FREE) {
             names.modules_changed();
-            self.workqueue.forget_functions();
-            self.tasklet.forget_functions();
+            self.forget_functions();
         }
         match self.module.add(r, self.unix_offset_ns) {
             Taken::Row => {}
             Taken::Overflow => self.overflowed(Family::Module, true, 1),
             Taken::Unknown => self.undecoded += 1,
         }
+    }
+
+    /// Forgets which rows functions' addresses belong to: they may be called otherwise from here on.
+    pub fn forget_functions(&mut self) {
+        self.workqueue.forget_functions();
+        self.tasklet.forget_functions();
     }
 
     /// Takes a piece of the stream that is no record; a window when that closes one.
@@ -279,6 +284,7 @@ impl Aggregator {
             Control::Name { .. } | Control::Function { .. } | Control::Comm { .. } => {
                 names.told(control);
             }
+            Control::FunctionsRenewed => self.forget_functions(),
             Control::Spill(delta) => self.spill(delta, names),
             Control::SpilledOrigins(spilled) => {
                 for one in spilled {

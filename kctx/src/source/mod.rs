@@ -65,6 +65,8 @@ pub enum Control {
         /// Its name.
         name: String,
     },
+    /// Functions that had no name, since modules had come or gone, may have one from here on.
+    FunctionsRenewed,
     /// What went into a spill row since it was last read.
     Spill(Box<SpillDelta>),
     /// What the probes counted since they were last read, by family.
