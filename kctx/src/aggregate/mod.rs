@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     decode::{self, Record},
-    host::HostIdentity,
+    host::{HostIdentity, cpus::parse_cpu_list},
     resolve::Resolver,
     source::Control,
 };
@@ -396,6 +396,8 @@ impl Aggregator {
         if window.cpu.is_empty() {
             window.cpu = contexts::of_rows(&window);
         }
+        let online = parse_cpu_list(&self.host.cpu_list).unwrap_or_default();
+        contexts::add_unseen(&mut window.cpu, &online, window.duration_ns);
         names.window_closed();
         window
     }
