@@ -4,6 +4,7 @@ mod boundaries;
 mod contexts;
 mod damaged;
 mod endurance;
+mod exported;
 mod families;
 mod governor;
 mod names;
