@@ -14,6 +14,8 @@
 //!   its records times their learnt cost stay below 60 % of the limit. One whose records hardly cost
 //!   anything any more (5 % of the limit) may go up to 90 %: else it could never come back to a process
 //!   that has other things to do.
+//! - Where no family with records is left to limit, kctx goes on over its limit, and [`Governor::helpless`] says so
+//!   until it was within it for [`CALM_TICKS`] ticks on end.
 //! - It has to have been limited for its hold: ten seconds, and twice as long each time that it is limited
 //!   again within a minute after its release, up to ten minutes.
 
@@ -102,6 +104,15 @@ pub struct GovernorChange {
     pub reason: String,
 }
 
+/// Over the limit, and nothing left that would help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helpless {
+    /// Since when: `CLOCK_MONOTONIC` in nanoseconds.
+    pub since_ns: u64,
+    /// Why, in words.
+    pub reason: String,
+}
+
 /// What is known of one family.
 #[derive(Clone, Copy, Debug, Default)]
 struct Family {
@@ -142,6 +153,9 @@ pub struct Governor<const N: usize> {
     over_ticks: u32,
     /// Since the last change; nothing is known yet directly after one.
     smoothed: Option<CpuShare>,
+    helpless: Option<Helpless>,
+    /// Ticks within the limit, one after the other.
+    within_ticks: u32,
 }
 
 impl<const N: usize> Governor<N> {
@@ -156,7 +170,15 @@ impl<const N: usize> Governor<N> {
             families: [Family::default(); N],
             over_ticks: 0,
             smoothed: None,
+            helpless: None,
+            within_ticks: 0,
         }
+    }
+
+    /// Set while kctx is over its limit although each family that has records is limited.
+    #[must_use]
+    pub fn helpless(&self) -> Option<&Helpless> {
+        self.helpless.as_ref()
     }
 
     /// The families that are limited, as bits.
@@ -187,9 +209,14 @@ impl<const N: usize> Governor<N> {
         self.note_what_fits(smoothed, wall_ns, observed);
         let change = if share > self.limit {
             self.over_ticks = self.over_ticks.saturating_add(1);
+            self.within_ticks = 0;
             self.limit_one(now_ns, share, observed)
         } else {
             self.over_ticks = 0;
+            self.within_ticks = self.within_ticks.saturating_add(1);
+            if self.within_ticks >= CALM_TICKS {
+                self.helpless = None;
+            }
             self.release_one(now_ns, share, smoothed, wall_ns, observed)
         };
         if change.is_some() {
@@ -254,14 +281,24 @@ impl<const N: usize> Governor<N> {
             (now_ns.saturating_sub(released_ns) <= PROBATION_NS).then_some(released_ns)
         };
         // A family without records would not make it any cheaper.
-        let (index, &records) = observed
+        let busiest = observed
             .iter()
             .enumerate()
             .filter(|&(index, &records)| records > 0 && self.families[index].limited_ns.is_none())
             .max_by_key(|&(index, &records)| {
                 let family = &self.families[index];
                 (on_probation(family), records, std::cmp::Reverse(index))
-            })?;
+            });
+        let Some((index, &records)) = busiest else {
+            let limit = self.limit;
+            self.helpless.get_or_insert_with(|| Helpless {
+                since_ns: now_ns,
+                reason: format!(
+                    "kctx used {share} of a CPU, its limit is {limit}, and no family with records is left to limit"
+                ),
+            });
+            return None;
+        };
         let family = &mut self.families[index];
         let relapsed = family
             .released_ns

@@ -94,6 +94,36 @@ fn one_more_is_limited_with_each_tick_over_but_none_without_records() {
 }
 
 #[test]
+fn over_the_limit_with_nothing_left_to_limit_is_said_once_until_it_was_within_it_for_a_while() {
+    let mut host = Host::new(2 * LIMIT_NS, [1_000; N]);
+    host.run(1, [10, 0, 0, 0]);
+    assert_eq!(host.governor.helpless(), None, "one tick is a peak");
+    host.run(1, [10, 0, 0, 0]);
+    assert_eq!(host.taken(), [(0, true)]);
+    assert_eq!(host.governor.helpless(), None, "that may have helped");
+    host.run(1, [10, 0, 0, 0]);
+    let first = Helpless {
+        since_ns: 1003 * SECOND_NS,
+        reason: "kctx used 4.0 % of a CPU, its limit is 2.0 %, and no family with records is left to limit"
+            .to_owned(),
+    };
+    assert_eq!(host.governor.helpless(), Some(&first));
+    // The figures of the first tick stay: it is the same trouble.
+    host.base_ns *= 2;
+    host.run(100, [10, 0, 0, 0]);
+    for _ in 0..10 {
+        host.base_ns = 0;
+        host.run(u64::from(CALM_TICKS) - 1, [10, 0, 0, 0]);
+        host.base_ns = 2 * LIMIT_NS;
+        host.run(1, [10, 0, 0, 0]);
+    }
+    assert_eq!(host.governor.helpless(), Some(&first));
+    host.base_ns = 0;
+    host.run(CALM_TICKS.into(), [0; N]);
+    assert_eq!(host.governor.helpless(), None);
+}
+
+#[test]
 fn a_peak_of_one_tick_limits_nothing() {
     let mut host = Host::new(0, [1_000; N]);
     for _ in 0..100 {
@@ -245,6 +275,7 @@ proptest! {
         let mut governor = Governor::<N>::new(LIMIT);
         for (now, (cpu_ns, observed)) in (0u64..).zip(ticks) {
             prop_assert_eq!(governor.tick(now * SECOND_NS, SECOND_NS, cpu_ns, &observed), None);
+            prop_assert_eq!(governor.helpless(), None);
         }
     }
 

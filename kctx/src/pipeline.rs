@@ -24,6 +24,9 @@ impl Pipeline {
 
     /// Takes one piece of the stream; a window when that closes one.
     pub fn take(&mut self, item: &Item) -> Option<Window> {
+        if self.resolver.renew() {
+            self.aggregator.forget_functions();
+        }
         match item {
             Item::Records { cpu, batch } => {
                 self.aggregator.records(*cpu, batch, &mut self.resolver);

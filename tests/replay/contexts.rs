@@ -1,11 +1,15 @@
 //! Where softirqs ran, what raised them, and whose time it was: live and through a bundle.
 
 use anyhow::Result;
-use kctx::{aggregate::window::OriginKind, source::Control};
+use kctx::{
+    aggregate::window::{ContextTimes, OriginKind},
+    host::HostIdentity,
+    source::Control,
+};
 use kctx_common::record::{Work, context, flags, origin, vector_class};
 use kctx_tests::stream::{
-    Names, START_NS, batch, control, counted, hardirq, raised_by, softirq, start, timer,
-    window_end, work,
+    Names, START_NS, START_UNIX_NS, batch, control, counted, hardirq, raised_by, softirq, start,
+    timer, window_end, work,
 };
 
 use crate::{SECOND, one_window, origin_of, summaries};
@@ -63,6 +67,49 @@ fn a_vector_has_a_row_for_each_place_and_each_raiser() -> Result<()> {
             ((OriginKind::Idle, None, ""), 1),
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn the_parts_of_each_cpu_that_is_online_add_up_to_the_window() -> Result<()> {
+    let begin = control(Control::Start {
+        monotonic_ns: START_NS,
+        unix_ns: START_UNIX_NS,
+        probes: Vec::new(),
+        host: Box::new(HostIdentity {
+            cpu_list: "0-3".to_owned(),
+            ..HostIdentity::default()
+        }),
+    });
+    let seen = |followed| ContextTimes {
+        cpu: 2,
+        hardirq_ns: 10,
+        softirq_ns: 20,
+        ksoftirqd_ns: Some(30).filter(|_| followed),
+        kthread_ns: Some(40).filter(|_| followed),
+        rest_ns: Some(SECOND - 100).filter(|_| followed),
+    };
+    let contexts = |followed| control(Control::Contexts(vec![seen(followed)]));
+    let items = [
+        begin,
+        contexts(true),
+        counted([0; 4]),
+        window_end(SECOND),
+        contexts(false),
+        counted([0; 4]),
+        window_end(2 * SECOND),
+    ];
+    let all = summaries(&items, &Names::default())?;
+    let cpus: Vec<u32> = all[0].cpu.iter().map(|time| time.cpu).collect();
+    assert_eq!(cpus, [0, 1, 2, 3]);
+    for time in &all[0].cpu {
+        let threads = [time.ksoftirqd_ns, time.kthread_ns, time.rest_ns];
+        let parts: Option<u64> = threads.into_iter().sum();
+        let whole = parts.map(|parts| time.hardirq_ns + time.softirq_ns + parts);
+        assert_eq!(whole, Some(SECOND), "{time:?}");
+    }
+    assert_eq!(all[1].cpu[2], seen(false));
+    assert_eq!((all[1].cpu[3].cpu, all[1].cpu[3].rest_ns), (3, None));
     Ok(())
 }
 

@@ -47,6 +47,40 @@ fn an_address_means_another_function_after_a_module_event() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_function_whose_name_is_not_known_yet_has_it_from_where_it_is() -> Result<()> {
+    let (wq, function) = (3, 0x2000);
+    let works = |n: u64| batch(0, &[work(wq, function, START_NS + n, 1, 5)]);
+    let items = [
+        start(),
+        works(1),
+        batch(0, &[module(module_event::LOAD, "m", 0, START_NS + 2)]),
+        works(3),
+        works(4),
+        works(5),
+        works(6),
+        counted([0, 0, 5, 1]),
+        window_end(100),
+    ];
+    let mut names = Names::new(
+        &[(wq, "events")],
+        &[&[(function, "old_fn")], &[(function, "new_fn")]],
+    );
+    // The pieces 3 and 4 come too soon.
+    names.blind = 3;
+    let live = stream::live(&items, &names, RowLimits::default());
+    let mut rows: Vec<_> = (live[0].workqueue.iter())
+        .map(|row| (row.function.as_str(), row.count))
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [("0x2000", 2), ("new_fn", 2), ("old_fn", 1)]);
+    assert_eq!(
+        live,
+        stream::recorded(&items, &names, RowLimits::default())?
+    );
+    Ok(())
+}
+
 fn many_rows() -> (Vec<Item>, Names) {
     let mut items = vec![start()];
     for i in 0..600_u64 {

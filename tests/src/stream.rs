@@ -325,6 +325,9 @@ pub struct Names {
     /// By address, before the first module event, after it, and so on.
     pub functions: Vec<HashMap<u64, String>>,
     events: usize,
+    /// For so many pieces of the stream after a module event nobody knows what an address means.
+    pub blind: usize,
+    blind_left: usize,
 }
 
 impl Names {
@@ -340,6 +343,8 @@ impl Names {
             comms: HashMap::new(),
             functions: functions.iter().map(|pairs| map(pairs)).collect(),
             events: 0,
+            blind: 0,
+            blind_left: 0,
         }
     }
 
@@ -358,6 +363,9 @@ impl Lookup for Names {
     }
 
     fn function(&mut self, address: u64) -> Option<String> {
+        if self.blind_left > 0 {
+            return None;
+        }
         let known = self.functions.get(self.events).or(self.functions.last())?;
         known.get(&address).cloned()
     }
@@ -368,6 +376,13 @@ impl Lookup for Names {
 
     fn modules_changed(&mut self) {
         self.events += 1;
+        self.blind_left = self.blind;
+    }
+
+    fn renew(&mut self) -> bool {
+        let was_blind = self.blind_left > 0;
+        self.blind_left = self.blind_left.saturating_sub(1);
+        was_blind && self.blind_left == 0
     }
 }
 

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     decode::{self, Record},
-    host::HostIdentity,
+    host::{HostIdentity, cpus::parse_cpu_list},
     resolve::Resolver,
     source::Control,
 };
@@ -250,14 +250,19 @@ impl Aggregator {
         self.received_one(Family::Module, r.time_ns);
         if matches!(r.event, module_event::LOAD | module_event::FREE) {
             names.modules_changed();
-            self.workqueue.forget_functions();
-            self.tasklet.forget_functions();
+            self.forget_functions();
         }
         match self.module.add(r, self.unix_offset_ns) {
             Taken::Row => {}
             Taken::Overflow => self.overflowed(Family::Module, true, 1),
             Taken::Unknown => self.undecoded += 1,
         }
+    }
+
+    /// Forgets which rows functions' addresses belong to: they may be called otherwise from here on.
+    pub fn forget_functions(&mut self) {
+        self.workqueue.forget_functions();
+        self.tasklet.forget_functions();
     }
 
     /// Takes a piece of the stream that is no record; a window when that closes one.
@@ -280,6 +285,7 @@ impl Aggregator {
             Control::Name { .. } | Control::Function { .. } | Control::Comm { .. } => {
                 names.told(control);
             }
+            Control::FunctionsRenewed => self.forget_functions(),
             Control::Spill(delta) => self.spill(delta, names),
             Control::SpilledOrigins(spilled) => {
                 for one in spilled {
@@ -318,6 +324,13 @@ impl Aggregator {
             } => {
                 let at = unix(*monotonic_ns);
                 self.observed.governor(*family, *limited, at, reason);
+            }
+            Control::GovernorHelpless {
+                monotonic_ns,
+                reason,
+            } => {
+                let at = unix(*monotonic_ns);
+                self.observed.governor_helpless(at, reason.as_deref());
             }
             Control::WindowEnd {
                 monotonic_ns,
@@ -378,12 +391,15 @@ impl Aggregator {
             log: self.observed.take_log(),
             stack,
             governor: self.observed.take_governor(),
+            governor_helpless: self.observed.helpless(),
             accounting: std::mem::take(&mut self.accounting),
             probes: self.probes.clone(),
         };
         if window.cpu.is_empty() {
             window.cpu = contexts::of_rows(&window);
         }
+        let online = parse_cpu_list(&self.host.cpu_list).unwrap_or_default();
+        contexts::add_unseen(&mut window.cpu, &online, window.duration_ns);
         names.window_closed();
         window
     }

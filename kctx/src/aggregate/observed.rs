@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::window::{Family, GovernorRow, LogRow, LogRows, StackRow, TaintRow};
+use super::window::{Family, GovernorHelpless, GovernorRow, LogRow, LogRows, StackRow, TaintRow};
 use crate::host::taint;
 
 /// Taint changes kept in one window. A flag is never taken back but by a reboot, so there can't be more
@@ -30,6 +30,8 @@ pub(super) struct Observed {
     governor: Vec<GovernorRow>,
     /// Families that are limited now; their rows go on in the next window.
     limited: Vec<GovernorRow>,
+    /// Nothing is left to limit; goes on in the next window too.
+    helpless: Option<GovernorHelpless>,
 }
 
 impl Observed {
@@ -109,6 +111,19 @@ impl Observed {
             }
             _ => {}
         }
+    }
+
+    /// The governor has nothing left to limit, or that is over.
+    pub(super) fn governor_helpless(&mut self, unix_ns: u64, reason: Option<&str>) {
+        self.helpless = reason.map(|reason| GovernorHelpless {
+            since_unix_ns: unix_ns,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Whether that holds now.
+    pub(super) fn helpless(&self) -> Option<GovernorHelpless> {
+        self.helpless.clone()
     }
 
     /// The window's taint changes.

@@ -48,6 +48,8 @@ pub struct Window {
     pub stack: Vec<StackRow>,
     /// Families that the governor kept from the rings for some or all of the window.
     pub governor: Vec<GovernorRow>,
+    /// At the window's end kctx is over its CPU limit, and the governor has nothing left to limit.
+    pub governor_helpless: Option<GovernorHelpless>,
     /// What the probes counted in this window.
     pub accounting: Accounting,
     /// Each probe, whether attached, how, or why not.
@@ -310,6 +312,15 @@ pub struct GovernorRow {
     pub since_unix_ns: u64,
     /// Until when; `None`: still.
     pub until_unix_ns: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The governor has nothing left to limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GovernorHelpless {
+    /// Since when, in nanoseconds since the Unix epoch.
+    pub since_unix_ns: u64,
     /// Why.
     pub reason: String,
 }

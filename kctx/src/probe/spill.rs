@@ -9,12 +9,38 @@ use rustc_hash::FxHashMap;
 
 use crate::source::{SpillDelta, SpilledDurations, SpilledOrigin};
 
+/// When the spill is read: all of it takes a system call for each row and copies the row of each CPU, eight
+/// kilobytes each. Where windows are short that would cost more than the records that the governor keeps away.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Records spilled ever, when it was read last.
+    read: u64,
+    /// Windows closed since.
+    windows: u32,
+}
+
+impl Pace {
+    /// Whether to read it at a window's end: if anything was `spilled` since it was read last, by the counters' sum
+    /// ever, and that was a second ago, which is so many windows. At the `last` window's end all is read.
+    pub fn is_due(&mut self, spilled: u64, windows_a_second: u32, last: bool) -> bool {
+        self.windows = self.windows.saturating_add(1);
+        let due = last || self.windows >= windows_a_second;
+        if !due || spilled == self.read {
+            return false;
+        }
+        (self.read, self.windows) = (spilled, 0);
+        true
+    }
+}
+
 /// The spill, and what was read of it.
 pub struct Spill {
     possible: Vec<u32>,
     rows: PerCpuHashMap<MapData, SpillKey, SpillRow>,
     origins: PerCpuHashMap<MapData, OriginKey, u64>,
-    last_spilled: u64,
+    /// When to read it.
+    pub pace: Pace,
+    /// Rows are never taken out of the kernel's table, so there are no more than it has places for on each CPU.
     last_rows: FxHashMap<(SpillKey, u32), Box<SpillRow>>,
     last_origins: FxHashMap<(OriginKey, u32), u64>,
 }
@@ -29,16 +55,10 @@ impl Spill {
             possible,
             rows,
             origins,
-            last_spilled: 0,
+            pace: Pace::default(),
             last_rows: FxHashMap::default(),
             last_origins: FxHashMap::default(),
         }
-    }
-
-    /// Whether anything was spilled since the last call, by the counters' sum. Reading it all takes a
-    /// system call for each row, so it is only done then.
-    pub fn has_grown(&mut self, spilled: u64) -> bool {
-        std::mem::replace(&mut self.last_spilled, spilled) != spilled
     }
 
     /// How the histograms grew since the last call.
@@ -125,5 +145,27 @@ fn growth(now: &SpillHistogram, before: Option<&SpillHistogram>) -> SpilledDurat
             top.min(now.max_ns)
         },
         buckets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spill_is_read_at_most_once_a_second_and_in_the_end_whatever_is_left() {
+        let mut pace = Pace::default();
+        // Windows of 100 ms, and in each something is spilled; the last is the 25th.
+        let read: Vec<u64> = (1..=25)
+            .filter(|&n| pace.is_due(n * 100, 10, n == 25))
+            .collect();
+        assert_eq!(read, [10, 20, 25]);
+        assert!(!pace.is_due(2500, 10, true), "nothing is left");
+        // Windows of a second: each.
+        assert!(pace.is_due(2600, 1, false) && pace.is_due(2700, 1, false));
+        assert!(!pace.is_due(2700, 1, false));
+        // After a lull at once, since that is longer than a second.
+        assert!((0..20).all(|_| !pace.is_due(2700, 10, false)));
+        assert!(pace.is_due(2701, 10, false));
     }
 }

@@ -39,6 +39,7 @@ impl Stacks {
 
     /// The samples since the last call, by context and stack.
     pub fn take(&mut self) -> Result<Vec<StackRow>, MapError> {
+        self.symbols.renew();
         let mut grown = Vec::new();
         for entry in self.counts.iter() {
             let (key, counts) = entry?;
@@ -72,11 +73,11 @@ impl Stacks {
         Ok(rows)
     }
 
-    fn frames(&self, id: u32) -> Vec<String> {
+    fn frames(&mut self, id: u32) -> Vec<String> {
         let Ok(trace) = self.traces.get(&id, 0) else {
             return Vec::new();
         };
-        let name = |ip: u64| {
+        let mut name = |ip: u64| {
             self.symbols
                 .function_around(ip)
                 .unwrap_or_else(|| format!("{ip:#x}"))

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     columns::Columns,
     human::{count, cut, duration, name, share, utc},
+    limits,
     notices::notices,
     summary::{cpu_times, vector_number},
 };
@@ -65,33 +66,25 @@ pub fn one_line(window: &Window) -> String {
         parts.push(format!("{} {}: {time}", top.family, top.label()));
     }
     parts.push(format!("lost {}", count(lost(window))));
-    parts.extend(limited(window));
+    parts.extend(limits::sentences(window));
     parts.join(" | ")
-}
-
-/// The families that the governor keeps from the rings, if any.
-fn limited(window: &Window) -> Option<String> {
-    let families: Vec<&str> = (window.governor.iter())
-        .filter(|row| row.until_unix_ns.is_none())
-        .map(|row| row.family.as_str())
-        .collect();
-    (!families.is_empty()).then(|| format!("limited {}", families.join(", ")))
 }
 
 /// One interval as at most `height` lines of at most `width` columns.
 #[must_use]
 pub fn table(window: &Window, width: usize, height: usize) -> String {
     let busiest = busiest(window);
-    let mut lines = vec![
-        format!(
-            "{}  {}  observed {}  spilled {}  lost {}",
-            utc(window.start_unix_ns),
-            duration(window.duration_ns),
-            count(total(window, |family| family.observed)),
-            count(total(window, |family| family.spilled)),
-            count(lost(window))
-        ) + &limited(window).map_or_else(String::new, |text| format!("  {text}")),
-    ];
+    let mut lines = vec![format!(
+        "{}  {}  observed {}  spilled {}  lost {}",
+        utc(window.start_unix_ns),
+        duration(window.duration_ns),
+        count(total(window, |family| family.observed)),
+        count(total(window, |family| family.spilled)),
+        count(lost(window))
+    )];
+    for sentence in limits::sentences(window) {
+        lines.extend(limits::wrapped(&sentence, width));
+    }
     lines.extend(notices(window));
     lines.push(String::new());
     // A third of what is left for the CPUs, the rest for what ran on them, two headings apart.
@@ -318,7 +311,8 @@ mod tests {
             "2026-11-22 03:04:05 UTC | cpu1 irq 0.20 % softirq 40.00 % ksoftirqd 3.00 % kthreads \
              6.80 %, cpu0 irq 0.25 % softirq 5.00 % kthreads 4.75 % | softirq NET_RX: 450 ms | \
              irq 36 virtio1\\u{1b}[2J: 2.50 ms | work events:flush_to_ldisc: 900 ms | kthread \
-             ksoftirqd/1: 72.0 ms | lost 3 | limited softirq",
+             ksoftirqd/1: 72.0 ms | lost 3 | limited softirq since 2026-11-22 03:04:05 UTC: kctx took \
+             3 % of CPU 1",
         );
         let empty = one_line(&Window::default());
         assert_eq!(empty, "1970-01-01 00:00:00 UTC | idle | lost 0");

@@ -2,6 +2,7 @@
 
 mod columns;
 pub mod human;
+mod limits;
 pub mod live;
 pub mod notices;
 pub mod summary;

@@ -33,6 +33,11 @@ pub trait Lookup {
     }
     /// Modules came or went: addresses may mean other functions now.
     fn modules_changed(&mut self) {}
+    /// A piece of the stream begins. What was said of an address holds until the next; true where one may have a
+    /// name now that had none.
+    fn renew(&mut self) -> bool {
+        false
+    }
 }
 
 /// Nothing to ask: a recorded stream brings its names with it.
@@ -127,16 +132,14 @@ impl Resolver {
         if let Some(name) = self.functions.get(&address) {
             return Arc::clone(name);
         }
-        let name = match self.lookup.function(address) {
-            Some(name) => {
-                self.learnt.push(Control::Function {
-                    address,
-                    name: name.clone(),
-                });
-                name
-            }
-            None => format!("{address:#x}"),
+        let Some(name) = self.lookup.function(address) else {
+            // Not kept: it may have a name once the symbols are read again.
+            return Arc::from(format!("{address:#x}"));
         };
+        self.learnt.push(Control::Function {
+            address,
+            name: name.clone(),
+        });
         let name: Arc<str> = Arc::from(name);
         self.functions.insert(address, Arc::clone(&name));
         name
@@ -226,6 +229,16 @@ impl Resolver {
         self.lookup.modules_changed();
     }
 
+    /// A piece of the stream begins. True where functions that had no name are to be asked for again; a recording is
+    /// told, since it must not do so earlier or later.
+    pub fn renew(&mut self) -> bool {
+        let renewed = self.lookup.renew();
+        if renewed {
+            self.learnt.push(Control::FunctionsRenewed);
+        }
+        renewed
+    }
+
     /// What was learnt since the last call, for a recording: it goes before the records that needed it.
     pub fn take_learnt(&mut self) -> Vec<Control> {
         std::mem::take(&mut self.learnt)
@@ -264,6 +277,10 @@ impl Lookup for Live {
 
     fn modules_changed(&mut self) {
         self.symbols.modules_changed();
+    }
+
+    fn renew(&mut self) -> bool {
+        self.symbols.renew()
     }
 }
 

@@ -103,3 +103,41 @@ fn comms_are_bounded_and_a_recording_is_told_what_was_forgotten() {
     assert_eq!(&*resolver.comm(7), UNKNOWN);
     assert_eq!(learnt(&mut resolver), [(7, UNKNOWN.to_owned())]);
 }
+
+/// Symbols that are not known at first.
+struct Late(Arc<Mutex<Option<&'static str>>>);
+
+impl Lookup for Late {
+    fn name(&mut self, _id: u64) -> Option<String> {
+        None
+    }
+
+    fn function(&mut self, _address: u64) -> Option<String> {
+        self.0.lock().unwrap().map(str::to_owned)
+    }
+
+    fn comm(&mut self, _pid: u32) -> Option<String> {
+        None
+    }
+
+    fn renew(&mut self) -> bool {
+        self.0.lock().unwrap().is_some()
+    }
+}
+
+#[test]
+fn a_function_without_a_name_is_asked_for_again_and_a_recording_is_told() {
+    let symbols = Arc::default();
+    let mut resolver = Resolver::new(Box::new(Late(Arc::clone(&symbols))));
+    assert!(!resolver.renew());
+    assert_eq!(&*resolver.function(0x2000), "0x2000");
+    assert!(resolver.take_learnt().is_empty());
+    *symbols.lock().unwrap() = Some("late_fn");
+    assert!(resolver.renew());
+    assert_eq!(&*resolver.function(0x2000), "late_fn");
+    let told = Control::Function {
+        address: 0x2000,
+        name: "late_fn".to_owned(),
+    };
+    assert_eq!(resolver.take_learnt(), [Control::FunctionsRenewed, told]);
+}

@@ -258,7 +258,7 @@ impl Drain {
             && let Some(ruling) = self.warden.tick(now_ns, self.books.observed_ever()?)
         {
             self.books.govern(u64::from(ruling.mask))?;
-            controls.push(ruling.control);
+            controls.extend(ruling.controls);
         }
         Ok(controls
             .into_iter()
@@ -297,9 +297,12 @@ impl Drain {
         (times, running): (Vec<ContextTimes>, Vec<RunningThread>),
         watched: Closed,
     ) -> anyhow::Result<Result<(), Disconnected>> {
+        let last = staged == Staged::Taken;
         let counted = Box::new(self.books.counted(staged)?);
         let mut controls = vec![Control::Contexts(times), Control::Running(running)];
-        if self.books.spill.has_grown(self.books.spilled_ever()) {
+        let spilled = self.books.spilled_ever();
+        let a_second = windows_a_second(self.window);
+        if self.books.spill.pace.is_due(spilled, a_second, last) {
             let grown = self.books.spill.grown()?.into_iter();
             controls.extend(grown.map(|delta| Control::Spill(Box::new(delta))));
             controls.push(Control::SpilledOrigins(self.books.spill.grown_origins()?));
@@ -344,6 +347,13 @@ fn drain_ring(
     Ok(total)
 }
 
+/// How many windows a second has, at least one.
+fn windows_a_second(window: Option<Duration>) -> u32 {
+    const SECOND: Duration = Duration::from_secs(1);
+    let nanos = window.unwrap_or(SECOND).as_nanos().max(1);
+    u32::try_from(SECOND.as_nanos().div_ceil(nanos)).unwrap_or(u32::MAX)
+}
+
 /// The sleep after which the fullest ring would have been at its target fill, going up by no more than
 /// twice, so that the end of a lull is not slept through.
 fn next_sleep(slept: Duration, fullest: f64) -> Duration {
@@ -358,6 +368,13 @@ fn next_sleep(slept: Duration, fullest: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_windows_are_several_a_second() {
+        let of = |ms| windows_a_second(Some(Duration::from_millis(ms)));
+        assert_eq!([100, 300, 999, 1000, 60_000].map(of), [10, 4, 2, 1, 1]);
+        assert_eq!(windows_a_second(None), 1);
+    }
 
     #[test]
     fn the_sleep_shrinks_at_once_and_grows_slowly() {

@@ -65,6 +65,8 @@ pub enum Control {
         /// Its name.
         name: String,
     },
+    /// Functions that had no name, since modules had come or gone, may have one from here on.
+    FunctionsRenewed,
     /// What went into a spill row since it was last read.
     Spill(Box<SpillDelta>),
     /// What the probes counted since they were last read, by family.
@@ -105,6 +107,13 @@ pub enum Control {
         monotonic_ns: u64,
         /// Why.
         reason: String,
+    },
+    /// kctx is over its CPU limit and the governor has nothing left to limit, or that is over.
+    GovernorHelpless {
+        /// `CLOCK_MONOTONIC` then.
+        monotonic_ns: u64,
+        /// Why; `None`: no longer.
+        reason: Option<String>,
     },
     /// A window closes, and the next opens.
     WindowEnd {

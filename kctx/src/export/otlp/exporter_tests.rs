@@ -528,3 +528,6 @@ fn a_missing_certificate_is_one_clear_line() {
         "{error}"
     );
 }
+
+#[path = "governor_wire_tests.rs"]
+mod governor;

@@ -16,14 +16,19 @@ use crate::{
     },
 };
 
-/// Of a CPU's time, in per cent: what a vector must take there to get a row for that CPU.
-const CPU_ROW_PERCENT: u64 = 1;
+/// Of a CPU's time, in per cent: from here on a vector is hot there. It has a row for that CPU, and what raised
+/// it there is said.
+const HOT_PERCENT: u64 = 1;
 
 /// Widest text of where a vector ran.
 const PLACE_WIDTH: usize = 21;
 
-/// Vectors on CPUs of which it is said what raised them, and how many raisers of each.
+/// Vectors on CPUs of which it is said what raised them: the hot ones, of which even a large host has few more
+/// than CPUs, and others up to so many.
+const RAISED_HOT: usize = 512;
 const RAISED_ROWS: usize = 16;
+
+/// Raisers of each that are named.
 const RAISERS: usize = 5;
 
 /// Widest name of a raiser.
@@ -73,14 +78,18 @@ pub(super) fn softirqs(out: &mut String, summary: &Summary) {
         push(cut(vector, 10), &all, window.saturating_mul(cpus));
         for (cpu, rows) in by_cpu {
             let ns = total(rows.iter().map(|row| row.service_net.sum_ns));
-            let hot = ns.saturating_mul(100) >= window.saturating_mul(CPU_ROW_PERCENT);
-            if hot && cpus > 1 {
+            if is_hot(ns, window) && cpus > 1 {
                 push(format!("  CPU {cpu}"), rows, window);
             }
         }
     }
     finish(out, &table);
     raisers(out, summary);
+}
+
+/// Whether a vector's net time is much of one CPU's.
+fn is_hot(ns: u64, window: u64) -> bool {
+    ns.saturating_mul(100) >= window.saturating_mul(HOT_PERCENT)
 }
 
 /// Where runs were, the most frequent first: `irq tail 92, ksoftirqd 8`.
@@ -111,42 +120,86 @@ fn places(rows: &[&SoftirqSummary]) -> String {
     cut(&text, PLACE_WIDTH)
 }
 
-/// One sentence for each of the vectors that ran most often somewhere.
-fn raisers(out: &mut String, summary: &Summary) {
-    if summary.softirq_origin.is_empty() {
-        return;
+/// A vector on a CPU, and what raised it there.
+struct Raised<'a> {
+    vector: &'a str,
+    cpu: u32,
+    /// What it took there: a timer runs often and takes nothing, so runs say little.
+    net_ns: u64,
+    runs: u64,
+    /// The most frequent first.
+    rows: Vec<&'a SoftirqOriginSummary>,
+}
+
+/// All of them, those that took most time first.
+fn raised(summary: &Summary) -> Vec<Raised<'_>> {
+    let mut net: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+    for row in &summary.softirq {
+        let ns = net.entry((row.vector.as_str(), row.cpu)).or_default();
+        *ns = ns.saturating_add(row.service_net.sum_ns);
     }
-    title(out, "What raised them (the first raise of each run)");
     let mut places: BTreeMap<(usize, &str, u32), Vec<&SoftirqOriginSummary>> = BTreeMap::new();
     for row in &summary.softirq_origin {
         let key = (vector_number(&row.vector), row.vector.as_str(), row.cpu);
         places.entry(key).or_default().push(row);
     }
-    let mut places: Vec<_> = places
+    let mut all: Vec<_> = places
         .into_iter()
-        .map(|(key, rows)| (total(rows.iter().map(|row| row.count)), key, rows))
+        .map(|((_, vector, cpu), mut rows)| {
+            rows.sort_by_key(|row| Reverse(row.count));
+            Raised {
+                vector,
+                cpu,
+                net_ns: net.get(&(vector, cpu)).copied().unwrap_or(0),
+                runs: total(rows.iter().map(|row| row.count)),
+                rows,
+            }
+        })
         .collect();
-    // Stable: those of the same number of runs stay in the order of their vectors and CPUs.
-    places.sort_by_key(|(runs, ..)| Reverse(*runs));
-    for (runs, (_, vector, cpu), rows) in places.iter_mut().take(RAISED_ROWS) {
-        rows.sort_by_key(|row| Reverse(row.count));
-        let shown = rows.iter().take(RAISERS);
-        let mut parts: Vec<_> = shown
+    // Stable: those that are equal stay in the order of their vectors and CPUs.
+    all.sort_by_key(|place| Reverse((place.net_ns, place.runs)));
+    all
+}
+
+/// One sentence for each vector that is hot somewhere, and for some more.
+fn raisers(out: &mut String, summary: &Summary) {
+    if summary.softirq_origin.is_empty() {
+        return;
+    }
+    title(
+        out,
+        "What raised them (the first raise of each run; by the time they took)",
+    );
+    let all = raised(summary);
+    let window = summary.window.duration_ns;
+    let hot = all.iter().filter(|place| is_hot(place.net_ns, window));
+    let hot = hot.count();
+    let shown = all.len().min(hot.clamp(RAISED_ROWS, RAISED_HOT));
+    for place in &all[..shown] {
+        let named = place.rows.iter().take(RAISERS);
+        let mut parts: Vec<_> = named
             .map(|row| {
                 let what = raiser(&row.origin);
                 format!(
                     "{what} {} ({})",
-                    percent(row.count, *runs),
+                    percent(row.count, place.runs),
                     brief(row.count)
                 )
             })
             .collect();
-        if rows.len() > RAISERS {
-            parts.push(format!("{} more", rows.len() - RAISERS));
+        if place.rows.len() > RAISERS {
+            parts.push(format!("{} more", place.rows.len() - RAISERS));
         }
-        wrapped(out, &format!("  {} on CPU {cpu}:", cut(vector, 10)), &parts);
+        let (vector, cpu) = (cut(place.vector, 10), place.cpu);
+        wrapped(out, &format!("  {vector} on CPU {cpu}:"), &parts);
     }
-    more(out, places.len(), RAISED_ROWS, "vectors on CPUs");
+    let what = match hot.saturating_sub(shown) {
+        0 => format!("vectors on CPUs, each less than {HOT_PERCENT} % of its CPU"),
+        left_out => {
+            format!("vectors on CPUs, {left_out} of them {HOT_PERCENT} % of their CPU or more")
+        }
+    };
+    more(out, all.len(), shown, &what);
 }
 
 /// `irq 36 virtio1-input.0`, `IPI CAL`, `softirq NET_RX`, `task iperf3 (pid 4711)`.

@@ -1,5 +1,9 @@
 use super::*;
-use crate::{aggregate::window::Window, host::HostIdentity, report::fixture};
+use crate::{
+    aggregate::window::{OriginKind, SoftirqOriginRow, Window},
+    host::HostIdentity,
+    report::fixture,
+};
 use proptest::prelude::*;
 
 fn report() -> String {
@@ -102,6 +106,78 @@ fn who_raised_is_a_sentence() {
         sentence.join(" "),
         "NET_RX on CPU 1: irq 36 virtio1\\u{1b}[2J 70 % (280), IPI CAL 20 % (80), softirq NET_RX 8 % \
          (30), task iperf3 (pid 4711) 2 % (10)"
+    );
+}
+
+/// Softirqs of a host: on each CPU vectors that run often and take nothing, NET_RX only on CPU 3, with few runs
+/// that take 2 % of it.
+fn busy_host(cpus: u32) -> Window {
+    let mut window = fixture::window();
+    window.softirq.clear();
+    window.softirq_origin.clear();
+    let mut add = |vector, cpu, count, each_ns, kind| {
+        window
+            .softirq
+            .push(fixture::softirq(vector, cpu, count, each_ns));
+        window.softirq_origin.push(SoftirqOriginRow {
+            vector,
+            cpu,
+            origin: fixture::origin(kind, Some(99), "x"),
+            count,
+        });
+    };
+    for cpu in 0..cpus {
+        for vector in ["TIMER", "SCHED", "RCU"] {
+            add(vector, cpu, 500, 1_000, OriginKind::Vector);
+        }
+    }
+    add("NET_RX", 3, 10, 2_000_000, OriginKind::Irq);
+    window
+}
+
+/// Of how many vectors on CPUs it is said what raised them: lines with `NET_RX on CPU 3:`.
+fn sentences(text: &str) -> usize {
+    let heads = text.lines().filter_map(|line| line.split_once(':'));
+    let places = heads.filter_map(|(head, _)| head.split_once(" on CPU "));
+    places.filter(|(_, cpu)| cpu.parse::<u32>().is_ok()).count()
+}
+
+#[test]
+fn who_raised_what_is_hot_is_said_however_often_other_vectors_run() {
+    let mut window = busy_host(16);
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert_eq!(
+        line(&text, &["NET_RX on CPU"]),
+        "NET_RX on CPU 3: irq 99 x 100 % (10)"
+    );
+    assert_eq!(
+        line(&text, &["more vectors"]),
+        "and 33 more vectors on CPUs, each less than 1 % of its CPU"
+    );
+    // One per cent of each CPU: all of them, however many; less than that: not.
+    let (hot, not) = (10_000_000 / 500, 9_900_000 / 500);
+    for (each_ns, expected) in [(hot, 49), (not, 16)] {
+        for row in &mut window.softirq {
+            if row.vector != "NET_RX" {
+                row.service_net = fixture::durations(500, each_ns);
+            }
+        }
+        let text = render(&Summary::from_window(&window, fixture::host(), None));
+        assert_eq!(sentences(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_hot_has_a_bound_and_it_is_said_what_is_left_out() {
+    let mut window = busy_host(200);
+    for row in &mut window.softirq {
+        row.service_net = fixture::durations(10, 2_000_000);
+    }
+    let text = render(&Summary::from_window(&window, fixture::host(), None));
+    assert_eq!(sentences(&text), 512);
+    assert_eq!(
+        line(&text, &["more vectors"]),
+        "and 89 more vectors on CPUs, 89 of them 1 % of their CPU or more"
     );
 }
 
