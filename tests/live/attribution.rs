@@ -108,8 +108,12 @@ fn timers_are_raised_by_the_timer_interrupt() -> Result<()> {
     assert!(share(&raised, any) > 0.9, "{raised:?}");
     let contexts = contexts(&summary, "TIMER", None);
     let all: u64 = contexts.values().sum();
-    let elsewhere = contexts.get("unknown").copied().unwrap_or(0);
-    assert!(elsewhere * 20 <= all, "{contexts:?}");
+    let of = |context: &str| contexts.get(context).copied().unwrap_or(0);
+    assert!(of("unknown") * 20 <= all, "{contexts:?}");
+    // At that interrupt's tail, or where the kernel has such threads in ktimers. An emulated interrupt may take longer
+    // on its way out than is taken for a tail.
+    let expected = of("irq_tail") + of("ktimers") + of("ksoftirqd");
+    assert!(in_vm() || expected * 10 >= all * 7, "{contexts:?}");
     Ok(())
 }
 

@@ -34,6 +34,28 @@ pub(crate) fn check_conservation(summary: &Summary) {
     }
 }
 
+/// A ring's wake-up is an interrupt to the CPU itself (irq work), and a task that runs where something is measured.
+#[test]
+fn the_probes_wake_nobody() -> Result<()> {
+    let _alone = alone();
+    if !cfg!(target_arch = "x86_64") {
+        println!("not asked: irq work has no vector of its own here");
+        return Ok(());
+    }
+    let udp = load::udp()?;
+    let summary = capture("2s", &[])?.summary;
+    drop(udp);
+    let woken: u64 = (summary.hardirq.iter())
+        .filter(|row| row.name == "IWI")
+        .map(|row| row.count)
+        .sum();
+    let streamed = summary.accounting.total.streamed;
+    println!("{woken} interrupts for irq work, {streamed} records");
+    assert!(in_vm() || streamed > 10_000, "the load did not run");
+    assert!(woken <= 20, "{woken} interrupts for irq work");
+    Ok(())
+}
+
 #[test]
 fn one_page_rings_spill_and_lose_nothing() -> Result<()> {
     let _alone = alone();

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use kctx::{aggregate::window::Family, report::summary::Summary};
-use kctx_tests::{bundle::Bundle, program::run_command, trace::Trace};
+use kctx_tests::{bottom_half::Holder, bundle::Bundle, load, program::run_command, trace::Trace};
 
 use crate::{alone, conservation::check_conservation, in_vm, without_btf};
 
@@ -148,6 +148,39 @@ impl Drop for Restore {
 }
 
 const HELPER: &str = "call_usermodehelper_exec_work";
+
+/// More than 32 bits of nanoseconds hold.
+#[test]
+#[ignore = "holds bottom halves off for five seconds: in a VM only, by cargo xtask vm"]
+fn vm_a_softirq_that_waits_five_seconds_has_waited_them() -> Result<()> {
+    let _alone = alone();
+    let mut held = Duration::ZERO;
+    let bundle = capture_during(|| {
+        load::pin(0)?;
+        let holder = Holder::load(20)?;
+        let once_ns = holder.hold()?.max(1);
+        let start = Instant::now();
+        holder.hold_times(u32::try_from(5_500_000_000 / once_ns)?.max(1))?;
+        held = start.elapsed();
+        Ok(())
+    })?;
+    let longest = (bundle.summary.softirq.iter())
+        .max_by_key(|row| row.wait.max_ns)
+        .context("no softirqs")?;
+    println!("held for {held:?}; {longest:?}");
+    if held < Duration::from_millis(4_400) {
+        println!("not provoked: bottom halves were not held off for so long");
+        return Ok(());
+    }
+    // Whatever the timer's interrupt raises has to wait, from its first tick on.
+    let held_ns = held.as_nanos() as u64;
+    assert!(
+        longest.wait.max_ns > held_ns - 300_000_000 && longest.wait.max_ns < held_ns + 300_000_000,
+        "{longest:?}"
+    );
+    check_sums(&bundle.summary);
+    Ok(())
+}
 
 #[test]
 #[ignore = "replaces modprobe: in a VM only, by cargo xtask vm"]

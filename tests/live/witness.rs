@@ -186,6 +186,47 @@ fn runs_in_ksoftirqd_are_those_that_the_trace_saw_there() -> Result<()> {
     Ok(())
 }
 
+/// Polls, their packets, and those that left something undone.
+#[test]
+fn polls_that_used_their_budget_up_are_those_that_the_trace_saw() -> Result<()> {
+    let _alone = alone();
+    let cpus = kernel::online_cpus()?;
+    let [to, .., from] = cpus[..] else {
+        println!("not asked: this machine has one CPU");
+        return Ok(());
+    };
+    let trace = Trace::start(&["napi/napi_poll"])?;
+    // So that there is a backlog.
+    let busy = load::spinner(to)?;
+    let flood = load::steered_udp(from, to, Duration::ZERO)?;
+    let bundle = capture("1s", &[])?;
+    drop(flood);
+    drop(busy);
+    let theirs = trace::polls(&trace.stop()?, &window(&bundle));
+    let mut ours = trace::Polls::default();
+    for row in &bundle.summary.napi {
+        ours.polls += row.count;
+        ours.packets += row.packets;
+        ours.exhausted += row.exhausted;
+    }
+    println!("kctx: {ours:?}; the trace: {theirs:?}");
+    let is_alike = |ours: u64, theirs: u64| ours.abs_diff(theirs) <= 3 + theirs / 100;
+    assert!(is_alike(ours.polls, theirs.polls), "{ours:?} {theirs:?}");
+    assert!(
+        ours.packets.abs_diff(theirs.packets) <= 3 * 64 + theirs.packets / 100,
+        "{ours:?} {theirs:?}"
+    );
+    assert!(
+        is_alike(ours.exhausted, theirs.exhausted),
+        "{ours:?} {theirs:?}"
+    );
+    assert!(
+        in_vm() || (theirs.exhausted > 20 && theirs.exhausted < theirs.polls),
+        "no such polls, or all: {theirs:?}"
+    );
+    Ok(())
+}
+
 /// One comparison; how often a work was queued while it ran, by the trace.
 fn compare_works() -> Result<u64> {
     let trace = Trace::start(&[

@@ -45,6 +45,12 @@ fn known_works_are_counted_by_name() -> Result<()> {
     );
     assert!(row.service.p50_ns > 0 && row.wait.p50_ns > 0, "{row:?}");
     assert!(row.activate.sum_ns <= row.wait.sum_ns, "{row:?}");
+    // The threads that worked for it say so.
+    let workers: u64 = (bundle.summary.kthread.iter())
+        .filter(|thread| thread.role == "kworker" && thread.workqueue == "events_unbound")
+        .map(|thread| thread.count)
+        .sum();
+    assert!(without_btf() || workers > 0, "{:?}", bundle.summary.kthread);
     // One byte after the other: together they cannot take longer than the window.
     let window = bundle.summary.window.duration_ns;
     assert!(row.wait.sum_ns + row.service.sum_ns < 2 * window, "{row:?}");

@@ -166,6 +166,11 @@ impl Holder {
     /// Runs it once, on the CPU that this thread is on; how long that took by the kernel's account, in
     /// nanoseconds.
     pub fn hold(&self) -> Result<u64> {
+        self.hold_times(1)
+    }
+
+    /// Runs it so many times, with bottom halves held off from the first to the last; how long one took.
+    pub fn hold_times(&self, repeat: u32) -> Result<u64> {
         let packet = [0_u8; 64];
         let mut attr = TestRunAttr {
             prog_fd: self.program.as_raw_fd().cast_unsigned(),
@@ -174,7 +179,7 @@ impl Holder {
             data_size_out: 0,
             data_in: packet.as_ptr() as u64,
             data_out: 0,
-            repeat: 1,
+            repeat,
             duration: 0,
         };
         bpf(PROG_TEST_RUN, &mut attr).context("cannot run a program for a test")?;

@@ -19,6 +19,8 @@ const PROGRAM: &str = "cpu_clock";
 pub struct CpuClock {
     samples: u64,
     links: BTreeMap<u32, PerfEventLink>,
+    /// The CPUs that were online when it last looked: what was refused then is not asked for over and over.
+    online: Vec<u32>,
 }
 
 impl CpuClock {
@@ -29,6 +31,7 @@ impl CpuClock {
         let mut started = Self {
             samples,
             links: BTreeMap::new(),
+            online: Vec::new(),
         };
         match started.follow(ebpf, online) {
             Err(reason) if started.links.is_empty() => Err(reason),
@@ -40,9 +43,10 @@ impl CpuClock {
     /// (`perf_event_exit_cpu`, kernel/events/core.c), and does not come back by itself. The last reason why one
     /// could not be sampled.
     pub fn follow(&mut self, ebpf: &mut Ebpf, online: &[u32]) -> Result<(), String> {
-        if self.links.keys().eq(online) {
+        if self.online == online {
             return Ok(());
         }
+        self.online = online.to_vec();
         let wanted: BTreeSet<u32> = online.iter().copied().collect();
         self.links.retain(|cpu, _| wanted.contains(cpu));
         let clock: &mut PerfEvent = program(ebpf, PROGRAM)?;

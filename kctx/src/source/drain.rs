@@ -246,7 +246,11 @@ impl Drain {
             && let Ok(online) = cpus::online(&HostRoot::system())
             && let Err(reason) = clock.follow(&mut self.loaded.ebpf, &online)
         {
-            tracing::warn!(reason, "no stacks of a CPU that came online");
+            tracing::warn!(
+                reason,
+                "no stacks of a CPU that came online (Debian's kernels want CAP_SYS_ADMIN for that where \
+                 kernel.perf_event_paranoid is 3, which kctx has given up by then)"
+            );
         }
     }
 
