@@ -106,6 +106,15 @@ fn timers_are_raised_by_the_timer_interrupt() -> Result<()> {
     // The others: a virtual machine's first CPU may have a timer with a number.
     let any = |origin: &OriginSummary| timer(origin) || origin.kind == OriginKind::Irq;
     assert!(share(&raised, any) > 0.9, "{raised:?}");
+    // What a timer does is done by its softirq: to queue a delayed work (mm/vmstat.c has one every second).
+    let by_timer = (summary.workqueue.iter())
+        .flat_map(|row| &row.queued_by)
+        .any(|by| by.origin.kind == OriginKind::Softirq && by.origin.name == "TIMER");
+    assert!(
+        by_timer || in_vm(),
+        "no work was queued by TIMER: {:?}",
+        summary.workqueue
+    );
     let contexts = contexts(&summary, "TIMER", None);
     let all: u64 = contexts.values().sum();
     let of = |context: &str| contexts.get(context).copied().unwrap_or(0);
@@ -184,11 +193,12 @@ fn block_completions_are_raised_by_the_disks_interrupt() -> Result<()> {
     let named = raised.iter().any(|(origin, _)| {
         origin.kind == OriginKind::Irq && !origin.name.is_empty() && origin.name != "?"
     });
-    let by_irq = raised
-        .iter()
-        .any(|(origin, _)| origin.kind == OriginKind::Irq);
     assert!(
-        named || !by_irq || without_btf(),
+        share(&raised, |origin| origin.kind == OriginKind::Irq) > 0.2,
+        "next to none by the disk's own interrupt: {raised:?}"
+    );
+    assert!(
+        named || without_btf(),
         "no interrupt has a name: {raised:?}"
     );
     Ok(())
@@ -215,11 +225,6 @@ fn works_say_who_queued_them() -> Result<()> {
         .map(|by| by.count)
         .sum();
     assert_eq!(mine, row.count, "{row:?}");
-    // Delayed works are queued by their timer.
-    let by_timer = (bundle.summary.workqueue.iter())
-        .flat_map(|row| &row.queued_by)
-        .any(|by| by.origin.kind == OriginKind::Softirq && by.origin.name == "TIMER");
-    println!("some delayed work among them: {by_timer}");
     if !without_btf() {
         assert_eq!(row.service_net.count, row.count, "{row:?}");
         assert!(row.service_net.sum_ns <= row.service.sum_ns, "{row:?}");

@@ -76,6 +76,12 @@ fn over_its_limit_the_busiest_family_is_no_longer_streamed() -> Result<()> {
         governed + streamed + 64 >= observed && streamed <= observed / if in_vm() { 2 } else { 50 },
         "{observed} softirqs: {streamed} streamed, {governed} kept from the rings"
     );
+    // None of them is gone: each is in the kernel's histograms.
+    let spilled = after.spilled - before.spilled;
+    assert!(
+        spilled + 8 >= governed && after.lost_no_spill_row == 0,
+        "{governed} kept from the rings, {spilled} spilled: {after:?}"
+    );
     run.signal(Signal::INT)?;
     let ended = run.wait(Duration::from_secs(30))?.success()?;
     println!("{}{}", ended.stdout, ended.stderr);
@@ -128,7 +134,7 @@ fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
     let streamed = after.streamed - before.streamed;
     println!("held for {longest} ns at most; {long} took long, {streamed} were streamed");
     assert!(after.governed > before.governed, "no longer limited");
-    assert!(long >= 3, "next to nothing had to wait");
+    assert!(in_vm() || long >= 3, "next to nothing had to wait");
     assert!(
         streamed.abs_diff(long) <= 2 + long / 10,
         "{streamed} softirqs streamed, {long} took long"

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kctx_tests::{load, netns};
+use kctx_tests::{kernel, load, netns};
 
 use crate::{alone, capture, capture_during, in_vm, without_btf};
 
@@ -168,5 +168,31 @@ fn stacks_are_of_where_softirqs_and_threads_ran() -> Result<()> {
             .any(|frame| in_it.iter().any(|name| frame.starts_with(name)))
     });
     assert!(named, "{of_net_rx:?}");
+    Ok(())
+}
+
+/// A task that spins, and idle, are in no kernel context: next to nothing is sampled.
+#[test]
+fn nothing_is_sampled_outside_of_kernel_contexts() -> Result<()> {
+    let _alone = alone();
+    let spinners: Vec<_> = kernel::online_cpus()?
+        .into_iter()
+        .map(load::spinner)
+        .collect::<Result<_>>()?;
+    let summary = capture("2s", &[])?.summary;
+    drop(spinners);
+    let samples: u64 = summary.stack.iter().map(|row| row.count).sum();
+    let in_contexts: u64 = (summary.cpu.iter())
+        .map(|cpu| {
+            let threads = [cpu.ksoftirqd_ns, cpu.kthread_ns].map(Option::unwrap_or_default);
+            cpu.softirq_ns + threads.iter().sum::<u64>()
+        })
+        .sum();
+    let expected = in_contexts * 49 / 1_000_000_000;
+    println!("{samples} samples, {expected} expected");
+    assert!(
+        samples <= 2 * expected + 30,
+        "{samples} samples, {expected} expected"
+    );
     Ok(())
 }

@@ -23,6 +23,8 @@ use rustix::{
     thread::CpuSet,
 };
 
+use crate::bottom_half::Holder;
+
 /// A load that was forgotten ends by itself.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -148,6 +150,23 @@ pub fn spinner(cpu: u32) -> Result<Load> {
         for _ in 0..1000 {
             std::hint::spin_loop();
         }
+        Ok(())
+    })
+}
+
+/// Bottom halves of one CPU are held off for some milliseconds again and again: what comes for it meanwhile piles up.
+pub fn held_off(cpu: u32) -> Result<Load> {
+    let mut holder = None;
+    Load::start(move || {
+        let holder = match &mut holder {
+            Some(holder) => holder,
+            empty => {
+                pin(cpu)?;
+                empty.insert(Holder::load(500).map_err(std::io::Error::other)?)
+            }
+        };
+        holder.hold().map_err(std::io::Error::other)?;
+        std::thread::sleep(Duration::from_millis(5));
         Ok(())
     })
 }

@@ -39,7 +39,7 @@ impl Trace {
         fs::create_dir(&instance).context("cannot make a trace buffer")?;
         let trace = Self { instance, mounted };
         trace.write("trace_clock", "mono")?;
-        trace.write("buffer_size_kb", "16384")?;
+        trace.write("buffer_size_kb", "32768")?;
         let has_group = |event: &&&str| {
             let group = event.split('/').next().unwrap_or_default();
             trace.instance.join("events").join(group).is_dir()
