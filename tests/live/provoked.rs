@@ -171,16 +171,16 @@ fn stacks_are_of_where_softirqs_and_threads_ran() -> Result<()> {
     Ok(())
 }
 
-/// A task that spins, and idle, are in no kernel context: next to nothing is sampled.
+/// A task that has the kernel do something for it is in no kernel context: next to nothing is sampled.
 #[test]
 fn nothing_is_sampled_outside_of_kernel_contexts() -> Result<()> {
     let _alone = alone();
-    let spinners: Vec<_> = kernel::online_cpus()?
+    let readers: Vec<_> = kernel::online_cpus()?
         .into_iter()
-        .map(load::spinner)
+        .map(load::reader)
         .collect::<Result<_>>()?;
     let summary = capture("2s", &[])?.summary;
-    drop(spinners);
+    drop(readers);
     let samples: u64 = summary.stack.iter().map(|row| row.count).sum();
     let in_contexts: u64 = (summary.cpu.iter())
         .map(|cpu| {

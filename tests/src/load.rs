@@ -154,6 +154,20 @@ pub fn spinner(cpu: u32) -> Result<Load> {
     })
 }
 
+/// A task of one CPU that is nearly always in the kernel, at its own behest: no kernel context.
+pub fn reader(cpu: u32) -> Result<Load> {
+    let mut zeros = File::open("/dev/zero")?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        zeros.read_exact(&mut buffer)
+    })
+}
+
 /// Bottom halves of one CPU are held off for some milliseconds again and again: what comes for it meanwhile piles up.
 pub fn held_off(cpu: u32) -> Result<Load> {
     let mut holder = None;
