@@ -276,7 +276,8 @@ fn a_refused_connection_is_retried_until_the_timeout() {
         let exporter = spawn(settings);
         let start = Instant::now();
         offer_and_settle(&exporter, 101, 5);
-        assert!(start.elapsed() < Duration::from_millis(2500));
+        // The machine may be busy with other things; without the timeout it would go on for a minute.
+        assert!(start.elapsed() < Duration::from_secs(10));
         let stats = exporter.stats();
         assert!(stats.points_failed.contains_key("connect"), "{stats:?}");
         assert!(stats.last_error.unwrap().contains("refused"));
@@ -347,7 +348,7 @@ fn shutdown_is_bounded_and_a_second_one_leaves_at_once() {
         ShutdownOutcome::TimedOut
     );
     assert!(
-        start.elapsed() < Duration::from_millis(1400),
+        start.elapsed() < Duration::from_secs(5),
         "{:?}",
         start.elapsed()
     );
@@ -362,7 +363,7 @@ fn shutdown_is_bounded_and_a_second_one_leaves_at_once() {
     let start = Instant::now();
     assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Aborted);
     assert_eq!(first.join().unwrap(), ShutdownOutcome::Aborted);
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < LONG / 2);
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub(super) fn explain(mut failure: Failure, protocol: Protocol) -> Failure {
     failure
 }
 
+const GRPC_THERE: &str =
+    "a gRPC endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc; HTTP is usually on port 4318";
+
 fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
     match (protocol, failure.kind.as_ref()) {
         // Prometheus' words; a 500 is not to be retried.
@@ -22,9 +25,11 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
         (_, _) if failure.message.contains("CertificateRequired") => {
             Some("set OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
         }
-        (Protocol::HttpProtobuf, "protocol") => Some(
-            "a gRPC endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc; HTTP is usually on port 4318",
-        ),
+        (Protocol::HttpProtobuf, "protocol") => Some(GRPC_THERE),
+        // The same, where the endpoint's first frame was there before the request went out (hyper's words).
+        (Protocol::HttpProtobuf, _) if failure.message.contains("unexpected message") => {
+            Some(GRPC_THERE)
+        }
         (Protocol::HttpProtobuf, "404" | "405") => Some(
             "is the path right? OTEL_EXPORTER_OTLP_ENDPOINT is a base to which v1/metrics is added",
         ),
