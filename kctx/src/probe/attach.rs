@@ -164,6 +164,10 @@ fn attach_one(
         ProbeKind::Rare => attach_classic(loaded, spec).map(|link| (Link::Classic(link), None)),
         ProbeKind::Clock => Err("not a tracepoint".to_owned()),
         ProbeKind::HotTyped => match (btf, &loaded.btf) {
+            (Ok(_), Some(_)) if loaded.unknown_of_task.is_some() => Err(format!(
+                "the kernel's BTF does not tell where a task's fields are ({})",
+                loaded.unknown_of_task.unwrap_or_default()
+            )),
             (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
                 attach_btf(&mut loaded.ebpf, spec, btf).map(|link| (Link::Btf(link), None))
             }

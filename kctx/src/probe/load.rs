@@ -97,16 +97,21 @@ impl LoadError {
     }
 }
 
+/// A CPU's number and its ring.
+pub type CpuRing = (u32, Ring);
+
 /// Programs and maps in the kernel, nothing attached yet.
 pub struct Loaded {
     /// The programs.
     pub ebpf: Ebpf,
     pub(super) btf: Option<btf::Btf>,
+    /// A field of `task_struct` that the kernel's BTF does not tell of.
+    pub(super) unknown_of_task: Option<&'static str>,
     pub(super) tracefs: Option<PathBuf>,
     /// The CPUs that may ever come, in the order that the values of per-CPU maps have.
     pub(super) possible: Vec<u32>,
     /// Each possible CPU's number and ring.
-    pub rings: Vec<(u32, Ring)>,
+    pub rings: Vec<CpuRing>,
     rare: Option<Ring>,
     // Kept so that the inner maps live as long as the mapping of them; the gate's closing sets one anew.
     pub(super) ring_maps: Vec<MapData>,
@@ -184,6 +189,7 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
     Ok(Loaded {
         ebpf,
         btf,
+        unknown_of_task: offsets.unknown_of_task(),
         tracefs,
         possible,
         rings,
@@ -196,7 +202,7 @@ fn make_rings(
     ebpf: &mut Ebpf,
     cpus: &[u32],
     bytes: u32,
-) -> Result<(Vec<(u32, Ring)>, Vec<MapData>), LoadError> {
+) -> Result<(Vec<CpuRing>, Vec<MapData>), LoadError> {
     let error = |source| LoadError::Map {
         map: "RINGS",
         source: Box::new(source),

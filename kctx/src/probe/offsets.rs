@@ -10,7 +10,23 @@ use crate::host::{btf::Btf, tracefs};
 #[derive(Debug)]
 pub(super) struct Offsets(pub(super) Vec<(&'static str, u64)>);
 
+/// Fields of `task_struct` without which no kernel thread is followed.
+const TASK: [&str; 4] = [
+    name::TASK_FLAGS,
+    name::TASK_PID,
+    name::TASK_COMM,
+    name::TASK_STATE,
+];
+
 impl Offsets {
+    /// The global of a task's field of which the kernel's BTF does not say where it lies, if there is one.
+    pub(super) fn unknown_of_task(&self) -> Option<&'static str> {
+        let unknown = self.0.iter().filter(|(_, value)| *value == NO_OFFSET);
+        unknown
+            .map(|(name, _)| *name)
+            .find(|name| TASK.contains(name))
+    }
+
     /// What the kernel's BTF and its `format` files say; [`NO_OFFSET`] for what they don't.
     pub(super) fn find(btf: Option<&Btf>, tracefs: Option<&Path>) -> Self {
         let member = |structure: &str, field: &str| {
@@ -63,5 +79,20 @@ impl Offsets {
                 field_of("initcall", "initcall_finish", "ret"),
             ),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_needs_all_of_its_fields_and_no_other() {
+        let mut all: Vec<(&str, u64)> = TASK.iter().map(|name| (*name, 8)).collect();
+        all.push((name::TASK_SOFTIRQ_DISABLE_CNT, NO_OFFSET));
+        assert_eq!(Offsets(all.clone()).unknown_of_task(), None);
+        all[2].1 = NO_OFFSET;
+        assert_eq!(Offsets(all).unknown_of_task(), Some(name::TASK_COMM));
+        assert!(Offsets::find(None, None).unknown_of_task().is_some());
     }
 }

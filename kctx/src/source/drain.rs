@@ -28,7 +28,7 @@ use crate::{
     probe::{
         books::{Books, Staged},
         clock::CpuClock,
-        load::Loaded,
+        load::{CpuRing, Loaded},
     },
 };
 
@@ -47,7 +47,7 @@ const LOOK_AT_CPUS_EVERY: Duration = Duration::from_millis(250);
 /// What the drain works on.
 pub struct Drain {
     /// Each possible CPU's number and ring.
-    pub rings: Vec<(u32, Ring)>,
+    pub rings: Vec<CpuRing>,
     /// The ring for rare events.
     pub rare: Ring,
     /// The kernel's books.
