@@ -7,9 +7,9 @@ use kctx::{
     aggregate::window::OriginKind,
     report::summary::{OriginSummary, Summary},
 };
-use kctx_tests::{kernel, load};
+use kctx_tests::load;
 
-use crate::{alone, capture, capture_during, in_vm, without_btf};
+use crate::{alone, capture, capture_during, in_vm, two_cpus, without_btf};
 
 /// Runs of a vector on a CPU by what raised them.
 fn raised(summary: &Summary, vector: &str, cpu: Option<u32>) -> Vec<(OriginSummary, u64)> {
@@ -131,9 +131,7 @@ fn timers_are_raised_by_the_timer_interrupt() -> Result<()> {
 #[test]
 fn steered_packets_are_raised_by_the_call_of_another_cpu() -> Result<()> {
     let _alone = alone();
-    let cpus = kernel::online_cpus()?;
-    let [to, .., from] = cpus[..] else {
-        println!("not asked: this machine has one CPU");
+    let Some((to, from)) = two_cpus()? else {
         return Ok(());
     };
     if !std::path::Path::new("/sys/class/net/lo/queues/rx-0/rps_cpus").exists() {

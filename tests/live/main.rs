@@ -26,6 +26,7 @@ use std::{
 use anyhow::Result;
 use kctx_tests::{
     bundle::{self, Bundle},
+    kernel,
     program::{self, Running},
 };
 use rustix::process::Signal;
@@ -98,6 +99,17 @@ fn check_replay(bundle: &Bundle, path: &std::path::Path) -> Result<()> {
     let streamed = bundle.summary.accounting.total.streamed;
     assert_eq!(replayed.received.iter().sum::<u64>(), streamed);
     Ok(())
+}
+
+/// The first and the last CPU, of which one is to do something to the other; `None`, and said, where there is one
+/// alone.
+fn two_cpus() -> Result<Option<(u32, u32)>> {
+    let cpus = kernel::online_cpus()?;
+    let [first, .., last] = cpus[..] else {
+        println!("not asked: this machine has one CPU");
+        return Ok(None);
+    };
+    Ok(Some((first, last)))
 }
 
 /// Whether this is a test VM, with nothing in it but busybox, kctx and this program.

@@ -8,12 +8,11 @@ use kctx::aggregate::window::Family;
 use kctx_tests::{
     bottom_half::Holder,
     bundle::Bundle,
-    kernel,
     load::{self, Pty},
     trace::{self, Trace},
 };
 
-use crate::{Output, alone, capture, capture_during, in_vm, without_btf};
+use crate::{Output, alone, capture, capture_during, in_vm, two_cpus, without_btf};
 
 /// The bundle's window by `CLOCK_MONOTONIC`, which the trace has.
 fn window(bundle: &Bundle) -> Range<u64> {
@@ -96,9 +95,7 @@ fn the_first_of_several_raises_counts() -> Result<()> {
 #[test]
 fn interrupts_are_taken_out_of_the_softirqs_that_they_fall_into() -> Result<()> {
     let _alone = alone();
-    let cpus = kernel::online_cpus()?;
-    let [to, .., from] = cpus[..] else {
-        println!("not asked: this machine has one CPU");
+    let Some((to, from)) = two_cpus()? else {
         return Ok(());
     };
     let output = Output::new()?;
@@ -151,9 +148,7 @@ fn interrupts_are_taken_out_of_the_softirqs_that_they_fall_into() -> Result<()> 
 #[test]
 fn runs_in_ksoftirqd_are_those_that_the_trace_saw_there() -> Result<()> {
     let _alone = alone();
-    let cpus = kernel::online_cpus()?;
-    let [to, .., from] = cpus[..] else {
-        println!("not asked: this machine has one CPU");
+    let Some((to, from)) = two_cpus()? else {
         return Ok(());
     };
     let trace = Trace::start(&["irq/softirq_entry", "irq/softirq_exit"])?;
@@ -195,9 +190,7 @@ fn runs_in_ksoftirqd_are_those_that_the_trace_saw_there() -> Result<()> {
 #[test]
 fn polls_that_used_their_budget_up_are_those_that_the_trace_saw() -> Result<()> {
     let _alone = alone();
-    let cpus = kernel::online_cpus()?;
-    let [to, .., from] = cpus[..] else {
-        println!("not asked: this machine has one CPU");
+    let Some((to, from)) = two_cpus()? else {
         return Ok(());
     };
     let trace = Trace::start(&["napi/napi_poll"])?;
