@@ -113,7 +113,7 @@ fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
     // It stays limited for a while.
     drop(udp);
     std::thread::sleep(Duration::from_millis(300));
-    let trace = Trace::start(&["irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit"])?;
+    let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let before = softirqs(&run)?;
     // Bottom halves are held off for several milliseconds each time: whatever is raised meanwhile waits so long.
     let longest = std::thread::spawn(|| -> Result<u64> {

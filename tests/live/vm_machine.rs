@@ -161,7 +161,7 @@ const HELPER: &str = "call_usermodehelper_exec_work";
 fn vm_a_softirq_that_waits_five_seconds_has_waited_them() -> Result<()> {
     let _alone = alone();
     let mut held = Duration::ZERO;
-    let trace = Trace::start(&["irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit"])?;
+    let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let bundle = capture_during(|| {
         load::pin(0)?;
         let holder = Holder::load(20)?;

@@ -33,7 +33,7 @@ fn is_near(ours: u64, theirs: u64, runs: u64) -> bool {
 #[test]
 fn the_first_of_several_raises_counts() -> Result<()> {
     let _alone = alone();
-    let trace = Trace::start(&["irq/softirq_raise", "irq/softirq_entry", "irq/softirq_exit"])?;
+    let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let mut longest = 0;
     let bundle = capture_during(|| {
         load::pin(0)?;
@@ -228,9 +228,9 @@ fn polls_that_used_their_budget_up_are_those_that_the_trace_saw() -> Result<()> 
 /// One comparison; how often a work was queued while it ran, by the trace.
 fn compare_works() -> Result<u64> {
     let trace = Trace::start(&[
-        "workqueue/workqueue_queue_work",
-        "workqueue/workqueue_execute_start",
         "workqueue/workqueue_execute_end",
+        "workqueue/workqueue_execute_start",
+        "workqueue/workqueue_queue_work",
     ])?;
     let mut pty = Pty::open()?;
     let bundle = capture_during(|| pty.flood(if in_vm() { 2_000 } else { 20_000 }))?;

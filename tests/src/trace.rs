@@ -25,6 +25,7 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 
 impl Trace {
     /// Starts tracing these events (`group/name`), with `CLOCK_MONOTONIC`; without the groups that this kernel lacks.
+    /// They start in this order: what is to be paired with something later comes last.
     pub fn start(events: &[&str]) -> Result<Self> {
         let mut mounted = false;
         if !Path::new(TRACEFS).join("events").is_dir() {
