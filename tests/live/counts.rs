@@ -41,7 +41,7 @@ fn apart<K: Ord + Clone + Debug>(books: &BTreeMap<K, u64>, ours: &BTreeMap<K, u6
         .collect()
 }
 
-fn until_close(attempt: impl Fn() -> Result<Vec<String>>) -> Result<()> {
+pub(crate) fn until_close(attempt: impl Fn() -> Result<Vec<String>>) -> Result<()> {
     let mut apart = Vec::new();
     for _ in 0..ATTEMPTS {
         apart = attempt()?;
