@@ -76,8 +76,11 @@ fn the_first_of_several_raises_counts() -> Result<()> {
                 is_near(ours.1, runs.wait_ns, runs.runs),
                 "{vector}: {ours:?} {runs:?}"
             );
+            // Between the one witness and the other an emulated CPU may have to wait for its turn.
+            let turn_ns = if in_vm() { 8_000_000 } else { 0 };
             assert!(
-                is_near(ours.2, runs.wait_max_ns, 1),
+                ours.2.abs_diff(runs.wait_max_ns) <= turn_ns
+                    || is_near(ours.2, runs.wait_max_ns, 1),
                 "{vector}: {ours:?} {runs:?}"
             );
         }

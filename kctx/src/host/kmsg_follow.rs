@@ -171,6 +171,11 @@ impl<R: Read> KmsgFollower<R> {
         Ok(())
     }
 
+    /// What is read from now on was logged at this time or later.
+    pub fn not_before(&mut self, ns: u64) {
+        self.caught_up_ns = self.caught_up_ns.max(ns);
+    }
+
     /// Polls until nothing more is there, or a bound is reached; then there is `more`.
     pub fn poll_to_the_end(&mut self, seen_ns: u64) -> io::Result<Polled> {
         let mut all = self.poll(seen_ns)?;

@@ -175,6 +175,17 @@ fn a_line_was_logged_after_the_last_poll_that_left_none() {
     assert_eq!(next.lines[0].monotonic_ns(), 3_000_000);
 }
 
+/// A window opens between two polls, and printk's clock is behind: the line is the window's all the same.
+#[test]
+fn a_line_is_not_older_than_the_window_that_has_it() {
+    let mut follower = follow([Ok("4,1,1,-;x\n")]);
+    follower.caught_up_ns = 1_000_000;
+    follower.not_before(2_000_000);
+    follower.not_before(500_000);
+    let lines = follower.poll(3_000_000).unwrap().lines;
+    assert_eq!(lines[0].monotonic_ns(), 2_000_000);
+}
+
 #[test]
 fn what_was_passed_over_is_neither_read_nor_taken_for_overwritten() {
     let mut follower = follow([Ok("4,1,1,-;before\n"), Ok("4,2,2,-;before\n")]);

@@ -143,8 +143,10 @@ impl Drain {
         // Before the gate: a line that comes once it is open must not be passed over. And before the stamp: nothing
         // that takes time may lie between that and the gate.
         self.watch.start(clock::monotonic_ns());
+        let monotonic_ns = clock::monotonic_ns();
+        self.watch.opens(monotonic_ns);
         let start = Control::Start {
-            monotonic_ns: clock::monotonic_ns(),
+            monotonic_ns,
             unix_ns: clock::unix_ns(),
             probes: std::mem::take(&mut self.probes),
             host: Box::new(std::mem::take(&mut self.host)),

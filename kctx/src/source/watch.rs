@@ -88,6 +88,13 @@ impl Watch {
         self.next_ns = now_ns + EVERY_NS;
     }
 
+    /// The window's start stamp: no line of its is older.
+    pub fn opens(&mut self, start_ns: u64) {
+        if let Some(kmsg) = &mut self.kmsg {
+            kmsg.not_before(start_ns);
+        }
+    }
+
     /// Looks, if it is time to; a change of the taint.
     pub fn poll(&mut self, now_ns: u64) -> Option<Control> {
         if now_ns < self.next_ns {
