@@ -57,6 +57,10 @@ pub static RUNNING: HashMap<RunningKey, RunningWork, 8192> = HashMap::new();
 #[btf_map]
 pub static THREADS: LruHashMap<u64, Thread, 8192> = LruHashMap::new();
 
+/// When any CPU last took a step on a CPU's way up or down, by the number of the CPU whose way it is.
+#[btf_map]
+pub static CPU_STEPS: Array<u64, 1> = Array::new();
+
 /// Softirqs whose task was preempted in their middle, by task (PREEMPT_RT only).
 #[btf_map]
 pub static PARKED: HashMap<u64, ParkedSoftirq, 4096> = HashMap::new();

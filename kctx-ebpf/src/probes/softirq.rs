@@ -21,7 +21,7 @@ use crate::{
     kernel::{self, Memory},
     maps::{self, SPILLED_ORIGINS},
     origin,
-    probes::hardirq,
+    probes::{cpuhp, hardirq},
 };
 
 twin!("softirq_raise", softirq_raise, softirq_raise_raw, raise(0: u32));
@@ -50,6 +50,9 @@ fn raise<M: Memory>(vector: u32) {
     }
 }
 
+/// No CPU comes back sooner. A shorter wait need not be looked at.
+const AWAY_NS: u64 = 10_000_000;
+
 #[inline(always)]
 fn entry<M: Memory>(vector: u32) {
     if !kernel::wanted(vector) {
@@ -63,7 +66,13 @@ fn entry<M: Memory>(vector: u32) {
     let Some(raised) = cpu.softirq_raised_ns.get_mut(index) else {
         return;
     };
-    let raised_ns = core::mem::replace(raised, 0);
+    let mut raised_ns = core::mem::replace(raised, 0);
+    if raised_ns != 0
+        && now.saturating_sub(raised_ns) > AWAY_NS
+        && cpuhp::has_stepped_since(raised_ns) != 0
+    {
+        raised_ns = 0;
+    }
     let (wait_ns, raised_by) = match cpu.softirq_raised_by.get(index) {
         Some(by) if raised_ns != 0 => (now.saturating_sub(raised_ns), *by),
         _ => (NO_WAIT, 0),

@@ -156,6 +156,7 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("RINGS", highest + 1)
+        .map_max_entries("CPU_STEPS", highest + 1)
         .map_max_entries("SPILL", sizes.spill_rows)
         .map_max_entries("PENDING", sizes.pending_works);
     for (name, value) in &offsets.0 {
