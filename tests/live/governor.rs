@@ -135,8 +135,10 @@ fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
     println!("held for {longest} ns at most; {long} took long, {streamed} were streamed");
     assert!(after.governed > before.governed, "no longer limited");
     assert!(in_vm() || long >= 3, "next to nothing had to wait");
+    // Between the one witness and the other an emulated CPU may have to wait for its turn, a millisecond too.
+    let slack = if in_vm() { 8 } else { 2 };
     assert!(
-        streamed.abs_diff(long) <= 2 + long / 10,
+        streamed.abs_diff(long) <= slack + long / 10,
         "{streamed} softirqs streamed, {long} took long"
     );
     run.signal(Signal::INT)?;
