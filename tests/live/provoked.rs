@@ -5,12 +5,12 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::Command,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use kctx_tests::{kernel, load, netns};
+use kctx_tests::{bottom_half::Holder, bundle::Bundle, kernel, load, netns};
 
 use crate::{alone, capture, capture_during, in_vm, without_btf};
 
@@ -197,5 +197,59 @@ fn nothing_is_sampled_outside_of_kernel_contexts() -> Result<()> {
         samples <= 2 * expected + 30,
         "{samples} samples, {expected} expected"
     );
+    Ok(())
+}
+
+/// A softirq that has one thing to do has no limit: a filter of a socket that takes its time, say.
+#[test]
+fn a_long_softirq_run_is_measured_whole_or_not_at_all() -> Result<()> {
+    let _alone = alone();
+    let cpus = kernel::online_cpus()?;
+    let cpu = *cpus.last().context("no CPU")?;
+    let holder = Arc::new(Holder::that_takes(Duration::from_secs(4))?);
+    let hold = move || -> Result<Duration> {
+        load::pin(cpu)?;
+        holder.hold_net_rx()
+    };
+    let again = hold.clone();
+    let of_net_rx = |bundle: &Bundle| {
+        let rows = bundle.summary.softirq.iter();
+        rows.filter(|row| row.vector == "NET_RX" && row.cpu == cpu)
+            .map(|row| row.service.max_ns)
+            .max()
+            .unwrap_or_default()
+    };
+
+    let mut held = Duration::ZERO;
+    let bundle = capture_during(|| {
+        let thread = std::thread::spawn(move || hold());
+        held = (thread.join()).map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+        Ok(())
+    })?;
+    let longest_ns = of_net_rx(&bundle);
+    let held_ns = held.as_nanos() as u64;
+    println!("held for {held_ns} ns, by the sender; the longest run: {longest_ns} ns");
+    if in_vm() && held < Duration::from_secs(1) {
+        println!("not provoked: a thread takes what arrives on loopback");
+        return Ok(());
+    }
+    // An emulated CPU may have to wait for its turn before.
+    let before_ns = held_ns / if in_vm() { 2 } else { 10 };
+    assert!(
+        longest_ns <= held_ns && longest_ns >= held_ns - before_ns,
+        "{longest_ns} {held_ns}"
+    );
+
+    // Now it has begun when kctx comes: attaching waits for RCU, which waits for it. Whatever was seen of it, its
+    // time is nowhere.
+    let thread = std::thread::spawn(move || again());
+    std::thread::sleep(Duration::from_millis(100));
+    let bundle = capture_during(|| {
+        held = (thread.join()).map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+        Ok(())
+    })?;
+    let longest_ns = of_net_rx(&bundle);
+    println!("held for {held:?}; the longest run: {longest_ns} ns");
+    assert!(longest_ns < held.as_nanos() as u64 / 4, "{longest_ns}");
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The bundle's window by `CLOCK_MONOTONIC`, which the trace has.
-fn window(bundle: &Bundle) -> Range<u64> {
+pub(crate) fn window(bundle: &Bundle) -> Range<u64> {
     let offset = kctx::host::clock::unix_ns() - kctx::host::clock::monotonic_ns();
     let start = bundle.summary.window.start_unix_ns - offset;
     start..start + bundle.summary.window.duration_ns
@@ -25,7 +25,7 @@ fn window(bundle: &Bundle) -> Range<u64> {
 
 /// Two witnesses of one moment: the trace has whole microseconds, and each takes its time at its own place in
 /// the tracepoint, between which lies what the other does there.
-fn is_near(ours: u64, theirs: u64, runs: u64) -> bool {
+pub(crate) fn is_near(ours: u64, theirs: u64, runs: u64) -> bool {
     let each = if in_vm() { 200_000 } else { 500 };
     ours.abs_diff(theirs) <= runs * each + theirs / 20
 }

@@ -1,15 +1,19 @@
 //! Works of known number: a pseudoterminal's, one for each byte that it carries; and the kernel's own, one
 //! for each CPU.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use kctx::report::summary::WorkqueueSummary;
 use kctx_tests::{
     bundle::Bundle,
     kernel,
     load::{self, Pty},
+    netns,
+    trace::{self, Trace},
 };
 
-use crate::{alone, capture_during, without_btf};
+use crate::{alone, capture_during, in_vm, without_btf, witness};
 
 fn row<'a>(bundle: &'a Bundle, function: &str) -> Result<&'a WorkqueueSummary> {
     let mut rows = (bundle.summary.workqueue.iter()).filter(|row| row.function == function);
@@ -89,6 +93,53 @@ fn a_work_that_runs_on_another_cpu_is_paired_with_its_queueing() -> Result<()> {
         (row.wait_unknown, row.wait.count),
         (0, row.count),
         "{row:?}"
+    );
+    Ok(())
+}
+
+/// A network namespace is taken apart by a work that waits for RCU several times (net/core/net_namespace.c,
+/// `cleanup_net`): it takes long, and is on a CPU for next to nothing of it.
+#[test]
+fn what_a_work_sleeps_is_not_its_time_on_cpu() -> Result<()> {
+    let _alone = alone();
+    let trace = Trace::start(&[
+        "workqueue/workqueue_execute_end",
+        "sched/sched_switch",
+        "workqueue/workqueue_execute_start",
+    ])?;
+    let bundle = capture_during(|| {
+        for _ in 0..5 {
+            let inside = std::thread::spawn(netns::enter);
+            (inside.join()).map_err(|_| anyhow::anyhow!("the thread panicked"))??;
+        }
+        std::thread::sleep(Duration::from_secs(if in_vm() { 5 } else { 1 }));
+        Ok(())
+    })?;
+    let theirs = trace::works(&trace.stop()?, &witness::window(&bundle));
+    let theirs = theirs
+        .get("cleanup_net")
+        .context("the trace has no cleanup_net")?;
+    let row = row(&bundle, "cleanup_net")?;
+    println!("{row:?} {theirs:?}");
+    assert_eq!(row.count, theirs.runs, "{row:?} {theirs:?}");
+    assert!(
+        witness::is_near(row.service.sum_ns, theirs.service_ns, theirs.runs),
+        "{row:?} {theirs:?}"
+    );
+    assert!(
+        theirs.on_cpu_ns < theirs.service_ns / 2,
+        "it hardly slept: {theirs:?}"
+    );
+    if without_btf() {
+        return Ok(());
+    }
+    assert_eq!(row.service_net.count, row.count, "{row:?}");
+    // Interrupts and softirqs that fell into it are taken out.
+    let least_ns = theirs.on_cpu_ns - theirs.on_cpu_ns / 4;
+    let net_ns = row.service_net.sum_ns.max(least_ns);
+    assert!(
+        witness::is_near(net_ns, theirs.on_cpu_ns, theirs.runs),
+        "{row:?} {theirs:?}"
     );
     Ok(())
 }

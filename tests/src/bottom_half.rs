@@ -1,12 +1,16 @@
-//! Holds bottom halves off for a while: softirqs that are raised meanwhile have to wait, and are raised again.
+//! Holds bottom halves off for a while: softirqs that are raised meanwhile have to wait, and are raised again. Or
+//! has one run of NET_RX take as long.
 //!
-//! The kernel runs a BPF program for a test with bottom halves disabled (`bpf_test_run`, net/bpf/test_run.c). This
-//! one copies a megabyte some hundred times.
+//! The kernel runs a BPF program for a test with bottom halves disabled (`bpf_test_run`, net/bpf/test_run.c), and a
+//! socket's filter where the packet arrives (`sk_filter_trim_cap`, net/core/filter.c). This one copies a megabyte
+//! some hundred times.
 #![allow(unsafe_code)]
 
 use std::{
     io,
+    net::UdpSocket,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -17,13 +21,15 @@ const MAP_CREATE: libc::c_long = 0;
 const PROG_LOAD: libc::c_long = 5;
 /// `BPF_PROG_TEST_RUN`
 const PROG_TEST_RUN: libc::c_long = 10;
-/// `BPF_PROG_TYPE_SCHED_CLS`
-const SCHED_CLS: u32 = 3;
+/// `BPF_PROG_TYPE_SOCKET_FILTER`
+const SOCKET_FILTER: u32 = 1;
 /// `BPF_MAP_TYPE_ARRAY`
 const ARRAY: u32 = 2;
 
 /// Bytes that one step copies.
 const STEP_BYTES: u32 = 1 << 20;
+/// The same where a program is to take seconds: the verifier walks through each step, a million instructions in all.
+const LONG_STEP_BYTES: u32 = 1 << 24;
 
 /// An instruction: operation, destination and source register, offset, immediate.
 fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
@@ -134,18 +140,22 @@ pub struct Holder {
 impl Holder {
     /// Loads it; each run copies so many megabytes.
     pub fn load(megabytes: u16) -> Result<Self> {
+        Self::with_steps(STEP_BYTES, megabytes)
+    }
+
+    fn with_steps(step_bytes: u32, steps: u16) -> Result<Self> {
         let mut map = MapAttr {
             map_type: ARRAY,
             key_size: 4,
-            value_size: STEP_BYTES,
+            value_size: step_bytes,
             max_entries: 2,
             map_flags: 0,
         };
         let map = descriptor(bpf(MAP_CREATE, &mut map).context("cannot make a map")?)?;
-        let code = program(map.as_raw_fd(), i32::from(megabytes));
+        let code = program(map.as_raw_fd(), i32::from(steps));
         let license = c"GPL";
         let mut attr = LoadAttr {
-            prog_type: SCHED_CLS,
+            prog_type: SOCKET_FILTER,
             insn_cnt: code.len() as u32,
             insns: code.as_ptr() as u64,
             license: license.as_ptr() as u64,
@@ -184,5 +194,41 @@ impl Holder {
         };
         bpf(PROG_TEST_RUN, &mut attr).context("cannot run a program for a test")?;
         Ok(u64::from(attr.duration))
+    }
+
+    /// One that takes about so long here.
+    pub fn that_takes(duration: Duration) -> Result<Self> {
+        const TRIED: u16 = 16;
+        let tried = Self::with_steps(LONG_STEP_BYTES, TRIED)?;
+        // The first touches the memory.
+        tried.hold()?;
+        let tried_ns = tried.hold()?.max(1);
+        let steps = u128::from(TRIED) * duration.as_nanos() / u128::from(tried_ns);
+        Self::with_steps(LONG_STEP_BYTES, u16::try_from(steps).unwrap_or(u16::MAX))
+    }
+
+    /// Sends a packet over loopback to a socket that this filters, from the CPU that this thread is on: NET_RX runs
+    /// there that long. How long the sending took.
+    pub fn hold_net_rx(&self) -> Result<Duration> {
+        let receiver = UdpSocket::bind("127.0.0.1:0").context("cannot bind")?;
+        let program = self.program.as_raw_fd();
+        // SAFETY: the option's value is a descriptor, given by its address and size; the kernel keeps the program
+        // alive by itself (`sk_attach_bpf`).
+        let attached = unsafe {
+            libc::setsockopt(
+                receiver.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_BPF,
+                std::ptr::from_ref(&program).cast(),
+                size_of::<i32>() as libc::socklen_t,
+            )
+        };
+        if attached != 0 {
+            return Err(io::Error::last_os_error()).context("cannot filter a socket");
+        }
+        let sender = UdpSocket::bind("127.0.0.1:0")?;
+        let start = Instant::now();
+        sender.send_to(&[0; 8], receiver.local_addr()?)?;
+        Ok(start.elapsed())
     }
 }

@@ -22,6 +22,45 @@ pub struct Works {
     pub wait_ns: u64,
     /// Sum of the times from start to end.
     pub service_ns: u64,
+    /// Of that, what their threads were on a CPU for: only with `sched_switch` in the trace.
+    pub on_cpu_ns: u64,
+}
+
+/// How long threads were on a CPU while they ran a work, by the trace. A stretch whose beginning was not traced, as some
+/// kernels do when a CPU was idle, is none.
+#[derive(Default)]
+struct OnCpu {
+    /// By the thread's id, as in the trace: how long, and since when.
+    threads: HashMap<String, (u64, Option<u64>)>,
+}
+
+impl OnCpu {
+    fn begins(&mut self, event: &Event) {
+        let since = (0, Some(event.time_ns));
+        self.threads.insert(thread(event).to_owned(), since);
+    }
+
+    fn switches(&mut self, event: &Event) {
+        let id = |key| event.field(key).unwrap_or_default();
+        if let Some((sum, since)) = self.threads.get_mut(id("prev_pid=")) {
+            *sum += since.take().map_or(0, |since| event.time_ns - since);
+        }
+        if let Some((_, since)) = self.threads.get_mut(id("next_pid=")) {
+            *since = Some(event.time_ns);
+        }
+    }
+
+    fn ends(&mut self, event: &Event) -> u64 {
+        let ended = self.threads.remove(thread(event));
+        ended.map_or(0, |(sum, since)| {
+            sum + since.map_or(0, |since| event.time_ns - since)
+        })
+    }
+}
+
+/// The id in `kworker/u4:1-123`.
+fn thread(event: &Event) -> &str {
+    event.task.rsplit('-').next().unwrap_or_default()
 }
 
 /// What the workqueue events of a trace mean, by function name. Executions are told apart by the work's
@@ -33,6 +72,7 @@ pub fn works(events: &[Event], window: &Range<u64>) -> HashMap<String, Works> {
     // Two may be pending: a work can be queued again from a moment before its start is traced.
     let mut pending: HashMap<String, VecDeque<Moment>> = HashMap::new();
     let mut running: HashMap<String, (Moment, Option<Moment>)> = HashMap::new();
+    let mut on_cpu = OnCpu::default();
     let mut all: HashMap<String, Works> = HashMap::new();
     for event in events {
         let address = |key| event.field(key).map(str::to_owned);
@@ -55,6 +95,7 @@ pub fn works(events: &[Event], window: &Range<u64>) -> HashMap<String, Works> {
                 let Some(work) = address("work struct ") else {
                     continue;
                 };
+                on_cpu.begins(event);
                 let queued = pending.get_mut(&work).and_then(VecDeque::pop_front);
                 running.insert(work, ((event.time_ns, event.cpu), queued));
             }
@@ -70,14 +111,41 @@ pub fn works(events: &[Event], window: &Range<u64>) -> HashMap<String, Works> {
                 let works = all.entry(function.to_owned()).or_default();
                 works.runs += 1;
                 works.service_ns += event.time_ns - start_ns;
+                works.on_cpu_ns += on_cpu.ends(event);
                 if let Some((queue_ns, by)) = queued {
                     works.queued += 1;
                     works.wait_ns += start_ns - queue_ns;
                     works.remote += u64::from(by != cpu);
                 }
             }
+            "sched_switch" => on_cpu.switches(event),
             _ => {}
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, Result};
+
+    use super::{super::tests::event, *};
+
+    #[test]
+    fn what_a_work_sleeps_is_not_on_its_cpu() -> Result<()> {
+        let lines = [
+            "kworker/u4:1-7 [000] ..... 1.000100: workqueue_execute_start: work struct 00ab: function f",
+            "kworker/u4:1-7 [000] d.... 1.000110: sched_switch: prev_comm=kworker/u4:1 prev_pid=7 prev_prio=120 prev_state=D ==> next_comm=x next_pid=8 next_prio=120",
+            "x-8 [000] d.... 1.000150: sched_switch: prev_comm=x prev_pid=8 prev_prio=120 prev_state=S ==> next_comm=kworker/u4:1 next_pid=7 next_prio=120",
+            "kworker/u4:1-7 [000] ..... 1.000160: workqueue_execute_end: work struct 00ab: function f",
+        ];
+        let events: Vec<Event> = lines.into_iter().map(event).collect::<Result<_>>()?;
+        let works = works(&events, &(0..u64::MAX));
+        let works = works.get("f").context("no f")?;
+        assert_eq!(
+            (works.runs, works.service_ns, works.on_cpu_ns),
+            (1, 60_000, 20_000)
+        );
+        Ok(())
+    }
 }
