@@ -222,7 +222,7 @@ fn a_long_softirq_run_is_measured_whole_or_not_at_all() -> Result<()> {
 
     let mut held = Duration::ZERO;
     let bundle = capture_during(|| {
-        let thread = std::thread::spawn(move || hold());
+        let thread = std::thread::spawn(hold);
         held = (thread.join()).map_err(|_| anyhow::anyhow!("the sender panicked"))??;
         Ok(())
     })?;
@@ -242,7 +242,7 @@ fn a_long_softirq_run_is_measured_whole_or_not_at_all() -> Result<()> {
 
     // Now it has begun when kctx comes: attaching waits for RCU, which waits for it. Whatever was seen of it, its
     // time is nowhere.
-    let thread = std::thread::spawn(move || again());
+    let thread = std::thread::spawn(again);
     std::thread::sleep(Duration::from_millis(100));
     let bundle = capture_during(|| {
         held = (thread.join()).map_err(|_| anyhow::anyhow!("the sender panicked"))??;

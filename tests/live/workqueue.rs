@@ -135,10 +135,9 @@ fn what_a_work_sleeps_is_not_its_time_on_cpu() -> Result<()> {
     }
     assert_eq!(row.service_net.count, row.count, "{row:?}");
     // Interrupts and softirqs that fell into it are taken out.
-    let least_ns = theirs.on_cpu_ns - theirs.on_cpu_ns / 4;
-    let net_ns = row.service_net.sum_ns.max(least_ns);
+    let (net_ns, slack_ns) = (row.service_net.sum_ns, theirs.runs * 500);
     assert!(
-        witness::is_near(net_ns, theirs.on_cpu_ns, theirs.runs),
+        net_ns >= theirs.on_cpu_ns / 2 && net_ns <= theirs.on_cpu_ns + slack_ns,
         "{row:?} {theirs:?}"
     );
     Ok(())

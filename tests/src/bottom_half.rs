@@ -28,8 +28,9 @@ const ARRAY: u32 = 2;
 
 /// Bytes that one step copies.
 const STEP_BYTES: u32 = 1 << 20;
-/// The same where a program is to take seconds: the verifier walks through each step, a million instructions in all.
-const LONG_STEP_BYTES: u32 = 1 << 24;
+/// The same where a program is to take seconds: the verifier walks through each step, a million instructions in all;
+/// and no value of a map is larger where the kernel allocates no more at once (5.10).
+const LONG_STEP_BYTES: u32 = 1 << 22;
 
 /// An instruction: operation, destination and source register, offset, immediate.
 fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
