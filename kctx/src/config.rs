@@ -7,14 +7,12 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{
-    aggregate::{table::RowLimits, window::Family},
-    export::otlp::OtlpConfig,
-    resolve::SOFTIRQ_VECTORS,
-};
+use crate::{aggregate::table::RowLimits, export::otlp::OtlpConfig};
 
+mod probes;
 mod watch;
 
+pub use probes::ProbesConfig;
 pub use watch::{GovernorConfig, LogConfig, StacksConfig, parse_cpu_share, parse_outlier};
 
 /// Read when there is one and no other is named.
@@ -78,26 +76,6 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
-        }
-    }
-}
-
-/// `[probes]`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProbesConfig {
-    /// Which families, by [`Family::as_str`].
-    pub families: Vec<Family>,
-    /// Which softirq vectors, by their names in /proc/softirqs. As a bit mask here.
-    #[serde(deserialize_with = "vectors", rename = "softirq_vectors")]
-    pub softirq_vectors: u16,
-}
-
-impl Default for ProbesConfig {
-    fn default() -> Self {
-        Self {
-            families: Family::ALL.to_vec(),
-            softirq_vectors: (1 << SOFTIRQ_VECTORS.len()) - 1,
         }
     }
 }
@@ -301,31 +279,10 @@ fn pending_works<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(u32::deserialize(d)?, 1024, 1 << 20)
 }
 
-fn vectors<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {
-    let mut mask = 0;
-    for name in Vec::<String>::deserialize(d)? {
-        let number = SOFTIRQ_VECTORS
-            .iter()
-            .position(|v| v.eq_ignore_ascii_case(&name))
-            .ok_or_else(|| {
-                D::Error::custom(format!(
-                    "unknown softirq vector {name:?}; the vectors are {}",
-                    SOFTIRQ_VECTORS.join(", ")
-                ))
-            })?;
-        mask |= 1 << number;
-    }
-    if mask == 0 {
-        return Err(D::Error::custom(
-            "no softirq vector is named; to switch softirqs off leave softirq out of families",
-        ));
-    }
-    Ok(mask)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::window::Family;
 
     #[test]
     fn an_empty_file_is_the_defaults() {
@@ -359,6 +316,10 @@ mod tests {
             (
                 "[probes]\nsoftirq_vectors = []",
                 "no softirq vector is named",
+            ),
+            (
+                "[probes]\nwithout = [\"irq:softirq_raised\"]",
+                "unknown tracepoint \"irq:softirq_raised\"",
             ),
             ("[run]\nintervall = \"1s\"", "unknown field `intervall`"),
             ("[run]\ninterval = \"soon\"", "\"soon\" is no duration"),

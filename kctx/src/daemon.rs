@@ -35,6 +35,7 @@ pub fn live_settings(
 ) -> crate::source::live::LiveSettings {
     crate::source::live::LiveSettings {
         families: config.probes.families.clone(),
+        without: config.probes.without.clone(),
         softirq_vectors: config.probes.softirq_vectors,
         sizes: crate::probe::load::MapSizes {
             ring_bytes: config.kernel.ring_size,

@@ -70,10 +70,16 @@ pub(crate) fn bpf(ws: &Workspace) -> Result<Object> {
         )
     })?;
 
-    let built = build_dir.join("bpfel-unknown-none/release/kctx-ebpf");
+    let built = build_dir.join("bpfel-unknown-none/release");
     let object = ws.target.join("bpf/kctx-ebpf");
-    copy_if_changed(&built, &object)?;
+    copy_if_changed(&built.join("kctx-ebpf"), &object)?;
+    copy_if_changed(&built.join("floor"), &floor(ws))?;
     Ok(Object::Built(object))
+}
+
+/// The object of empty programs, for benchmarks.
+pub(crate) fn floor(ws: &Workspace) -> PathBuf {
+    ws.target.join("bpf/floor")
 }
 
 /// Leaves a file that is already the same untouched, so that cargo does not build kctx again.

@@ -1,4 +1,4 @@
-//! What a developer of kctx does: `cargo xtask setup|build|run|test|vm|kernels|ci|dist`.
+//! What a developer of kctx does: `cargo xtask setup|build|run|test|vm|kernels|bench|ci|dist`.
 //!
 //! Every command finds or installs what it needs, skips what is already done, and says in one line
 //! what failed and what to do about it.
@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod build;
 mod ci;
 mod command;
@@ -67,6 +68,8 @@ enum Command {
     Vm(vm::Options),
     /// Make the table in docs/kernels.md of the results of `cargo xtask vm --matrix`
     Kernels,
+    /// Measure what kctx costs, beside the floor and its peers
+    Bench(bench::Options),
     /// What CI checks besides the tests: format, lints, docs, licences
     Ci,
     /// Build a statically linked target/dist/kctx
@@ -95,6 +98,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test => return test::run(&ws),
         Command::Vm(options) => return vm::run(&ws, &options),
         Command::Kernels => kernels_doc::write(&ws)?,
+        Command::Bench(options) => bench::run(&ws, &options)?,
         Command::Ci => ci::run(&ws)?,
         Command::Dist => {
             dist::dist(&ws)?;

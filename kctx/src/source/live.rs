@@ -33,6 +33,8 @@ use crate::{
 pub struct LiveSettings {
     /// Which families.
     pub families: Vec<Family>,
+    /// Tracepoints of those that are left out all the same.
+    pub without: Vec<String>,
     /// Bit n: softirq vector n.
     pub softirq_vectors: u16,
     /// Sizes of what is taken in the kernel.
@@ -92,7 +94,7 @@ impl Prepared {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
         let (mut attached, mut probes) = attach::attach(&mut loaded, settings.samples, |spec| {
-            settings.families.contains(&spec.family)
+            settings.families.contains(&spec.family) && !settings.without.contains(&spec.name())
         });
         if !probes.iter().any(|p| p.attached) {
             let reason = probes.iter().find_map(|p| p.reason.clone());
