@@ -40,8 +40,10 @@ fn the_parts_of_each_cpu_add_up_to_the_window() -> Result<()> {
         let tasks: u64 = parts.iter().map(|part| part.unwrap_or_default()).sum();
         assert!(parts.iter().all(Option::is_some), "{cpu:?}");
         let sum = cpu.hardirq_ns + cpu.softirq_ns + tasks;
+        // Between the window's stamp and the reading of the accounts the drain of an emulated machine may have to wait.
+        let slack = if in_vm() { slack_ns() } else { 0 };
         assert!(
-            sum.abs_diff(window) <= window / 100,
+            sum.abs_diff(window) <= window / 100 + slack,
             "{sum} of {window}: {cpu:?}"
         );
     }
@@ -198,7 +200,7 @@ fn threads_run_and_wait_as_the_scheduler_says() -> Result<()> {
         };
         // The scheduler takes its time at the beginning of a switch, the tracepoint comes when the next task
         // has been chosen: so much of each time on the CPU counts as waiting here.
-        let slack = slack_ns() / 4 + our.times * if in_vm() { 100_000 } else { 12_000 };
+        let slack = slack_ns() / 4 + our.times * if in_vm() { 600_000 } else { 12_000 };
         let context = format!("{pid}: {our:?}, at most {outer:?}");
         assert!(our.times <= outer.times + 2, "{context}");
         assert!(

@@ -98,7 +98,7 @@ fn times_of_softirqs_make_sense() -> Result<()> {
         }
         // A raise before the probes were attached is not seen; any later one is, unless it comes between the kernel's
         // look at what is pending and the vector's turn: on an emulated CPU that takes long.
-        let (few, share) = if in_vm() { (3, 50) } else { (1, 1000) };
+        let (few, share) = if in_vm() { (3, 10) } else { (1, 1000) };
         assert!(row.wait_unknown <= few + row.count / share, "{row:?}");
         // Loopback runs the softirq in the task that raised it, at the end of its own section.
         if row.vector == "NET_RX" && row.count > 10_000 {

@@ -9,6 +9,7 @@ mod contexts;
 mod counts;
 mod governor;
 mod process;
+mod programs;
 mod provoked;
 mod vm;
 mod vm_cpus;

@@ -283,7 +283,7 @@ fn compare_works() -> Result<u64> {
 
 #[test]
 fn works_queued_again_while_they_run_are_their_own_successors() -> Result<()> {
-    const ATTEMPTS: u32 = 6;
+    const ATTEMPTS: u32 = 12;
     let _alone = alone();
     for _ in 0..ATTEMPTS {
         // Whether writer and work meet depends on which CPUs they got.

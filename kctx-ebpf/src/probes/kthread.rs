@@ -82,13 +82,13 @@ fn switch<M: Memory>(preempt: u64, prev: *const u8, next: *const u8) {
     let prev_role = if prev_pid == 0 {
         role::REST
     } else {
-        role::of(prev.comm::<M>())
+        u64::from(emit::forget(role::of(prev.comm::<M>()) as u16))
     };
     let (next_comm, next_role) = if next_pid == 0 {
         ([0; 2], role::REST)
     } else {
         let comm = next.comm::<M>();
-        (comm, role::of(comm))
+        (comm, u64::from(emit::forget(role::of(comm) as u16)))
     };
     let prev_task = if prev_pid == 0 { 0 } else { prev.0 as u64 };
     let next_task = if next_pid == 0 { 0 } else { next.0 as u64 };

@@ -137,39 +137,48 @@ fn exit<M: Memory>(vector: u32) {
     let origin = run.raised_by as u32;
     let long = (wait_ns | service_ns) >> 32 != 0
         || maps::governed(SOFTIRQ) && wait_ns.max(service_ns) >= kernel::outlier_ns();
-    if !long {
-        let record: SoftirqWords = [
+    let streamed = if long {
+        stream_long(
+            cpu,
+            [
+                head_full(kind::SOFTIRQ_LONG, vector as u8, flags, place, origin),
+                now,
+                wait_ns,
+                service_ns,
+                nested_ns,
+            ],
+        )
+    } else {
+        let record = [
             head_full(kind::SOFTIRQ, vector as u8, flags, place, nested_ns as u32),
             now,
             pair(wait_ns as u32, service_ns as u32),
             u64::from(origin),
         ];
-        stage(cpu, record, now);
-        return;
+        stage(cpu, record, now)
+    };
+    if !streamed {
+        let wait_ns = if known { wait_ns } else { emit::NONE };
+        spill(
+            cpu,
+            vector as u8,
+            place,
+            origin,
+            wait_ns,
+            service_ns,
+            nested_ns,
+        );
     }
-    let record: SoftirqLongWords = [
-        head_full(kind::SOFTIRQ_LONG, vector as u8, flags, place, origin),
-        now,
-        wait_ns,
-        service_ns,
-        nested_ns,
-    ];
+}
+
+/// A record of its own in the ring; false where it has no room.
+#[inline(always)]
+fn stream_long(cpu: &mut CpuState, record: SoftirqLongWords) -> bool {
     let counters = &mut cpu.counters.family[SOFTIRQ];
     counters.observed += 1;
-    if emit::reserve(&record) {
-        counters.streamed += 1;
-        return;
-    }
-    let wait_ns = if known { wait_ns } else { emit::NONE };
-    spill(
-        cpu,
-        vector as u8,
-        place,
-        origin,
-        wait_ns,
-        service_ns,
-        nested_ns,
-    );
+    let streamed = emit::reserve(&record);
+    counters.streamed += u64::from(streamed);
+    streamed
 }
 
 /// Into its row, and its origin's count with it.
@@ -183,12 +192,14 @@ fn spill(
     service_ns: u64,
     nested_ns: u64,
 ) {
-    let mut key = SpillKey {
+    let key = SpillKey {
         family: kind::SOFTIRQ,
         context: context_of(place),
         number: u32::from(vector),
         ..SpillKey::default()
     };
+    // The vectors' rows without a context were made at the start, and take what finds no room.
+    let without_context = SpillKey { context: 0, ..key };
     let durations = Spilled {
         wait_ns,
         service_ns,
@@ -196,13 +207,9 @@ fn spill(
         fourth_ns: emit::NONE,
     };
     let counters = &mut cpu.counters.family[SOFTIRQ];
-    if emit::spill(&key, &durations) == 0 {
-        // The vectors' rows without a context were made at the start, and take what found no room.
-        key.context = 0;
-        if emit::spill(&key, &durations) == 0 {
-            counters.lost_no_spill_row += 1;
-            return;
-        }
+    if emit::spill(&key, &without_context, &durations) == 0 {
+        counters.lost_no_spill_row += 1;
+        return;
     }
     counters.spilled += 1;
     let mut origin = OriginKey {
@@ -232,67 +239,40 @@ fn count_origin(origin: &OriginKey) -> u64 {
 }
 
 /// Puts a record with those that wait for the ring, and all of them there when they are enough or have
-/// waited long enough. Only this program touches them, and it does not nest in itself; what is left
-/// when a window closes userspace takes from here.
+/// waited long enough. Where they find no room the others go on waiting, and this one is to be spilled: false. So it is
+/// where the governor keeps softirqs from the ring. Only this program touches them, and it does not nest in itself; what
+/// is left when a window closes userspace takes from here.
 #[inline(always)]
-fn stage(cpu: &mut CpuState, record: SoftirqWords, now: u64) {
+fn stage(cpu: &mut CpuState, record: SoftirqWords, now: u64) -> bool {
+    let governed = maps::governed(SOFTIRQ);
     cpu.counters.family[SOFTIRQ].observed += 1;
+    if governed && cpu.staged == 0 {
+        cpu.counters.family[SOFTIRQ].governed += 1;
+        return false;
+    }
     let slot = core::hint::black_box(cpu.staged as usize);
     let Some(place) = cpu.stage.get_mut(slot) else {
-        // Not possible: a full stage has been emptied.
+        // Not possible: a full stage is emptied, or loses its last.
         cpu.staged = 0;
-        return;
+        return false;
     };
     *place = record;
     if slot == 0 {
         cpu.staged_ns = now;
     }
     cpu.staged = slot as u64 + 1;
-    if slot + 1 < STAGED && now.wrapping_sub(cpu.staged_ns) < STAGED_NS {
-        return;
+    if !governed && slot + 1 < STAGED && now.wrapping_sub(cpu.staged_ns) < STAGED_NS {
+        return true;
     }
-    cpu.staged = 0;
     let count = slot as u64 + 1;
-    if maps::governed(SOFTIRQ) {
-        cpu.counters.family[SOFTIRQ].governed += count;
-        spill_stage(cpu, count);
-        return;
-    }
     if emit::stream(
         cpu.stage.as_ptr().cast(),
         count * size_of::<SoftirqWords>() as u64,
     ) {
+        cpu.staged = 0;
         cpu.counters.family[SOFTIRQ].streamed += count;
-    } else {
-        spill_stage(cpu, count);
+        return true;
     }
-}
-
-/// Each record into its row: the ring is full, or the governor keeps softirqs from it.
-#[inline(never)]
-fn spill_stage(cpu: &mut CpuState, count: u64) {
-    for i in 0..STAGED {
-        if i as u64 >= count {
-            break;
-        }
-        let [head, _, durations, origin] = cpu.stage[i];
-        let [_, vector, flags, place, a, b, c, d] = head.to_ne_bytes();
-        let [e, f, g, h, j, k, l, m] = durations.to_ne_bytes();
-        let service_ns = u64::from(u32::from_ne_bytes([j, k, l, m]));
-        let wait_ns = if flags & flags::WAIT != 0 {
-            u64::from(u32::from_ne_bytes([e, f, g, h]))
-        } else {
-            emit::NONE
-        };
-        let nested_ns = u64::from(u32::from_ne_bytes([a, b, c, d]));
-        spill(
-            cpu,
-            vector,
-            place,
-            origin as u32,
-            wait_ns,
-            service_ns,
-            nested_ns,
-        );
-    }
+    cpu.staged = slot as u64;
+    false
 }
