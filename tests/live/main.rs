@@ -12,6 +12,7 @@ mod process;
 mod programs;
 mod provoked;
 mod vm;
+mod vm_cost;
 mod vm_cpus;
 mod vm_machine;
 mod vm_network;

@@ -54,7 +54,7 @@ fn no_program_has_grown() -> Result<()> {
         println!("verified\t{name}\t{count}");
         match table.get(name.as_str()) {
             Some(&known) if is_grown(*count, known) => {
-                grown.push(format!("{name}: {count}, in the table {known}"))
+                grown.push(format!("{name}: {count}, in the table {known}"));
             }
             Some(_) => {}
             None => grown.push(format!("{name}: {count}, not in the table")),

@@ -22,6 +22,10 @@ export KCTX_BIN=/bin/kctx KCTX_VM=1 RUST_BACKTRACE=1
 if grep -qw kctx.no_btf /proc/cmdline; then
     mount -t tmpfs tmpfs /sys/kernel/btf
 fi
+# The clock counts instructions.
+if grep -qw kctx.instructions /proc/cmdline; then
+    export KCTX_VM_INSTRUCTIONS=1
+fi
 btf=yes
 if [ ! -r /sys/kernel/btf/vmlinux ]; then
     btf=no

@@ -25,6 +25,8 @@ use crate::{command, dist, initramfs, kernels_doc, setup};
 
 /// The word on the kernel's command line that init.sh hides BTF by.
 const NO_BTF: &str = "kctx.no_btf";
+/// The word that tells init.sh of a clock that counts instructions.
+const INSTRUCTIONS: &str = "kctx.instructions";
 
 /// How often a kernel is booted that ends by itself before init has said a word: an emulated one dies of that
 /// now and then, and kctx has no part in it.
@@ -59,6 +61,9 @@ pub(crate) struct Settings {
     /// More of the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// Have the VMs' clock count instructions, a nanosecond each: for the tests of what kctx costs
+    #[arg(long)]
+    pub(crate) count_instructions: bool,
     /// Seconds after which a VM is ended
     #[arg(long, default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
@@ -83,6 +88,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             append: String::new(),
+            count_instructions: false,
             timeout: TIMEOUT,
             jobs: None,
             arguments: Vec::new(),
@@ -93,7 +99,7 @@ impl Default for Settings {
 impl Settings {
     /// Whether all tests run, on a kernel as it is.
     fn is_whole(&self) -> bool {
-        self.append.is_empty() && self.arguments.is_empty()
+        self.append.is_empty() && !self.count_instructions && self.arguments.is_empty()
     }
 }
 
@@ -303,6 +309,7 @@ fn start_vm(
         image: &kernel.image,
         initramfs: &initramfs,
         cpus: config.cpus,
+        count_instructions: settings.count_instructions,
         append: &append(config, settings),
         timeout: Duration::from_secs(settings.timeout),
         log,
@@ -319,7 +326,12 @@ fn start_vm(
 /// What is added to the kernel's command line.
 fn append(config: &Config, settings: &Settings) -> String {
     let no_btf = if config.btf { "" } else { NO_BTF };
-    let words = [no_btf, &settings.append];
+    let counts = if settings.count_instructions {
+        INSTRUCTIONS
+    } else {
+        ""
+    };
+    let words = [no_btf, counts, &settings.append];
     let words = words.into_iter().filter(|words| !words.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
