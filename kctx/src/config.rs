@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     aggregate::{table::RowLimits, window::Family},
-    export::otlp::OtlpConfig,
+    export::{otlp::OtlpConfig, prometheus::PrometheusConfig},
     resolve::SOFTIRQ_VECTORS,
 };
 
@@ -63,6 +63,8 @@ pub struct Config {
     pub stacks: StacksConfig,
     /// The OTLP export.
     pub otlp: OtlpConfig,
+    /// The Prometheus scrape.
+    pub prometheus: PrometheusConfig,
 }
 
 /// `[run]`
@@ -368,6 +370,10 @@ mod tests {
             (
                 "[probes]\nfamilies = [\"softirqs\"]",
                 "unknown variant `softirqs`",
+            ),
+            (
+                "[prometheus]\nlisten = \"9769\"",
+                "line 2: \"9769\" is no address to listen on; write 127.0.0.1:9769",
             ),
             ("[run\n", "line 1"),
         ] {
