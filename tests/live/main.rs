@@ -10,6 +10,7 @@ mod counts;
 mod governor;
 mod process;
 mod provoked;
+mod scrape;
 mod vm;
 mod vm_cpus;
 mod vm_machine;
