@@ -19,6 +19,7 @@ pub mod text;
 
 mod answer;
 mod health;
+mod pace;
 
 pub use server::{PrometheusServer, StartError};
 pub use settings::{PrometheusConfig, PrometheusSettings};

@@ -1,8 +1,8 @@
 //! The endpoint: HTTP/1 on a thread of its own, bounded in every way that a client could use.
 //!
-//! A client gets one answer a connection. It may take so long, send so much of a head, and have so many beside it, and
-//! no more (see [`Bounds`](super::settings::Bounds)); none of it is felt by the pipeline, which only leaves its windows
-//! with the totals.
+//! A client gets one answer a connection. It may take so long, send so much of a head, come so often, and have so many
+//! beside it, and no more (see [`Bounds`]); none of it is felt by the pipeline, which only leaves its windows with the
+//! totals.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::Desk;
+use super::pace::Pace;
 use super::page::Pages;
 use super::settings::{Bounds, PrometheusSettings};
 use crate::export::resource::Resource;
@@ -141,7 +142,12 @@ async fn fold(shared: &Shared, totals: &Totals) {
 async fn serve(listener: tokio::net::TcpListener, desk: &Arc<Desk>) {
     let bounds = desk.settings.bounds;
     let places = Arc::new(Semaphore::new(bounds.connections));
+    let mut pace = Pace::new(bounds.per_second);
+    let mut pause = Duration::ZERO;
     loop {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -150,6 +156,7 @@ async fn serve(listener: tokio::net::TcpListener, desk: &Arc<Desk>) {
                 continue;
             }
         };
+        pause = pace.taken(Instant::now());
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             debug!(
                 "{peer} is refused: there are {} connections",

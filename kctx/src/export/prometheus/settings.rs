@@ -70,6 +70,8 @@ pub struct PrometheusSettings {
 pub struct Bounds {
     /// Connections at a time; the next is refused.
     pub connections: usize,
+    /// Connections per second; the next waits.
+    pub per_second: u32,
     /// Of a request's head, in bytes.
     pub head: usize,
     /// Until a request's head is there.
@@ -82,6 +84,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 16,
+            per_second: 20,
             head: 16 << 10,
             head_time: Duration::from_secs(5),
             time: Duration::from_secs(30),

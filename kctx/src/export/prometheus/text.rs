@@ -94,11 +94,11 @@ impl Format for Text {
             FamilyKind::Gauge | FamilyKind::Histogram => {}
         }
         // The older format knows no families of counters and infos, only samples.
-        let (name, kind) = match self.dialect {
-            Dialect::Classic => (&self.name, family.kind),
-            Dialect::OpenMetrics => (&family.name, family.kind),
+        let name = match self.dialect {
+            Dialect::Classic => &self.name,
+            Dialect::OpenMetrics => &family.name,
         };
-        let kind = match (kind, self.dialect) {
+        let kind = match (family.kind, self.dialect) {
             (FamilyKind::Counter, _) => "counter",
             (FamilyKind::Histogram, _) => "histogram",
             (FamilyKind::Info, Dialect::OpenMetrics) => "info",
