@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use kctx::aggregate::duration::Durations;
 use kctx::aggregate::window::{SoftirqRow, Window};
-use kctx::export::otlp::{OtlpConfig, OtlpExporter, Resource, env};
+use kctx::export::otlp::{OtlpConfig, OtlpExporter, env};
+use kctx::export::{resource::Resource, totals::Totals};
 use serde_json::json;
 
 /// Between the ends of two windows.
@@ -29,7 +30,8 @@ fn main() -> anyhow::Result<()> {
     let Some(settings) = resolved.settings else {
         bail!("set OTEL_EXPORTER_OTLP_ENDPOINT");
     };
-    let exporter = OtlpExporter::spawn(settings, resource)?;
+    let totals = Arc::new(Totals::new(settings.limits));
+    let exporter = OtlpExporter::spawn(settings, resource, totals)?;
     let span = STEP * u32::try_from(windows)?;
     let mut start = SystemTime::now()
         .duration_since(UNIX_EPOCH)?

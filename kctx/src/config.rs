@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{aggregate::table::RowLimits, export::otlp::OtlpConfig};
+use crate::{
+    aggregate::table::RowLimits,
+    export::{otlp::OtlpConfig, prometheus::PrometheusConfig},
+};
 
 mod probes;
 mod watch;
@@ -61,6 +64,8 @@ pub struct Config {
     pub stacks: StacksConfig,
     /// The OTLP export.
     pub otlp: OtlpConfig,
+    /// The Prometheus scrape.
+    pub prometheus: PrometheusConfig,
 }
 
 /// `[run]`
@@ -329,6 +334,10 @@ mod tests {
             (
                 "[probes]\nfamilies = [\"softirqs\"]",
                 "unknown variant `softirqs`",
+            ),
+            (
+                "[prometheus]\nlisten = \"9769\"",
+                "line 2: \"9769\" is no address to listen on; write 127.0.0.1:9769",
             ),
             ("[run\n", "line 1"),
         ] {

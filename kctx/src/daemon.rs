@@ -12,12 +12,16 @@ use tokio::sync::oneshot;
 use crate::{
     aggregate::window::Window,
     config::Config,
-    export::otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, Resource, ShutdownOutcome},
     pipeline::Pipeline,
     report::{live, notices::notices},
     signals::{Ended, Signals},
     source::Item,
 };
+
+mod sinks;
+
+use sinks::{Exports, Pace};
+pub use sinks::{Sinks, Wishes};
 
 /// Pieces of the stream that may wait for the pipeline: at 256 KiB a batch, 16 MiB.
 pub const CHANNEL_ITEMS: usize = 64;
@@ -51,55 +55,6 @@ pub fn live_settings(
         end_after,
         keep: rustix::thread::CapabilitySet::empty(),
     }
-}
-
-/// How long the last export may take.
-const FLUSH: Duration = Duration::from_secs(5);
-
-/// Where windows go beside the display.
-#[derive(Default)]
-pub struct Sinks {
-    otlp: Option<(OtlpSettings, Resource)>,
-}
-
-impl Sinks {
-    /// What command line, configuration and environment ask for.
-    pub fn resolve(config: &Config, cli: &OtlpConfig) -> anyhow::Result<Self> {
-        let lookup = |name: &str| std::env::var(name).ok();
-        let resolved = otlp::env::resolve(cli, &config.otlp, &lookup)
-            .context("cannot set up the OTLP export")?;
-        for warning in &resolved.warnings {
-            eprintln!("kctx: {warning}");
-        }
-        let otlp = resolved.settings.clone().map(|settings| {
-            let mut resource = Resource::detect();
-            resolved.apply_to(&mut resource);
-            (settings, resource)
-        });
-        Ok(Self { otlp })
-    }
-
-    /// Starts the export. After privileges were dropped: its thread needs none of them.
-    fn start(self, pace: Pace) -> anyhow::Result<Option<OtlpExporter>> {
-        let Some((mut settings, resource)) = self.otlp else {
-            return Ok(None);
-        };
-        eprintln!("kctx: exporting OTLP to {}", settings.endpoint);
-        if pace == Pace::EachWindow {
-            settings.interval = Duration::ZERO;
-        }
-        Ok(Some(OtlpExporter::spawn(settings, resource)?))
-    }
-}
-
-/// When to export.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// By the export's own interval.
-    #[cfg(kctx_live)]
-    Interval,
-    /// Each window, and wait for it: a recording goes by much faster than it was made.
-    EachWindow,
 }
 
 /// Shows windows: a table that is redrawn on a terminal, else one line each. Notices go to stderr, but not into
@@ -186,13 +141,13 @@ pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> an
         }
     }
     let pipeline = Pipeline::new(config.rows(), resolver);
-    let exporter = sinks.start(Pace::Interval)?;
+    let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),
         pipeline,
-        exporter.map(|exporter| (exporter, Pace::Interval)),
+        exports,
         || session.stop(),
     );
     let drained = session.wait();
@@ -209,19 +164,19 @@ pub fn run_recorded(
     let mut signals = Signals::install().context("cannot catch signals")?;
     let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
     let pipeline = Pipeline::new(config.rows(), resolver);
-    let exporter = sinks
-        .start(Pace::EachWindow)?
-        .map(|exporter| (exporter, Pace::EachWindow));
-    serve(&mut signals, stream, pipeline, exporter, || {})
+    let exports = sinks.start(Pace::EachWindow)?;
+    serve(&mut signals, stream, pipeline, exports, || {})
 }
 
 fn serve(
     signals: &mut Signals,
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
     mut pipeline: Pipeline,
-    exporter: Option<(OtlpExporter, Pace)>,
+    exports: Exports,
     stop: impl Fn(),
 ) -> anyhow::Result<()> {
+    let exports = Arc::new(exports);
+    let exporting = Arc::clone(&exports);
     let (done, mut is_done) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())
@@ -229,43 +184,27 @@ fn serve(
             let display = Display::new();
             let mut sink = |window: Arc<Window>| -> anyhow::Result<()> {
                 display.show(&window)?;
-                if let Some((exporter, pace)) = &exporter {
-                    exporter.offer(window);
-                    if *pace == Pace::EachWindow {
-                        let _ = exporter.settle(PATIENCE);
-                    }
-                }
+                exporting.offer(window);
                 Ok(())
             };
             let result = pump(stream, &mut pipeline, &mut sink);
-            let flushed = exporter.map_or(Ok(()), |(exporter, pace)| flush(&exporter, pace));
+            let flushed = exporting.flush();
             drop(done);
             result.and(flushed)
         })
         .context("cannot start the pipeline thread")?;
-    if signals.wait(&mut is_done) == Ended::Signal {
+    let ended = signals.wait(&mut is_done);
+    if ended == Ended::Signal {
         stop();
         signals.wait_for_end(&mut is_done, PATIENCE);
     }
-    thread
+    let result = thread
         .join()
-        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?
-}
-
-/// The last export. That it failed is told; a replay, which has nothing else to do, has failed with it.
-fn flush(exporter: &OtlpExporter, pace: Pace) -> anyhow::Result<()> {
-    let why = match exporter.shutdown(FLUSH) {
-        ShutdownOutcome::Flushed => return Ok(()),
-        ShutdownOutcome::Failed(why) => why,
-        ShutdownOutcome::TimedOut => format!("no answer within {FLUSH:?}"),
-        ShutdownOutcome::Aborted => "aborted".to_owned(),
-    };
-    match pace {
-        #[cfg(kctx_live)]
-        Pace::Interval => {
-            eprintln!("kctx: the last OTLP export failed: {why}");
-            Ok(())
-        }
-        Pace::EachWindow => anyhow::bail!("the OTLP export failed: {why}"),
+        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?;
+    if ended == Ended::Done && result.is_ok() && exports.outlast() {
+        eprintln!("kctx: that was all of it; answering scrapes until a signal");
+        let (_kept, mut never) = oneshot::channel();
+        signals.wait(&mut never);
     }
+    result
 }

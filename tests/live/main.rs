@@ -11,6 +11,7 @@ mod governor;
 mod process;
 mod programs;
 mod provoked;
+mod scrape;
 mod vm;
 mod vm_cost;
 mod vm_cpus;

@@ -9,7 +9,7 @@ use kctx::{
         table::RowLimits,
         window::{FAMILIES, Family, LogRow, LogRows, StackRow, Window},
     },
-    export::otlp::cumulative::{Cumulative, Limits},
+    export::cumulative::{Cumulative, Limits},
     pipeline::Pipeline,
     resolve::{Lookup, Resolver},
     source::Control,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kctx::export::otlp::{cumulative::Cumulative, points, settings::HistogramKind};
+use kctx::export::{
+    cumulative::Cumulative,
+    otlp::{points, settings::HistogramKind},
+};
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{metric::Data, number_data_point::Value},

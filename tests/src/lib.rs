@@ -6,5 +6,6 @@ pub mod kernel;
 pub mod load;
 pub mod netns;
 pub mod program;
+pub mod scrape;
 pub mod stream;
 pub mod trace;

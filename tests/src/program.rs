@@ -153,6 +153,11 @@ impl Running {
         })
     }
 
+    /// What it has said on standard output so far.
+    pub fn read_stdout(&self) -> Result<String> {
+        read(&self.stdout)
+    }
+
     /// What it has said on standard error so far.
     pub fn read_stderr(&self) -> Result<String> {
         read(&self.stderr)

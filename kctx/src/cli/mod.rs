@@ -14,7 +14,13 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::export::otlp::{OtlpConfig, settings::Protocol};
+use crate::{
+    daemon::Wishes,
+    export::{
+        otlp::{OtlpConfig, settings::Protocol},
+        prometheus::settings::{DEFAULT_LISTEN, Listen},
+    },
+};
 
 /// Which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
 #[derive(Debug, Parser)]
@@ -26,7 +32,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure until told to stop: show it live, and push it as OTLP where an endpoint is set.
+    /// Measure until told to stop: show it live, push it as OTLP where an endpoint is set, answer scrapes where
+    /// asked to.
     Run(run::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
@@ -51,27 +58,45 @@ enum Format {
     Json,
 }
 
-/// Where to push OTLP; over the configuration, which is over the `OTEL_*` variables.
+/// Where to push and where to be scraped; over the configuration, which is over the `OTEL_*` variables.
 #[derive(Debug, Default, clap::Args)]
-struct OtlpArgs {
+struct ExportArgs {
     /// Push OTLP metrics here: a base URL such as http://localhost:4318.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// http/protobuf or grpc.
     #[arg(long, value_name = "PROTOCOL", value_parser = otlp_protocol)]
     otlp_protocol: Option<Protocol>,
+    /// Answer Prometheus' scrapes here: 127.0.0.1:9769 where no address is given. A replay then goes on
+    /// answering until a signal.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = listen,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_LISTEN
+    )]
+    prometheus_listen: Option<Listen>,
 }
 
 fn otlp_protocol(text: &str) -> Result<Protocol, String> {
     text.parse()
 }
 
-impl OtlpArgs {
-    fn config(&self) -> OtlpConfig {
-        OtlpConfig {
-            endpoint: self.otlp_endpoint.clone(),
-            protocol: self.otlp_protocol,
-            ..OtlpConfig::default()
+fn listen(text: &str) -> Result<Listen, String> {
+    text.parse()
+}
+
+impl ExportArgs {
+    fn wishes(&self) -> Wishes {
+        Wishes {
+            otlp: OtlpConfig {
+                endpoint: self.otlp_endpoint.clone(),
+                protocol: self.otlp_protocol,
+                ..OtlpConfig::default()
+            },
+            listen: self.prometheus_listen,
         }
     }
 }

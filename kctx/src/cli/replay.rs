@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::{config::Config, daemon, export::otlp::OtlpConfig, source::recorded::RecordedSource};
+use crate::{
+    config::Config,
+    daemon::{self, Wishes},
+    source::recorded::RecordedSource,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -14,15 +18,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    otlp: super::OtlpArgs,
+    exports: super::ExportArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref())?;
-    replay(&args.bundle, &config, &args.otlp.config())
+    replay(&args.bundle, &config, &args.exports.wishes())
 }
 
-pub(super) fn replay(bundle: &Path, config: &Config, otlp: &OtlpConfig) -> anyhow::Result<()> {
+pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
     let mut source = RecordedSource::open(bundle).with_context(cannot)?;
     let path = bundle.to_owned();
@@ -39,6 +43,6 @@ pub(super) fn replay(bundle: &Path, config: &Config, otlp: &OtlpConfig) -> anyho
         }
         Err(error) => Some(Err(error.into())),
     });
-    let sinks = daemon::Sinks::resolve(config, otlp)?;
+    let sinks = daemon::Sinks::of_a_recording(config, wishes)?;
     daemon::run_recorded(config, sinks, stream).with_context(cannot)
 }

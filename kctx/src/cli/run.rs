@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[arg(long)]
     bpf_log: bool,
     #[command(flatten)]
-    otlp: super::OtlpArgs,
+    exports: super::ExportArgs,
     /// Where this machine permits no live measurement, say why and replay this bundle.
     #[arg(long, value_name = "FILE")]
     or_replay: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         config.kernel.ring_size = size;
     }
     config.kernel.bpf_log |= args.bpf_log;
-    let sinks = Sinks::resolve(&config, &args.otlp.config())?;
+    let sinks = Sinks::of_this_host(&config, &args.exports.wishes())?;
     let error = match live(&config, sinks, args.duration) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
                 sample.display()
             );
             eprintln!("kctx: ================================================================");
-            super::replay::replay(sample, &config, &args.otlp.config())
+            super::replay::replay(sample, &config, &args.exports.wishes())
         }
         _ => Err(error),
     }

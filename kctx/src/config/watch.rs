@@ -208,9 +208,11 @@ mod tests {
         let (_, from) = page.split_once("```toml\n").unwrap();
         let (file, _) = from.split_once("```").unwrap();
         let config = Config::parse(file).unwrap();
-        let otlp = config.otlp.clone();
+        // Both exports are off by default; an address switches each on.
+        let (otlp, prometheus) = (config.otlp.clone(), config.prometheus.clone());
         let defaults = Config {
             otlp,
+            prometheus,
             ..Config::default()
         };
         assert_eq!(config, defaults);

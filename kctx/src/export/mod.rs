@@ -1,3 +1,22 @@
 //! Sinks that hand closed windows to other systems.
+//!
+//! ```text
+//! Window -> totals (one cumulative state) -> otlp (pushed) and prometheus (asked for)
+//! ```
+//!
+//! [`metric::METRICS`] is the one list of what is exported: both sinks and the reference in docs/metrics.md take names,
+//! units and words from it.
 
+pub mod attributes;
+pub mod cumulative;
+pub mod exponential;
+pub mod metric;
 pub mod otlp;
+pub mod prometheus;
+pub mod resource;
+pub mod series;
+pub mod totals;
+
+mod rows;
+#[cfg(test)]
+mod testing;

@@ -12,16 +12,20 @@ use hyper::http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::endpoint::Endpoint;
-use super::resource::Resource;
 use super::settings::{
     ClientIdentity, Compression, HistogramKind, OtlpConfig, OtlpSettings, Protocol, SettingsError,
+    check_limits,
 };
+use crate::export::cumulative::Limits;
+use crate::export::resource::Resource;
 
 /// What came of all sources together.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// How to export; `None` when no endpoint is set or the environment turns the export off.
     pub settings: Option<OtlpSettings>,
+    /// Bounds of the cumulative state, which a scrape reads too.
+    pub limits: Limits,
     /// Resource attributes that win over those found on the host, in the order to be set.
     pub resource: Vec<(String, String)>,
     /// What was ignored and why, one line each.
@@ -57,8 +61,11 @@ pub fn resolve(
     } else {
         settings(&config, &mut env)?
     };
+    let limits = config.limits();
+    check_limits(&limits)?;
     Ok(Resolved {
         settings,
+        limits,
         resource,
         warnings: env.warnings,
     })
@@ -120,10 +127,7 @@ fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSetting
             ));
         }
     };
-    let limits = &mut settings.limits;
-    limits.max_buckets = config.max_buckets.unwrap_or(limits.max_buckets);
-    limits.max_series = config.max_series.unwrap_or(limits.max_series);
-    limits.per_cpu = config.per_cpu.unwrap_or(limits.per_cpu);
+    settings.limits = config.limits();
     if let Some(size) = config.max_request_size {
         settings.max_request_bytes = size.0;
     }

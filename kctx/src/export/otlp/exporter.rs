@@ -1,28 +1,23 @@
-//! The export's thread: folds every window, sends what is newest.
+//! The export's thread: sends what is newest.
 //!
 //! Nothing waits for the endpoint. Windows are deltas, so each is folded into the cumulative state also
 //! while a request is under way; what "waits" behind that request is the state itself, which a later
 //! window brings up to date. An endpoint that hangs thus costs resolution in time, never a count, and
 //! memory is bounded by the series.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::client::TlsError;
-use super::cumulative::Cumulative;
-use super::resource::Resource;
 use super::sender::Sender;
 use super::settings::OtlpSettings;
 use super::stats::ExporterStats;
 use crate::aggregate::window::Window;
-
-/// Windows that may wait for the export's thread; at more, whoever offers one folds them. Each can be
-/// megabytes, and a replay closes them as fast as it reads.
-const MAX_QUEUED: usize = 8;
+use crate::export::resource::Resource;
+use crate::export::totals::{Totals, lock};
 
 /// Why an exporter cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -61,19 +56,10 @@ pub struct OtlpExporter {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    queue: Mutex<VecDeque<Arc<Window>>>,
-    /// Locked before `queue` by whoever folds, so that windows are folded in their order.
-    pub(super) state: Mutex<State>,
+    pub(super) totals: Arc<Totals>,
     pub(super) wake: Notify,
     pub(super) progress: Mutex<Progress>,
     pub(super) changed: Condvar,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) cumulative: Cumulative,
-    /// Windows folded so far.
-    folded: u64,
 }
 
 #[derive(Debug, Default)]
@@ -94,28 +80,23 @@ pub(super) struct Closing {
     pub(super) deadline: Instant,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No invariant spans a panic: each holder leaves counts that are true by themselves.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl OtlpExporter {
-    /// Starts the export. Certificates and keys are read now.
+    /// Starts the export of these totals. Certificates and keys are read now.
     ///
     /// # Errors
     /// When they cannot be used, or the thread cannot start.
-    pub fn spawn(settings: OtlpSettings, resource: Resource) -> Result<Self, StartError> {
+    pub fn spawn(
+        settings: OtlpSettings,
+        resource: Resource,
+        totals: Arc<Totals>,
+    ) -> Result<Self, StartError> {
         let endpoint = settings.endpoint.to_string();
         let start = || -> Result<Self, StartReason> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             let shared = Arc::new(Shared {
-                queue: Mutex::default(),
-                state: Mutex::new(State {
-                    cumulative: Cumulative::new(settings.limits),
-                    folded: 0,
-                }),
+                totals,
                 wake: Notify::new(),
                 progress: Mutex::default(),
                 changed: Condvar::new(),
@@ -136,22 +117,21 @@ impl OtlpExporter {
         start().map_err(|reason| StartError { endpoint, reason })
     }
 
-    /// Hands over a closed window. Never waits for the endpoint; after [`Self::shutdown`] it is ignored.
+    /// Hands over a closed window, where this is the only export. Never waits for the endpoint; after
+    /// [`Self::shutdown`] nothing is sent any more.
     pub fn offer(&self, window: Arc<Window>) {
+        self.shared.totals.offer(window);
+        self.announce();
+    }
+
+    /// Says that the totals were offered one more window.
+    pub fn announce(&self) {
         {
             let mut progress = lock(&self.shared.progress);
             if progress.closing.is_some() || progress.aborted {
                 return;
             }
             progress.offered += 1;
-        }
-        let queued = {
-            let mut queue = lock(&self.shared.queue);
-            queue.push_back(window);
-            queue.len()
-        };
-        if queued > MAX_QUEUED {
-            self.shared.fold_queued();
         }
         self.shared.wake.notify_one();
     }
@@ -223,18 +203,9 @@ impl Drop for OtlpExporter {
 impl Shared {
     /// Folds what is queued, and returns how many windows are folded in all.
     pub(super) fn fold_queued(&self) -> u64 {
-        let mut state = lock(&self.state);
-        loop {
-            // A statement of its own, so that the queue is not locked while folding.
-            let next = lock(&self.queue).pop_front();
-            let Some(window) = next else {
-                break;
-            };
-            state.cumulative.fold(&window);
-            state.folded += 1;
-        }
-        lock(&self.progress).stats.clock_steps = state.cumulative.clock_steps();
-        state.folded
+        let folded = self.totals.fold_queued();
+        lock(&self.progress).stats.clock_steps = self.totals.clock_steps();
+        folded
     }
 
     pub(super) fn finish(&self, outcome: ShutdownOutcome) {

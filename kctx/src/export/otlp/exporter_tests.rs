@@ -9,7 +9,7 @@ use super::*;
 use crate::aggregate::window::ContextTimes;
 use crate::export::otlp::settings::{Compression, Protocol};
 use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
-use crate::export::otlp::testing::{exponential_points, number, number_points, softirq, window};
+use crate::export::testing::{exponential_points, number, number_points, softirq, window};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,8 @@ fn spawn(mut settings: OtlpSettings) -> OtlpExporter {
 fn spawn_paced(settings: OtlpSettings) -> OtlpExporter {
     let mut resource = Resource::default();
     resource.set("service.name", "kctx");
-    OtlpExporter::spawn(settings, resource).unwrap()
+    let totals = Arc::new(Totals::new(settings.limits));
+    OtlpExporter::spawn(settings, resource, totals).unwrap()
 }
 
 /// A window with one row of `count` durations.
@@ -521,7 +522,8 @@ fn a_missing_certificate_is_one_clear_line() {
     let endpoint = "https://127.0.0.1:1/v1/metrics".parse().unwrap();
     let mut settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
     settings.certificate = Some("/nonexistent/ca.pem".into());
-    let error = OtlpExporter::spawn(settings, Resource::default())
+    let totals = Arc::new(Totals::new(settings.limits));
+    let error = OtlpExporter::spawn(settings, Resource::default(), totals)
         .unwrap_err()
         .to_string();
     assert!(

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     aggregate::{table::RowLimits, window::Family},
-    export::otlp::testing::{SECOND, find, labels},
+    export::testing::{SECOND, find, labels},
     host::HostIdentity,
     pipeline::Pipeline,
     resolve::{Recorded, Resolver},

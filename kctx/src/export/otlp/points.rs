@@ -1,180 +1,72 @@
 //! The cumulative state as the protocol's metrics.
 
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram as ExponentialData, ExponentialHistogramDataPoint,
     Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
     exponential_histogram_data_point::Buckets, metric::Data, number_data_point,
 };
 
-use super::cumulative::Cumulative;
-use super::exponential::{ExponentialHistogram, explicit_bounds};
-use super::series::SeriesSet;
 use super::settings::HistogramKind;
+use crate::export::attributes::{Attributes, Value};
+use crate::export::cumulative::Cumulative;
+use crate::export::exponential::{ExponentialHistogram, explicit_bounds};
+use crate::export::metric::{self, Kind, SeriesOf};
+use crate::export::series::SeriesSet;
 
 /// All metrics of the state as of its last window; a metric without points is left out.
 #[must_use]
 pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
-    let time = state.time_unix_ns();
-    let histogram = |name, description, set: &SeriesSet<ExponentialHistogram>| {
-        metric(name, description, "s", histogram_data(set, kind, time))
-    };
-    let counter = |name, description, unit, set: &SeriesSet<u64>| {
-        metric(name, description, unit, sum_data(set, time, true, count))
-    };
-    [
-        histogram(
-            "kctx.softirq.wait.duration",
-            "Time from the first pending raise of a softirq vector to its run.",
-            &state.softirq_wait,
-        ),
-        histogram(
-            "kctx.softirq.duration",
-            "Time a softirq vector ran, with the interrupt handlers that fell into it.",
-            &state.softirq_gross,
-        ),
-        histogram(
-            "kctx.softirq.exclusive.duration",
-            "Time a softirq vector ran, without the interrupt handlers that fell into it.",
-            &state.softirq_net,
-        ),
-        counter(
-            "kctx.softirq.raised",
-            "Runs of a softirq vector, by the kind of context that raised them.",
-            "{run}",
-            &state.softirq_raised,
-        ),
-        histogram(
-            "kctx.hardirq.duration",
-            "Time in an interrupt action's handler or in a vector, of calls that handled the interrupt.",
-            &state.hardirq,
-        ),
-        counter(
-            "kctx.hardirq.unhandled",
-            "Calls of an interrupt action's handler that were not for its device.",
-            "{interrupt}",
-            &state.hardirq_unhandled,
-        ),
-        histogram(
-            "kctx.tasklet.duration",
-            "Time a tasklet's function ran, with the interrupt handlers that fell into it.",
-            &state.tasklet,
-        ),
-        histogram(
-            "kctx.workqueue.wait.duration",
-            "Time from the queueing of a work item to its start.",
-            &state.workqueue_wait,
-        ),
-        histogram(
-            "kctx.workqueue.activate.duration",
-            "Time from the queueing of a work item to its activation: the wait that max_active caused.",
-            &state.workqueue_activate,
-        ),
-        histogram(
-            "kctx.workqueue.duration",
-            "Wall time from the start to the end of a work item; it may sleep.",
-            &state.workqueue,
-        ),
-        histogram(
-            "kctx.workqueue.exclusive.duration",
-            "Time a work item was on the CPU, without interrupts and softirqs.",
-            &state.workqueue_net,
-        ),
-        histogram(
-            "kctx.napi.poll.duration",
-            "Time of a NAPI poll, without interrupts.",
-            &state.napi,
-        ),
-        counter(
-            "kctx.napi.poll.packets",
-            "Packets that NAPI polls received.",
-            "{packet}",
-            &state.napi_packets,
-        ),
-        counter(
-            "kctx.napi.poll.exhausted",
-            "NAPI polls that used their whole budget: there was more to do.",
-            "{poll}",
-            &state.napi_exhausted,
-        ),
-        histogram(
-            "kctx.kthread.wait.duration",
-            "Time a kernel thread was runnable before it ran.",
-            &state.kthread_wait,
-        ),
-        metric(
-            "kctx.kthread.cpu.time",
-            "CPU time of kernel threads, without interrupts and softirqs.",
-            "s",
-            sum_data(&state.kthread_cpu_ns, time, true, seconds),
-        ),
-        metric(
-            "kctx.cpu.context.time",
-            "CPU time by kernel context; the contexts are disjoint.",
-            "s",
-            sum_data(&state.context_time_ns, time, true, seconds),
-        ),
-        counter(
-            "kctx.module.events",
-            "Kernel modules loaded, initialized, freed and asked for.",
-            "{event}",
-            &state.module_events,
-        ),
-        metric(
-            "kctx.kernel.taint",
-            "Whether a flag of the kernel's taint is set: 1 or 0.",
-            "{flag}",
-            gauge_data(&state.taint, time),
-        ),
-        counter(
-            "kctx.kernel.log.lines",
-            "Lines of the kernel's log, by level.",
-            "{line}",
-            &state.log_lines,
-        ),
-        counter(
-            "kctx.records",
-            "Executions seen by the probes, by where their record went.",
-            "{record}",
-            &state.records,
-        ),
-        metric(
-            "kctx.probe.attached",
-            "Whether a probe is attached: 1 or 0.",
-            "{probe}",
-            sum_data(&state.probe_attached, time, false, count),
-        ),
-        metric(
-            "kctx.governor.limited",
-            "Whether the governor keeps a family from the rings, because kctx used more than its limit: 1 or 0.",
-            "{family}",
-            sum_data(&state.governor_limited, time, false, count),
-        ),
-        metric(
-            "kctx.governor.limited.since",
-            "Since when the governor keeps a family from the rings, since the Unix epoch; only while it does.",
-            "s",
-            sum_data(&state.governor_since_ns, time, false, seconds),
-        ),
-        counter(
-            "otel.sdk.exporter.metric_data_point.exported",
-            "Data points for which the export has finished, either successful or failed.",
-            "{data_point}",
-            &state.exported_points,
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    metric::metrics()
+        .filter_map(|metric| {
+            Some(Metric {
+                name: metric.name.to_owned(),
+                description: metric.description.to_owned(),
+                unit: metric.unit.to_owned(),
+                metadata: Vec::new(),
+                data: Some(data(metric, state, kind)?),
+            })
+        })
+        .collect()
 }
 
-fn metric(name: &str, description: &str, unit: &str, data: Option<Data>) -> Option<Metric> {
-    data.map(|data| Metric {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        unit: unit.to_owned(),
-        metadata: Vec::new(),
-        data: Some(data),
-    })
+fn data(metric: &metric::Metric, state: &Cumulative, histogram: HistogramKind) -> Option<Data> {
+    let time = state.time_unix_ns();
+    let (set, value): (_, fn(u64) -> number_data_point::Value) = match (metric.series)(state) {
+        SeriesOf::Durations(set) => return histogram_data(set, histogram, time),
+        SeriesOf::Count(set) => (set, count),
+        SeriesOf::Seconds(set) => (set, seconds),
+    };
+    match metric.kind {
+        Kind::Gauge => gauge_data(set, time, value),
+        kind => sum_data(set, time, kind == Kind::Counter, value),
+    }
+}
+
+/// Attributes as the protocol has them.
+#[must_use]
+pub fn key_values(attributes: &Attributes) -> Vec<KeyValue> {
+    (attributes.iter())
+        .map(|(key, value)| {
+            let value = match value {
+                Value::Text(text) => any_value::Value::StringValue(text.as_ref().to_owned()),
+                Value::Static(text) => any_value::Value::StringValue((*text).to_owned()),
+                Value::Int(number) => any_value::Value::IntValue(*number),
+                Value::Bool(flag) => any_value::Value::BoolValue(*flag),
+            };
+            key_value(key, value)
+        })
+        .collect()
+}
+
+/// One attribute as the protocol has it.
+#[must_use]
+pub fn key_value(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
 }
 
 fn count(value: u64) -> number_data_point::Value {
@@ -193,12 +85,12 @@ fn sum_data(
     set: &SeriesSet<u64>,
     time_unix_nano: u64,
     is_monotonic: bool,
-    value: impl Fn(u64) -> number_data_point::Value,
+    value: fn(u64) -> number_data_point::Value,
 ) -> Option<Data> {
     let data_points: Vec<_> = set
         .iter()
         .map(|(attributes, series)| NumberDataPoint {
-            attributes: attributes.to_proto(),
+            attributes: key_values(attributes),
             start_time_unix_nano: series.start_unix_ns,
             time_unix_nano,
             value: Some(value(series.value)),
@@ -215,13 +107,17 @@ fn sum_data(
 }
 
 /// A gauge has no start: it is not counted from anywhere.
-fn gauge_data(set: &SeriesSet<u64>, time_unix_nano: u64) -> Option<Data> {
+fn gauge_data(
+    set: &SeriesSet<u64>,
+    time_unix_nano: u64,
+    value: fn(u64) -> number_data_point::Value,
+) -> Option<Data> {
     let data_points: Vec<_> = set
         .iter()
         .map(|(attributes, series)| NumberDataPoint {
-            attributes: attributes.to_proto(),
+            attributes: key_values(attributes),
             time_unix_nano,
-            value: Some(count(series.value)),
+            value: Some(value(series.value)),
             ..NumberDataPoint::default()
         })
         .collect();
@@ -245,7 +141,7 @@ fn histogram_data(
             data_points: set
                 .iter()
                 .map(|(attributes, series)| ExponentialHistogramDataPoint {
-                    attributes: attributes.to_proto(),
+                    attributes: key_values(attributes),
                     start_time_unix_nano: series.start_unix_ns,
                     time_unix_nano,
                     count: series.value.count(),
@@ -266,7 +162,7 @@ fn histogram_data(
             data_points: set
                 .iter()
                 .map(|(attributes, series)| HistogramDataPoint {
-                    attributes: attributes.to_proto(),
+                    attributes: key_values(attributes),
                     start_time_unix_nano: series.start_unix_ns,
                     time_unix_nano,
                     count: series.value.count(),

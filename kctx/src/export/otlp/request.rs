@@ -1,13 +1,16 @@
 //! Metrics as `ExportMetricsServiceRequest` messages, split by size.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
     ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
     ScopeMetrics, metric::Data,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use prost::Message;
+
+use super::points::key_value;
+use crate::export::resource::Resource;
 
 /// Of the semantic conventions whose names are used.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -22,6 +25,17 @@ pub struct Part {
     pub message: ExportMetricsServiceRequest,
     /// Data points in it.
     pub points: u64,
+}
+
+/// A resource as the protocol has it.
+#[must_use]
+pub fn proto_resource(resource: &Resource) -> ProtoResource {
+    ProtoResource {
+        attributes: (resource.iter())
+            .map(|(key, value)| key_value(key, any_value::Value::StringValue(value.to_owned())))
+            .collect(),
+        ..ProtoResource::default()
+    }
 }
 
 /// Packs metrics into requests of at most `max_bytes` each, in order, cut between data points only.

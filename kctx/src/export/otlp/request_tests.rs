@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::export::otlp::cumulative::Cumulative;
+use crate::export::cumulative::Cumulative;
 use crate::export::otlp::points::metrics;
-use crate::export::otlp::resource::Resource;
 use crate::export::otlp::settings::HistogramKind;
-use crate::export::otlp::testing::{LIMITS, hardirq, softirq, window, workqueue};
+use crate::export::resource::Resource;
+use crate::export::testing::{LIMITS, hardirq, softirq, window, workqueue};
 
 fn state(functions: usize, values: &[u64]) -> Cumulative {
     let mut first = window(101);
@@ -39,7 +39,11 @@ fn flat(metrics: &[Metric]) -> Vec<Metric> {
 fn one_small_collection_is_one_request() {
     let metrics = metrics(&state(3, &[100, 5_000]), HistogramKind::Exponential);
     let points = flat(&metrics).len() as u64;
-    let parts = split(metrics.clone(), &Resource::default().to_proto(), 3 << 20);
+    let parts = split(
+        metrics.clone(),
+        &proto_resource(&Resource::default()),
+        3 << 20,
+    );
     assert_eq!(parts.len(), 1);
     assert_eq!(parts[0].points, points);
     assert_eq!(
@@ -50,7 +54,7 @@ fn one_small_collection_is_one_request() {
 
 #[test]
 fn nothing_makes_no_request() {
-    assert!(split(Vec::new(), &Resource::default().to_proto(), 3 << 20).is_empty());
+    assert!(split(Vec::new(), &proto_resource(&Resource::default()), 3 << 20).is_empty());
 }
 
 #[test]
@@ -84,7 +88,7 @@ proptest! {
         let metrics = metrics(&state(functions, &values), HistogramKind::Exponential);
         let mut resource = Resource::default();
         resource.set("service.name", "kctx");
-        let parts = split(metrics.clone(), &resource.to_proto(), max_bytes);
+        let parts = split(metrics.clone(), &proto_resource(&resource), max_bytes);
         let mut seen = Vec::new();
         for (at, part) in parts.iter().enumerate() {
             let size = part.message.encoded_len();
@@ -94,7 +98,7 @@ proptest! {
                 prop_assert!(size + parts[at - 1].message.encoded_len() > max_bytes / 2);
             }
             let resource_metrics = &part.message.resource_metrics[0];
-            prop_assert_eq!(resource_metrics.resource.as_ref(), Some(&resource.to_proto()));
+            prop_assert_eq!(resource_metrics.resource.as_ref(), Some(&proto_resource(&resource)));
             prop_assert_eq!(&resource_metrics.scope_metrics[0].scope.as_ref().unwrap().name, "kctx");
             let points = flat(&resource_metrics.scope_metrics[0].metrics);
             prop_assert_eq!(points.len() as u64, part.points);

@@ -6,15 +6,16 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::attributes::Attributes;
 use super::client::{Client, TlsError};
 use super::deliver::{Delivery, deliver};
-use super::exporter::{Closing, Shared, ShutdownOutcome, lock};
+use super::exporter::{Closing, Shared, ShutdownOutcome};
 use super::points::metrics;
-use super::request::{Part, split};
-use super::resource::Resource;
+use super::request::{Part, proto_resource, split};
 use super::settings::{OtlpSettings, Protocol};
-use super::stats::{ExporterStats, Reporter};
+use super::stats::Reporter;
+use crate::export::attributes::Attributes;
+use crate::export::resource::Resource;
+use crate::export::totals::lock;
 use std::sync::Arc;
 
 /// Requests are not made smaller than this when an endpoint finds them too large.
@@ -136,19 +137,15 @@ impl Sender {
         if self.folded == self.taken {
             return None;
         }
+        let before = self.taken;
+        let parts = self.parts();
         // With an interval windows come more often than exports; without one each is to be an export.
         let merged = if self.settings.interval.is_zero() {
-            self.folded - self.taken - 1
+            self.taken - before - 1
         } else {
             0
         };
-        self.taken = self.folded;
-        let stats = {
-            let mut progress = lock(&self.shared.progress);
-            progress.stats.collections_merged += merged;
-            progress.stats.clone()
-        };
-        let parts = self.parts(&stats);
+        lock(&self.shared.progress).stats.collections_merged += merged;
         if parts.is_empty() {
             lock(&self.shared.progress).settled = self.taken;
             self.shared.changed.notify_all();
@@ -166,12 +163,20 @@ impl Sender {
         })
     }
 
-    fn parts(&self, stats: &ExporterStats) -> Vec<Part> {
-        let mut state = lock(&self.shared.state);
-        state.cumulative.set_export_stats(stats, &self.component);
-        let metrics = metrics(&state.cumulative, self.settings.histogram);
-        drop(state);
-        split(metrics, &self.resource.to_proto(), self.max_request_bytes)
+    /// The state of now, with every window that was offered so far.
+    fn parts(&mut self) -> Vec<Part> {
+        let stats = lock(&self.shared.progress).stats.clone();
+        let (metrics, folded) = self.shared.totals.read(|state, folded| {
+            state.set_export_stats(&stats, &self.component);
+            (metrics(state, self.settings.histogram), folded)
+        });
+        self.folded = folded;
+        self.taken = folded;
+        split(
+            metrics,
+            &proto_resource(&self.resource),
+            self.max_request_bytes,
+        )
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
@@ -239,7 +244,7 @@ async fn sleep_until(alarm: Option<Instant>) {
 }
 
 /// Names this exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").
-fn component(settings: &OtlpSettings) -> Attributes {
+pub(in crate::export) fn component(settings: &OtlpSettings) -> Attributes {
     let (kind, name) = match settings.protocol {
         Protocol::HttpProtobuf => ("otlp_http_metric_exporter", "otlp_http_metric_exporter/0"),
         Protocol::Grpc => ("otlp_grpc_metric_exporter", "otlp_grpc_metric_exporter/0"),

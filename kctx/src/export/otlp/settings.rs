@@ -9,8 +9,8 @@ use std::time::Duration;
 use hyper::http::{HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
 
-use super::cumulative::Limits;
-use super::exponential::{DEFAULT_MAX_SIZE, SMALLEST_MAX_SIZE};
+use crate::export::cumulative::Limits;
+use crate::export::exponential::{DEFAULT_MAX_SIZE, SMALLEST_MAX_SIZE};
 
 /// Largest bound on the buckets of a histogram: scale 5 over 100 ns to 4 s.
 pub const LARGEST_MAX_SIZE: usize = 1280;
@@ -196,6 +196,16 @@ pub struct OtlpConfig {
 }
 
 impl OtlpConfig {
+    /// Bounds of the cumulative state.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_buckets: self.max_buckets.unwrap_or(DEFAULT_MAX_SIZE),
+            max_series: self.max_series.unwrap_or(2000),
+            per_cpu: self.per_cpu.unwrap_or(true),
+        }
+    }
+
     /// This, and `lower` where this says nothing.
     #[must_use]
     pub fn over(&self, lower: &Self) -> Self {
@@ -285,11 +295,7 @@ impl OtlpSettings {
             client_identity: None,
             histogram: HistogramKind::Exponential,
             interval: Duration::from_secs(10),
-            limits: Limits {
-                max_buckets: DEFAULT_MAX_SIZE,
-                max_series: 2000,
-                per_cpu: true,
-            },
+            limits: OtlpConfig::default().limits(),
             max_request_bytes: 3 << 20,
             max_response_bytes: 4 << 20,
         }
@@ -300,12 +306,7 @@ impl OtlpSettings {
     /// # Errors
     /// When a bound is out of its range.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let buckets = self.limits.max_buckets;
-        if !(SMALLEST_MAX_SIZE..=LARGEST_MAX_SIZE).contains(&buckets) {
-            return Err(SettingsError(format!(
-                "otlp.max_buckets is {buckets}: give {SMALLEST_MAX_SIZE} to {LARGEST_MAX_SIZE}"
-            )));
-        }
+        check_limits(&self.limits)?;
         if self.interval < Duration::from_millis(100) {
             return Err(SettingsError(format!(
                 "the export interval is {:?}: give at least 100ms",
@@ -318,13 +319,27 @@ impl OtlpSettings {
                 self.max_request_bytes
             )));
         }
-        if self.limits.max_series < 2 {
-            return Err(SettingsError(
-                "otlp.max_series must be at least 2".to_owned(),
-            ));
-        }
         Ok(())
     }
+}
+
+/// Checks the bounds of the cumulative state, which a scrape reads too.
+///
+/// # Errors
+/// When one is out of its range.
+pub fn check_limits(limits: &Limits) -> Result<(), SettingsError> {
+    let buckets = limits.max_buckets;
+    if !(SMALLEST_MAX_SIZE..=LARGEST_MAX_SIZE).contains(&buckets) {
+        return Err(SettingsError(format!(
+            "otlp.max_buckets is {buckets}: give {SMALLEST_MAX_SIZE} to {LARGEST_MAX_SIZE}"
+        )));
+    }
+    if limits.max_series < 2 {
+        return Err(SettingsError(
+            "otlp.max_series must be at least 2".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Header values are secrets: only their names are shown.

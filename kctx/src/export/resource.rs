@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use opentelemetry_proto::tonic::common::v1::any_value;
-use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use uuid::Uuid;
-
-use super::attributes::key_value;
 
 /// The namespace that the conventions name for making a `service.instance.id` from a machine id.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
@@ -87,17 +83,9 @@ impl Resource {
         self.0.get(key).map(String::as_str)
     }
 
-    /// As the protocol has it.
-    #[must_use]
-    pub fn to_proto(&self) -> ProtoResource {
-        ProtoResource {
-            attributes: self
-                .0
-                .iter()
-                .map(|(key, value)| key_value(key, any_value::Value::StringValue(value.clone())))
-                .collect(),
-            ..ProtoResource::default()
-        }
+    /// Each attribute, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        (self.0.iter()).map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::attributes::{Attributes, Value};
 use super::exponential::ExponentialHistogram;
+use super::otlp::ExporterStats;
 use super::series::SeriesSet;
-use super::stats::ExporterStats;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
 use crate::host::taint::{self, TAINT_FLAGS};
 

@@ -1,25 +1,30 @@
 //! What several tests need: windows, readers of metrics, a port of Prometheus' rules.
 
+mod everything;
+
+pub(in crate::export) use everything::{everything, fold_everything, probe};
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::metrics::v1::{
     ExponentialHistogramDataPoint, Metric, NumberDataPoint, metric::Data, number_data_point::Value,
 };
 
-use super::cumulative::Limits;
-use super::exponential::ExponentialHistogram;
 use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{HardirqRow, SoftirqRow, Window, WorkqueueRow};
+use crate::export::cumulative::Limits;
+use crate::export::exponential::ExponentialHistogram;
 
-pub(super) const LIMITS: Limits = Limits {
+pub(in crate::export) const LIMITS: Limits = Limits {
     max_buckets: 320,
     max_series: 2000,
     per_cpu: true,
 };
 
-pub(super) const SECOND: u64 = 1_000_000_000;
+pub(in crate::export) const SECOND: u64 = 1_000_000_000;
 
-pub(super) fn durations(values: &[u64]) -> Durations {
+pub(in crate::export) fn durations(values: &[u64]) -> Durations {
     let mut durations = Durations::default();
     for value in values {
         durations.record(*value);
@@ -27,7 +32,7 @@ pub(super) fn durations(values: &[u64]) -> Durations {
     durations
 }
 
-pub(super) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> SoftirqRow {
+pub(in crate::export) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> SoftirqRow {
     SoftirqRow {
         vector,
         cpu,
@@ -40,7 +45,7 @@ pub(super) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> Softirq
     }
 }
 
-pub(super) fn hardirq(irq: Option<u32>, cpu: u32, values: &[u64]) -> HardirqRow {
+pub(in crate::export) fn hardirq(irq: Option<u32>, cpu: u32, values: &[u64]) -> HardirqRow {
     HardirqRow {
         irq,
         name: Arc::from("nic"),
@@ -53,7 +58,7 @@ pub(super) fn hardirq(irq: Option<u32>, cpu: u32, values: &[u64]) -> HardirqRow 
     }
 }
 
-pub(super) fn workqueue(function: &str, overflow: bool, values: &[u64]) -> WorkqueueRow {
+pub(in crate::export) fn workqueue(function: &str, overflow: bool, values: &[u64]) -> WorkqueueRow {
     WorkqueueRow {
         workqueue: Arc::from("events"),
         function: Arc::from(function),
@@ -71,7 +76,7 @@ pub(super) fn workqueue(function: &str, overflow: bool, values: &[u64]) -> Workq
 }
 
 /// A window of one second that ends at `end` seconds.
-pub(super) fn window(end: u64) -> Window {
+pub(in crate::export) fn window(end: u64) -> Window {
     Window {
         start_unix_ns: (end - 1) * SECOND,
         duration_ns: SECOND,
@@ -80,7 +85,7 @@ pub(super) fn window(end: u64) -> Window {
 }
 
 /// The quantile as a backend that does not interpolate has it: the middle of the bucket.
-pub(super) fn quantile(histogram: &ExponentialHistogram, q: f64) -> f64 {
+pub(in crate::export) fn quantile(histogram: &ExponentialHistogram, q: f64) -> f64 {
     let rank = ((q * histogram.count() as f64).ceil() as u64).max(1);
     let mut seen = histogram.zero_count();
     if seen >= rank {
@@ -100,35 +105,47 @@ pub(super) fn quantile(histogram: &ExponentialHistogram, q: f64) -> f64 {
 
 /// Port of `FloatHistogram.DetectReset` (Prometheus 3.14, model/histogram/float_histogram.go) for
 /// histograms without negative buckets and with a zero threshold that never changes.
-pub(super) fn detects_reset(
+pub(in crate::export) fn detects_reset(
     now: &ExponentialHistogramDataPoint,
     before: &ExponentialHistogramDataPoint,
 ) -> bool {
-    if now.count < before.count || now.scale > before.scale || now.zero_count < before.zero_count {
-        return true;
-    }
-    let reduce = |point: &ExponentialHistogramDataPoint| {
-        let mut buckets = std::collections::BTreeMap::new();
-        if let Some(positive) = &point.positive {
-            for (index, count) in (positive.offset..).zip(&positive.bucket_counts) {
-                *buckets
-                    .entry(index >> (point.scale - now.scale))
-                    .or_insert(0) += count;
-            }
-        }
-        buckets
+    let point = |point: &ExponentialHistogramDataPoint| {
+        let positive = point.positive.clone().unwrap_or_default();
+        let counts = positive.bucket_counts.iter().map(|count| *count as i64);
+        // Prometheus numbers buckets by their upper bounds.
+        let buckets = (positive.offset + 1..).zip(counts).collect();
+        (point.count, point.scale, point.zero_count, buckets)
     };
-    let current = reduce(now);
-    reduce(before)
-        .iter()
-        .any(|(index, count)| current.get(index).copied().unwrap_or(0) < *count)
+    detects_reset_of(&point(now), &point(before))
 }
 
-pub(super) fn find<'a>(metrics: &'a [Metric], name: &str) -> Option<&'a Metric> {
+/// Count, schema, count of zeros, and buckets by Prometheus' index.
+pub(in crate::export) type Native = (u64, i32, u64, BTreeMap<i32, i64>);
+
+/// The same of what Prometheus holds.
+pub(in crate::export) fn detects_reset_of(now: &Native, before: &Native) -> bool {
+    if now.0 < before.0 || now.1 > before.1 || now.2 < before.2 {
+        return true;
+    }
+    let reduce = |(_, schema, _, buckets): &Native| {
+        let mut reduced = BTreeMap::new();
+        for (index, count) in buckets {
+            // `targetIdx`, same file.
+            *reduced
+                .entry(((index - 1) >> (schema - now.1)) + 1)
+                .or_insert(0) += count;
+        }
+        reduced
+    };
+    let current = reduce(now);
+    (reduce(before).iter()).any(|(index, count)| current.get(index).copied().unwrap_or(0) < *count)
+}
+
+pub(in crate::export) fn find<'a>(metrics: &'a [Metric], name: &str) -> Option<&'a Metric> {
     metrics.iter().find(|metric| metric.name == name)
 }
 
-pub(super) fn exponential_points<'a>(
+pub(in crate::export) fn exponential_points<'a>(
     metrics: &'a [Metric],
     name: &str,
 ) -> &'a [ExponentialHistogramDataPoint] {
@@ -138,7 +155,10 @@ pub(super) fn exponential_points<'a>(
     }
 }
 
-pub(super) fn number_points<'a>(metrics: &'a [Metric], name: &str) -> &'a [NumberDataPoint] {
+pub(in crate::export) fn number_points<'a>(
+    metrics: &'a [Metric],
+    name: &str,
+) -> &'a [NumberDataPoint] {
     match find(metrics, name).and_then(|metric| metric.data.as_ref()) {
         Some(Data::Sum(sum)) => &sum.data_points,
         Some(Data::Gauge(gauge)) => &gauge.data_points,
@@ -146,7 +166,7 @@ pub(super) fn number_points<'a>(metrics: &'a [Metric], name: &str) -> &'a [Numbe
     }
 }
 
-pub(super) fn number(point: &NumberDataPoint) -> f64 {
+pub(in crate::export) fn number(point: &NumberDataPoint) -> f64 {
     match point.value {
         Some(Value::AsInt(number)) => number as f64,
         Some(Value::AsDouble(number)) => number,
@@ -155,7 +175,9 @@ pub(super) fn number(point: &NumberDataPoint) -> f64 {
 }
 
 /// `k=v` of each attribute, joined by commas.
-pub(super) fn labels(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> String {
+pub(in crate::export) fn labels(
+    attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue],
+) -> String {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
     let text = |value: &Value| match value {
         Value::StringValue(text) => text.clone(),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::export::otlp::testing::{durations, quantile};
+use crate::export::testing::{durations, quantile};
 
 fn bound(index: i32, scale: i32) -> f64 {
     (f64::from(index) * f64::from(-scale).exp2()).exp2()

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-
 /// An attribute's value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
@@ -76,30 +74,8 @@ impl Attributes {
         }
     }
 
-    /// As the protocol has them.
-    #[must_use]
-    pub fn to_proto(&self) -> Vec<KeyValue> {
-        self.0
-            .iter()
-            .map(|(key, value)| {
-                let value = match value {
-                    Value::Text(text) => any_value::Value::StringValue(text.as_ref().to_owned()),
-                    Value::Static(text) => any_value::Value::StringValue((*text).to_owned()),
-                    Value::Int(number) => any_value::Value::IntValue(*number),
-                    Value::Bool(flag) => any_value::Value::BoolValue(*flag),
-                };
-                key_value(key, value)
-            })
-            .collect()
-    }
-}
-
-/// One attribute as the protocol has it.
-#[must_use]
-pub fn key_value(key: &str, value: any_value::Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
+    /// Each, in the order that they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(key, value)| (*key, value))
     }
 }

@@ -3,159 +3,21 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::duration::Durations;
-use crate::aggregate::window::{
-    ContextTimes, FamilyAccounting, GovernorRow, HardirqRow, KthreadRow, ModuleRow, NapiRow,
-    Origin, OriginKind, SoftirqOriginRow, TaskletRow,
-};
+use crate::aggregate::window::{ContextTimes, GovernorRow};
 use crate::export::otlp::points::metrics;
 use crate::export::otlp::settings::HistogramKind;
-use crate::export::otlp::testing::{
-    LIMITS, SECOND, detects_reset, durations, exponential_points, find, hardirq, labels, number,
-    number_points, softirq, window, workqueue,
+use crate::export::testing::{
+    LIMITS, SECOND, detects_reset, everything, exponential_points, find, labels, number,
+    number_points, probe, softirq, window, workqueue,
 };
 
 fn exported(state: &Cumulative) -> Vec<Metric> {
     metrics(state, HistogramKind::Exponential)
 }
 
-fn module(event: ModuleEvent, name: &str) -> ModuleRow {
-    ModuleRow {
-        event,
-        name: name.to_owned(),
-        time_unix_ns: 0,
-        taints: String::new(),
-        pid: 1,
-        comm: "modprobe".to_owned(),
-        cpu: 0,
-        init_ns: None,
-        ret: None,
-        requested_by: None,
-    }
-}
-
-fn probe(name: &str, reason: Option<&str>) -> ProbeStatus {
-    ProbeStatus {
-        name: name.to_owned(),
-        family: Family::Softirq.into(),
-        attached: reason.is_none(),
-        mechanism: reason.is_none().then(|| "tp_btf".to_owned()),
-        reason: reason.map(str::to_owned),
-    }
-}
-
-fn every_other_family(window: &mut Window) {
-    window.softirq_origin = [
-        (OriginKind::Irq, 7),
-        (OriginKind::Irq, 8),
-        (OriginKind::Task, 9),
-    ]
-    .map(|(kind, number)| SoftirqOriginRow {
-        vector: "NET_RX",
-        cpu: 3,
-        origin: Origin {
-            kind,
-            number: Some(number),
-            name: Arc::from(""),
-        },
-        count: u64::from(number),
-    })
-    .to_vec();
-    window.hardirq.push(HardirqRow {
-        name: Arc::from("LOC"),
-        overflow: false,
-        unhandled: 0,
-        ..hardirq(None, 2, &[600])
-    });
-    window.tasklet = vec![TaskletRow {
-        function: Arc::from("tasklet_fn"),
-        overflow: false,
-        count: 2,
-        service: durations(&[5, 6]),
-        service_net: durations(&[5, 6]),
-    }];
-    let napi = NapiRow {
-        device: Arc::from("eth0"),
-        napi_id: 8193,
-        cpu: 3,
-        context: "irq_tail",
-        overflow: false,
-        count: 3,
-        exhausted: 1,
-        packets: 80,
-        packets_max: 64,
-        service: durations(&[10, 20]),
-    };
-    window.napi = vec![
-        NapiRow {
-            napi_id: 8194,
-            ..napi.clone()
-        },
-        napi,
-    ];
-    let thread = |role, workqueue: &str, pid| KthreadRow {
-        role,
-        comm: Arc::from("any"),
-        pid,
-        workqueue: Arc::from(workqueue),
-        overflow: false,
-        count: 1,
-        preempted: 0,
-        wait: durations(&[50]),
-        service: durations(&[500]),
-        service_net: durations(&[400]),
-        cpu_ns: 500,
-        cpu_net_ns: 400,
-    };
-    window.kthread = vec![
-        thread("kworker", "events", 1),
-        thread("kworker", "events", 2),
-        thread("rcu", "", 3),
-    ];
-    window.cpu = vec![ContextTimes {
-        cpu: 3,
-        hardirq_ns: 500,
-        softirq_ns: 3_000,
-        ksoftirqd_ns: Some(0),
-        kthread_ns: Some(1_000),
-        rest_ns: None,
-    }];
-}
-
 #[test]
 fn names_units_and_attributes_are_those_of_the_design() {
-    let mut first = window(101);
-    first.softirq = vec![softirq("NET_RX", 3, &[1_000, 2_000])];
-    first.softirq[0].wait = durations(&[70, 80, 90]);
-    first.softirq[0].service = durations(&[1_000, 2_500, 1, 1]);
-    first.hardirq = vec![hardirq(Some(24), 1, &[500]), hardirq(None, 0, &[700])];
-    first.workqueue = vec![
-        workqueue("vmstat_update", false, &[9]),
-        workqueue("x", true, &[8]),
-    ];
-    first.workqueue[0].activate = durations(&[4]);
-    first.workqueue[0].service_net = durations(&[3]);
-    every_other_family(&mut first);
-    first.module = vec![
-        module(ModuleEvent::Load, "dummy"),
-        module(ModuleEvent::Request, "net-pf-10"),
-        module(ModuleEvent::Request, "fs-foo"),
-    ];
-    first.taint_value = Some(1 << 12 | 1 << 9 | 1 << 40);
-    first.log.by_level = [0, 0, 0, 2, 5, 0, 0, 0];
-    first.log.fragments = 3;
-    first.probes = vec![
-        probe("irq:softirq_raise", None),
-        probe("module:load", Some("no BTF")),
-    ];
-    first.accounting.by_family[0] = FamilyAccounting {
-        observed: 7,
-        streamed: 4,
-        spilled: 2,
-        governed: 1,
-        lost: [("ring".to_owned(), 1)].into(),
-        partial: [("no_entry".to_owned(), 5)].into(),
-        overflowed: 0,
-    };
+    let first = everything();
     let mut state = Cumulative::new(LIMITS);
     state.fold(&first);
     let stats = ExporterStats {

@@ -1,0 +1,182 @@
+//! Where windows go beside the display: which exports there are, from their settings to their end.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::{
+    aggregate::window::Window,
+    config::Config,
+    export::{
+        cumulative::Limits,
+        otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, ShutdownOutcome},
+        prometheus::{
+            PrometheusServer, PrometheusSettings,
+            settings::{self, Listen, PrometheusConfig},
+        },
+        resource::Resource,
+        totals::Totals,
+    },
+};
+
+/// How long the last export may take.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// The OTLP export.
+    pub otlp: OtlpConfig,
+    /// Where to answer scrapes.
+    pub listen: Option<Listen>,
+}
+
+/// When to export.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// By the export's own interval.
+    #[cfg(kctx_live)]
+    Interval,
+    /// Each window, and wait for it: a recording goes by much faster than it was made.
+    EachWindow,
+}
+
+/// The exports as they will be.
+pub struct Sinks {
+    otlp: Option<OtlpSettings>,
+    prometheus: Option<PrometheusSettings>,
+    limits: Limits,
+    resource: Resource,
+}
+
+impl Sinks {
+    /// Of a live run: what command line, configuration and environment ask for.
+    pub fn of_this_host(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup)
+            .context("cannot set up the Prometheus scrape")?;
+        Self::resolve(config, wishes, &resolved, Some(config.run.interval))
+    }
+
+    /// Of a replay. Only the command line makes it answer scrapes, for it then stays: what the configuration says is
+    /// meant for the daemon.
+    pub fn of_a_recording(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
+        let resolved = settings::resolve(wishes.listen, &PrometheusConfig::default(), &|_| None)
+            .context("cannot set up the Prometheus scrape")?;
+        Self::resolve(config, wishes, &resolved, None)
+    }
+
+    fn resolve(
+        config: &Config,
+        wishes: &Wishes,
+        scrape: &settings::Resolved,
+        window: Option<Duration>,
+    ) -> anyhow::Result<Self> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let otlp = otlp::env::resolve(&wishes.otlp, &config.otlp, &lookup)
+            .context("cannot set up the OTLP export")?;
+        let prometheus = (scrape.listen).map(|listen| PrometheusSettings::new(listen, window));
+        let warnings = otlp.warnings.iter().chain(&scrape.warnings).cloned();
+        for warning in warnings.chain(prometheus.and_then(|settings| settings.warning())) {
+            eprintln!("kctx: {warning}");
+        }
+        let mut resource = Resource::detect();
+        otlp.apply_to(&mut resource);
+        Ok(Self {
+            otlp: otlp.settings,
+            prometheus,
+            limits: otlp.limits,
+            resource,
+        })
+    }
+
+    /// Starts the exports. After privileges were dropped: their threads need none of them.
+    pub(super) fn start(self, pace: Pace) -> anyhow::Result<Exports> {
+        let totals = Arc::new(Totals::new(self.limits));
+        let prometheus = match self.prometheus {
+            Some(settings) => {
+                let resource = self.resource.clone();
+                let server = PrometheusServer::spawn(settings, resource, Arc::clone(&totals))?;
+                eprintln!(
+                    "kctx: answering scrapes on http://{}/metrics",
+                    server.address()
+                );
+                Some(server)
+            }
+            None => None,
+        };
+        let otlp = match self.otlp {
+            Some(mut settings) => {
+                eprintln!("kctx: exporting OTLP to {}", settings.endpoint);
+                if pace == Pace::EachWindow {
+                    settings.interval = Duration::ZERO;
+                }
+                Some(OtlpExporter::spawn(
+                    settings,
+                    self.resource,
+                    Arc::clone(&totals),
+                )?)
+            }
+            None => None,
+        };
+        Ok(Exports {
+            totals,
+            otlp,
+            prometheus,
+            pace,
+        })
+    }
+}
+
+/// The exports at work.
+pub(super) struct Exports {
+    totals: Arc<Totals>,
+    otlp: Option<OtlpExporter>,
+    prometheus: Option<PrometheusServer>,
+    pace: Pace,
+}
+
+impl Exports {
+    /// Hands over a closed window.
+    pub(super) fn offer(&self, window: Arc<Window>) {
+        if self.otlp.is_none() && self.prometheus.is_none() {
+            return;
+        }
+        self.totals.offer(window);
+        if let Some(server) = &self.prometheus {
+            server.announce();
+        }
+        if let Some(exporter) = &self.otlp {
+            exporter.announce();
+            if self.pace == Pace::EachWindow {
+                let _ = exporter.settle(super::PATIENCE);
+            }
+        }
+    }
+
+    /// The last push. That it failed is told; a replay, which has nothing else to do, has failed with it.
+    pub(super) fn flush(&self) -> anyhow::Result<()> {
+        let Some(exporter) = &self.otlp else {
+            return Ok(());
+        };
+        let why = match exporter.shutdown(FLUSH) {
+            ShutdownOutcome::Flushed => return Ok(()),
+            ShutdownOutcome::Failed(why) => why,
+            ShutdownOutcome::TimedOut => format!("no answer within {FLUSH:?}"),
+            ShutdownOutcome::Aborted => "aborted".to_owned(),
+        };
+        match self.pace {
+            #[cfg(kctx_live)]
+            Pace::Interval => {
+                eprintln!("kctx: the last OTLP export failed: {why}");
+                Ok(())
+            }
+            Pace::EachWindow => anyhow::bail!("the OTLP export failed: {why}"),
+        }
+    }
+
+    /// Whether there is still somebody to serve when the stream is over: a recording's totals, until a signal.
+    pub(super) fn outlast(&self) -> bool {
+        self.pace == Pace::EachWindow && self.prometheus.is_some()
+    }
+}

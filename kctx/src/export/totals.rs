@@ -1,0 +1,175 @@
+//! The one owner of the cumulative state: windows come in, exports read.
+//!
+//! Windows are deltas, so each is folded in exactly once, in order, whoever gets to it first. No export changes what
+//! another one reads: a scrape disturbs no push, nor the other way round.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::cumulative::{Cumulative, Limits};
+use crate::aggregate::window::Window;
+
+/// Windows that may wait for an export's thread; at more, whoever offers one folds them. Each can be
+/// megabytes, and a replay closes them as fast as it reads.
+const MAX_QUEUED: usize = 8;
+
+/// Cumulative series, shared by the exports.
+#[derive(Debug)]
+pub struct Totals {
+    queue: Mutex<Queue>,
+    /// Locked before `queue` by whoever folds, so that windows are folded in their order.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    windows: VecDeque<Arc<Window>>,
+    last_offered: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct State {
+    cumulative: Cumulative,
+    folded: u64,
+}
+
+/// Takes a lock, also of one that panicked.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No invariant spans a panic: each holder leaves counts that are true by themselves.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Totals {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            queue: Mutex::default(),
+            state: Mutex::new(State {
+                cumulative: Cumulative::new(limits),
+                folded: 0,
+            }),
+        }
+    }
+
+    /// Takes a closed window. It is folded later, by an export's thread; here only when none gets to it.
+    pub fn offer(&self, window: Arc<Window>) {
+        let queued = {
+            let mut queue = lock(&self.queue);
+            queue.windows.push_back(window);
+            queue.last_offered = Some(Instant::now());
+            queue.windows.len()
+        };
+        if queued > MAX_QUEUED {
+            self.fold_queued();
+        }
+    }
+
+    /// Folds what is queued, and returns how many windows are folded in all.
+    pub fn fold_queued(&self) -> u64 {
+        self.fold_into(&mut lock(&self.state))
+    }
+
+    /// When the last window came; `None` before the first.
+    #[must_use]
+    pub fn last_offered(&self) -> Option<Instant> {
+        lock(&self.queue).last_offered
+    }
+
+    /// The state as of the last window that was offered, and how many windows are in it. Folding waits meanwhile, so
+    /// it is for taking a copy of what is needed.
+    pub fn read<R>(&self, read: impl FnOnce(&mut Cumulative, u64) -> R) -> R {
+        let mut state = lock(&self.state);
+        let folded = self.fold_into(&mut state);
+        read(&mut state.cumulative, folded)
+    }
+
+    /// How often a window did not end after the one before it.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        lock(&self.state).cumulative.clock_steps()
+    }
+
+    fn fold_into(&self, state: &mut State) -> u64 {
+        loop {
+            // A statement of its own, so that the queue is not locked while folding.
+            let next = lock(&self.queue).windows.pop_front();
+            let Some(window) = next else {
+                return state.folded;
+            };
+            state.cumulative.fold(&window);
+            state.folded += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::testing::{LIMITS, softirq, window};
+
+    fn counted(end: u64) -> Arc<Window> {
+        let mut next = window(end);
+        next.softirq = vec![softirq("NET_RX", 0, &[1000])];
+        Arc::new(next)
+    }
+
+    fn count(totals: &Totals) -> (u64, u64) {
+        totals.read(|state, folded| {
+            let series = state.softirq_gross.iter();
+            (series.map(|(_, s)| s.value.count()).sum(), folded)
+        })
+    }
+
+    #[test]
+    fn each_window_counts_once_whoever_reads() {
+        let totals = Totals::new(LIMITS);
+        assert_eq!((count(&totals), totals.last_offered()), ((0, 0), None));
+        for end in 101..=103 {
+            totals.offer(counted(end));
+        }
+        assert_eq!(count(&totals), (3, 3));
+        assert_eq!((count(&totals), totals.fold_queued()), ((3, 3), 3));
+        totals.offer(counted(104));
+        assert_eq!((totals.fold_queued(), count(&totals)), (4, (4, 4)));
+        assert!(totals.last_offered().is_some());
+    }
+
+    #[test]
+    fn windows_that_nobody_asks_for_do_not_pile_up() {
+        let totals = Totals::new(LIMITS);
+        for end in 101..=200 {
+            totals.offer(counted(end));
+            assert!(lock(&totals.queue).windows.len() <= MAX_QUEUED);
+        }
+        assert_eq!(count(&totals), (100, 100));
+    }
+
+    #[test]
+    fn many_readers_and_writers_lose_nothing() {
+        let totals = Totals::new(LIMITS);
+        std::thread::scope(|scope| {
+            for writer in 0..3_u64 {
+                let totals = &totals;
+                scope.spawn(move || {
+                    for n in 1..=200 {
+                        totals.offer(counted(writer * 200 + n));
+                    }
+                });
+            }
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut before = (0, 0);
+                    while before.1 < 600 {
+                        let now = count(&totals);
+                        // A clock that goes back by more than an interval starts series anew; windows never get lost.
+                        assert!(now.1 >= before.1);
+                        before = now;
+                    }
+                });
+            }
+        });
+        assert_eq!(totals.fold_queued(), 600);
+    }
+}
