@@ -155,11 +155,45 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
             "s",
             sum_data(&state.governor_since_ns, time, false, seconds),
         ),
+        metric(
+            "kctx.self.cpu.time",
+            "CPU time of kctx's own threads.",
+            "s",
+            sum_data(&state.self_cpu_ns, time, true, seconds),
+        ),
+        metric(
+            "kctx.self.bpf.time",
+            "Time in kctx's BPF programs: counted by the kernel for the first seconds, then estimated from that.",
+            "s",
+            sum_data(&state.self_bpf_ns, time, true, seconds),
+        ),
+        counter(
+            "kctx.self.bpf.runs",
+            "Runs of kctx's BPF programs, known in the same way.",
+            "{run}",
+            &state.self_bpf_runs,
+        ),
+        metric(
+            "kctx.self.memory.usage",
+            "Resident memory of kctx.",
+            "By",
+            sum_data(&state.self_memory, time, false, count),
+        ),
         counter(
             "otel.sdk.exporter.metric_data_point.exported",
             "Data points for which the export has finished, either successful or failed.",
             "{data_point}",
             &state.exported_points,
+        ),
+        histogram(
+            "otel.sdk.exporter.operation.duration",
+            "The duration of exporting a batch of telemetry records.",
+            &state.export_duration,
+        ),
+        histogram(
+            "otel.sdk.metric_reader.collection.duration",
+            "The duration of the collect operation of the metric reader.",
+            &state.collection_duration,
         ),
     ]
     .into_iter()

@@ -1,7 +1,7 @@
 //! What the export's thread does: takes the state as of the last window, sends it, books what became of it.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -41,6 +41,7 @@ struct Flight {
     task: JoinHandle<Delivery>,
     /// Windows that this export contains.
     covers: u64,
+    started: Instant,
 }
 
 impl Sender {
@@ -120,7 +121,8 @@ impl Sender {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(alarm) => {}
                 ended = landing(&mut flight) => {
-                    if let Some((delivery, covers)) = ended {
+                    if let Some((delivery, covers, took)) = ended {
+                        self.note_export(took, &delivery);
                         last_failure = self.landed(delivery);
                         lock(&self.shared.progress).settled = covers;
                         self.shared.changed.notify_all();
@@ -163,15 +165,32 @@ impl Sender {
         Some(Flight {
             task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
             covers: self.taken,
+            started: Instant::now(),
         })
     }
 
     fn parts(&self, stats: &ExporterStats) -> Vec<Part> {
+        let started = Instant::now();
         let mut state = lock(&self.shared.state);
         state.cumulative.set_export_stats(stats, &self.component);
         let metrics = metrics(&state.cumulative, self.settings.histogram);
         drop(state);
-        split(metrics, &self.resource.to_proto(), self.max_request_bytes)
+        let parts = split(metrics, &self.resource.to_proto(), self.max_request_bytes);
+        // Goes with the next one.
+        lock(&self.shared.state)
+            .cumulative
+            .note_collection(started.elapsed(), &reader());
+        parts
+    }
+
+    fn note_export(&self, took: Duration, delivery: &Delivery) {
+        let error = delivery
+            .failure
+            .as_ref()
+            .map(|failure| failure.kind.to_string());
+        lock(&self.shared.state)
+            .cumulative
+            .note_export(took, error.as_ref(), &self.component);
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
@@ -218,14 +237,14 @@ impl Sender {
 }
 
 /// The end of the export under way: `None` when it was stopped. Pending when there is none.
-async fn landing(flight: &mut Option<Flight>) -> Option<(Delivery, u64)> {
+async fn landing(flight: &mut Option<Flight>) -> Option<(Delivery, u64, Duration)> {
     match flight {
         Some(flight) => {
-            let covers = flight.covers;
+            let (covers, started) = (flight.covers, flight.started);
             (&mut flight.task)
                 .await
                 .ok()
-                .map(|delivery| (delivery, covers))
+                .map(|delivery| (delivery, covers, started.elapsed()))
         }
         None => pending().await,
     }
@@ -236,6 +255,13 @@ async fn sleep_until(alarm: Option<Instant>) {
         Some(alarm) => tokio::time::sleep_until(alarm.into()).await,
         None => pending().await,
     }
+}
+
+/// Names what makes the requests in the metrics of that.
+fn reader() -> Attributes {
+    Attributes::new()
+        .with("otel.component.type", "periodic_metric_reader")
+        .with("otel.component.name", "periodic_metric_reader/0")
 }
 
 /// Names this exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").
