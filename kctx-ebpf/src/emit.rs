@@ -9,6 +9,7 @@ use aya_ebpf::{
 use kctx_common::{
     bucket,
     counters::FamilyCounters,
+    record::kind,
     spill::{SpillHistogram, SpillKey, SpillRow},
 };
 
@@ -48,14 +49,7 @@ pub fn emit<const N: usize>(
         return;
     }
     let (key, durations) = spilled();
-    // Where the table is full the family's overflow row, which userspace made at the start, takes it.
-    let overflow = SpillKey {
-        family: key.family,
-        unhandled: key.unhandled,
-        overflow: 1,
-        ..SpillKey::default()
-    };
-    if spill(&key, &overflow, &durations) == 0 {
+    if spill(&key, &durations) == 0 {
         counters.lost_no_spill_row += 1;
     } else {
         counters.spilled += 1;
@@ -112,13 +106,18 @@ pub fn stream(records: *const u8, bytes: u64) -> bool {
     result == 0
 }
 
-/// Adds one record to its row, or where there is no room for that to the other; 0 when there is none for either. Not
-/// inlined: it is the cold path, and the hot one stays short.
+/// Adds one record to its row, or where there is no room for that to the one that was made for it at the start; 0 when
+/// there is neither. Not inlined: it is the cold path, and the hot one stays short.
 #[inline(never)]
-pub fn spill(key: &SpillKey, otherwise: &SpillKey, durations: &Spilled) -> u64 {
-    let Some(row) = row(key).or_else(|| row(otherwise)) else {
+pub fn spill(key: &SpillKey, durations: &Spilled) -> u64 {
+    let mut found = row(key);
+    if found.is_null() {
+        found = overflow_row(key);
+    }
+    if found.is_null() {
         return 0;
-    };
+    }
+    let row = found;
     // SAFETY: the element lives as long as the program: rows are never removed. It belongs to this
     // CPU, and its key to one family, hence to one program, which does not nest in itself.
     let row = unsafe { &mut *row };
@@ -130,13 +129,30 @@ pub fn spill(key: &SpillKey, otherwise: &SpillKey, durations: &Spilled) -> u64 {
 }
 
 #[inline(always)]
-fn row(key: &SpillKey) -> Option<*mut SpillRow> {
+fn row(key: &SpillKey) -> *mut SpillRow {
     if let Some(row) = SPILL.get_ptr_mut(key) {
-        return Some(row);
+        return row;
     }
-    let empty = SPILL_EMPTY.get(0)?;
+    let Some(empty) = SPILL_EMPTY.get(0) else {
+        return core::ptr::null_mut();
+    };
     let _ = SPILL.insert(key, empty, u64::from(BPF_NOEXIST));
-    SPILL.get_ptr_mut(key)
+    SPILL.get_ptr_mut(key).unwrap_or(core::ptr::null_mut())
+}
+
+/// The row that userspace made at the start for what finds no room: a vector's without a context, a family's with
+/// `overflow`.
+#[inline(always)]
+fn overflow_row(key: &SpillKey) -> *mut SpillRow {
+    let softirq = key.family == kind::SOFTIRQ;
+    let key = SpillKey {
+        family: key.family,
+        unhandled: key.unhandled,
+        overflow: u8::from(!softirq),
+        number: if softirq { key.number } else { 0 },
+        ..SpillKey::default()
+    };
+    SPILL.get_ptr_mut(&key).unwrap_or(core::ptr::null_mut())
 }
 
 /// Not inlined: a row has four, and the verifier looks at each copy.

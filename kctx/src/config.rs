@@ -16,7 +16,10 @@ mod probes;
 mod watch;
 
 pub use probes::ProbesConfig;
-pub use watch::{GovernorConfig, LogConfig, StacksConfig, parse_cpu_share, parse_outlier};
+pub use watch::{
+    GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
+    parse_sample,
+};
 
 /// Read when there is one and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/kctx/kctx.toml";
@@ -58,6 +61,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// What kctx itself may cost.
     pub governor: GovernorConfig,
+    /// How that is measured in the kernel.
+    pub meter: MeterConfig,
     /// The kernel log.
     pub log: LogConfig,
     /// Stack samples.
@@ -227,6 +232,18 @@ pub fn parse_ring_size(text: &str) -> Result<u32, String> {
         _ => Err(format!(
             "{text:?} is no ring size: it must be a power of two from 4KiB to 64MiB"
         )),
+    }
+}
+
+/// How long an estimate of kctx's cost measures.
+pub fn parse_estimate(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!(
+            "{text:?} is out of range: an estimate takes 1s to 10m"
+        ))
     }
 }
 

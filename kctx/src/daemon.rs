@@ -27,7 +27,7 @@ pub use sinks::{Sinks, Wishes};
 pub const CHANNEL_ITEMS: usize = 64;
 
 /// How long an orderly end may take after a signal.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the configuration means for the live source.
 #[cfg(kctx_live)]
@@ -51,6 +51,7 @@ pub fn live_settings(
         samples: u64::from(config.stacks.frequency),
         log: config.log.bounds(),
         cpu_limit: config.governor.cpu_limit,
+        sample: config.meter.sample(),
         window,
         end_after,
         keep: rustix::thread::CapabilitySet::empty(),
@@ -107,7 +108,7 @@ fn terminal_size() -> (usize, usize) {
 
 /// Sends a stream through the pipeline and its windows to the sinks, until the stream ends. A sink that is
 /// gone (a closed pipe) ends it too.
-fn pump(
+pub(crate) fn pump(
     stream: impl Iterator<Item = anyhow::Result<Item>>,
     pipeline: &mut Pipeline,
     sink: &mut dyn FnMut(Arc<Window>) -> anyhow::Result<()>,
@@ -139,6 +140,9 @@ pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> an
         } else {
             eprintln!("kctx: {} is not attached: {reason}", probe.name);
         }
+    }
+    if let Some(reason) = prepared.unmetered() {
+        eprintln!("kctx: nobody knows what its programs cost: {reason}");
     }
     let pipeline = Pipeline::new(config.rows(), resolver);
     let exports = sinks.start(Pace::Interval)?;

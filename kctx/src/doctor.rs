@@ -1,5 +1,8 @@
 //! The examination behind `kctx doctor`: by trying, where trying is possible.
 
+#[cfg(kctx_live)]
+pub mod estimate;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -92,6 +95,8 @@ pub fn examine(config_path: Option<&Path>) -> Diagnosis {
     checks.push(symbols());
     checks.push(kernel_log());
     checks.push(tainted());
+    #[cfg(kctx_live)]
+    checks.push(run_time());
     let (probes, live_reason) = attempt(&config);
     Diagnosis {
         schema: SCHEMA,
@@ -212,9 +217,25 @@ fn tainted() -> Check {
     }
 }
 
+/// Whether the kernel counts what the programs cost.
+#[cfg(kctx_live)]
+fn run_time() -> Check {
+    const NAME: &str = "own cost";
+    match crate::probe::programs::BpfStats::enable() {
+        Ok(_) => Check::ok(NAME, "the kernel counts the run time of programs for kctx"),
+        Err(reason) => Check::no(
+            NAME,
+            format!("{reason} (what kctx costs in the kernel is not known)"),
+            "run kctx as root (sudo) on Linux 5.8 or newer",
+        ),
+    }
+}
+
 #[cfg(kctx_live)]
 fn attempt(config: &Config) -> (Vec<ProbeStatus>, Option<String>) {
-    let settings = crate::daemon::live_settings(config, None, None);
+    let mut settings = crate::daemon::live_settings(config, None, None);
+    // Nothing runs long enough to be counted.
+    settings.sample = crate::meter::Sample::Never("only tried");
     let (out, _stream) = std::sync::mpsc::sync_channel(1);
     match crate::source::live::Prepared::attach(&settings, out) {
         Ok((prepared, _)) => (prepared.probes().to_vec(), None),

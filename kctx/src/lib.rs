@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod export;
 pub mod governor;
 pub mod host;
+pub mod meter;
 pub mod pipeline;
 pub mod probe;
 pub mod report;

@@ -94,6 +94,7 @@ fn without_privileges_a_live_command_fails_in_one_line() -> Result<()> {
     fs::set_permissions(open.folder.path(), Permissions::from_mode(0o777))?;
     let reason = open.live_reason()?;
     check_failed(&open.run(&["run", "--duration", "1s"])?, &[&reason]);
+    check_failed(&open.run(&["doctor", "--estimate", "1s"])?, &[&reason]);
     check_failed(
         &open.run(&["capture", "--window", "1s", "-o", "x"])?,
         &[&reason],

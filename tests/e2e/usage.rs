@@ -45,6 +45,19 @@ fn wrong_arguments_are_wrong_usage() -> Result<()> {
         ),
         (&["report", "x", "--format", "yaml"], &["--format", "yaml"]),
         (&["doctor", "--format", "xml"], &["--format", "xml"]),
+        (
+            &["doctor", "--estimate", "soon"],
+            &["--estimate", "soon", "10s"],
+        ),
+        (
+            &["doctor", "--estimate", "0s"],
+            &["--estimate", "1s to 10m"],
+        ),
+        (
+            &["doctor", "--estimate", "1h"],
+            &["--estimate", "1s to 10m"],
+        ),
+        (&["doctor", "--estimate"], &["--estimate"]),
         (&["completions", "tcsh"], &["tcsh"]),
     ];
     for (arguments, says) in cases {
@@ -95,6 +108,7 @@ fn a_wrong_configuration_is_named_with_its_line() -> Result<()> {
             &["line 2", "softirqs"],
         ),
         ("[capture]\nmax_size = \"1KiB\"\n", &["line 2", "64KiB"]),
+        ("[meter]\nsample = \"1h\"\n", &["line 2", "1s to 1m"]),
         ("run = [\n", &["line"]),
         ("\u{0}", &["line 1"]),
     ] {
@@ -111,6 +125,7 @@ fn a_wrong_configuration_is_named_with_its_line() -> Result<()> {
                 &path_text,
             ],
             &["replay", &sample, "--config", &path_text],
+            &["doctor", "--estimate", "1s", "--config", &path_text],
         ] {
             let ended = program::run(arguments)?;
             check_failed(&ended, says);
@@ -136,6 +151,7 @@ fn a_configuration_that_cannot_be_read_is_named() -> Result<()> {
         for command in [
             &["run", "--duration", "1s"][..],
             &["capture", "--window", "10ms"],
+            &["doctor", "--estimate", "1s"],
         ] {
             let arguments = command.iter().copied().chain(["--config", &path]);
             check_failed(&program::run(arguments)?, &["configuration", &path, says]);

@@ -6,6 +6,7 @@
 mod attribution;
 mod conservation;
 mod contexts;
+mod cost;
 mod counts;
 mod governor;
 mod process;

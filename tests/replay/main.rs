@@ -8,6 +8,7 @@ mod exported;
 mod families;
 mod governor;
 mod names;
+mod own_cost;
 mod sample;
 mod spill;
 mod streams;

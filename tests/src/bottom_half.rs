@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 /// `BPF_MAP_CREATE`
 const MAP_CREATE: libc::c_long = 0;
 /// `BPF_PROG_LOAD`
-const PROG_LOAD: libc::c_long = 5;
+pub(crate) const PROG_LOAD: libc::c_long = 5;
 /// `BPF_PROG_TEST_RUN`
 const PROG_TEST_RUN: libc::c_long = 10;
 /// `BPF_PROG_TYPE_SOCKET_FILTER`
@@ -33,7 +33,7 @@ const STEP_BYTES: u32 = 1 << 20;
 const LONG_STEP_BYTES: u32 = 1 << 22;
 
 /// An instruction: operation, destination and source register, offset, immediate.
-fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+pub(crate) fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
     let [a, b] = offset.to_le_bytes();
     let [c, d, e, f] = immediate.to_le_bytes();
     u64::from_le_bytes([operation, registers, a, b, c, d, e, f])
@@ -85,16 +85,16 @@ struct MapAttr {
 
 /// The same for `BPF_PROG_LOAD`.
 #[repr(C)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
+pub(crate) struct LoadAttr {
+    pub(crate) prog_type: u32,
+    pub(crate) insn_cnt: u32,
+    pub(crate) insns: u64,
+    pub(crate) license: u64,
+    pub(crate) log_level: u32,
+    pub(crate) log_size: u32,
+    pub(crate) log_buf: u64,
+    pub(crate) kern_version: u32,
+    pub(crate) prog_flags: u32,
 }
 
 /// The same for `BPF_PROG_TEST_RUN`.
@@ -110,7 +110,7 @@ struct TestRunAttr {
     duration: u32,
 }
 
-fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+pub(crate) fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is the head of the command's attributes and as long as is said; the kernel takes the
     // rest as zero. The buffers that it names outlive the call.
     let result = unsafe {
@@ -127,7 +127,7 @@ fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     Ok(result)
 }
 
-fn descriptor(result: libc::c_long) -> Result<OwnedFd> {
+pub(crate) fn descriptor(result: libc::c_long) -> Result<OwnedFd> {
     // SAFETY: the kernel has just given this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(result)?) })
 }

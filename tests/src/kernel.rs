@@ -189,6 +189,36 @@ pub fn perf_events_of(pid: u32) -> Result<usize> {
     Ok(events)
 }
 
+/// Whether a process has the kernel count the run time of BPF programs (`bpf_enable_runtime_stats`,
+/// kernel/bpf/syscall.c).
+pub fn holds_bpf_stats(pid: u32) -> Result<bool> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(targets
+        .into_iter()
+        .any(|target| target.as_os_str() == "anon_inode:bpf-stats"))
+}
+
+/// Time in these programs that the kernel has counted, in nanoseconds.
+pub fn run_time_ns(programs: &BTreeSet<u32>) -> Result<u64> {
+    let loaded = loaded_programs().flatten();
+    let ours = loaded.filter(|program| programs.contains(&program.id()));
+    Ok(ours
+        .map(|program| program.run_time().as_nanos() as u64)
+        .sum())
+}
+
+/// CPU time of all of a process's threads, in nanoseconds.
+pub fn cpu_time_ns(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(entry?.path().join("schedstat"))?;
+        let first = text.split_whitespace().next().context("a schedstat")?;
+        sum += first.parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
 /// A field of /proc/PID/task/TID/status, for each thread by its name.
 pub fn status_of_threads(pid: u32, field: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();

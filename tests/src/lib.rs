@@ -2,6 +2,7 @@
 
 pub mod bottom_half;
 pub mod bundle;
+pub mod empty_program;
 pub mod kernel;
 pub mod load;
 pub mod netns;

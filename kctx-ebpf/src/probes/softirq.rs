@@ -198,8 +198,6 @@ fn spill(
         number: u32::from(vector),
         ..SpillKey::default()
     };
-    // The vectors' rows without a context were made at the start, and take what finds no room.
-    let without_context = SpillKey { context: 0, ..key };
     let durations = Spilled {
         wait_ns,
         service_ns,
@@ -207,7 +205,7 @@ fn spill(
         fourth_ns: emit::NONE,
     };
     let counters = &mut cpu.counters.family[SOFTIRQ];
-    if emit::spill(&key, &without_context, &durations) == 0 {
+    if emit::spill(&key, &durations) == 0 {
         counters.lost_no_spill_row += 1;
         return;
     }

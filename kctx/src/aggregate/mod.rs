@@ -332,6 +332,7 @@ impl Aggregator {
                 let at = unix(*monotonic_ns);
                 self.observed.governor_helpless(at, reason.as_deref());
             }
+            Control::OwnCost(cost) => self.observed.own_cost(cost),
             Control::WindowEnd {
                 monotonic_ns,
                 unix_ns,
@@ -392,6 +393,7 @@ impl Aggregator {
             stack,
             governor: self.observed.take_governor(),
             governor_helpless: self.observed.helpless(),
+            own_cost: self.observed.take_own_cost(),
             accounting: std::mem::take(&mut self.accounting),
             probes: self.probes.clone(),
         };

@@ -1,9 +1,14 @@
-//! What travels beside the records and has rows of its own: taint, kernel log, stacks, the governor.
+//! What travels beside the records and has rows of its own: taint, kernel log, stacks, the governor, kctx's own cost.
 
 use rustc_hash::FxHashMap;
 
-use super::window::{Family, GovernorHelpless, GovernorRow, LogRow, LogRows, StackRow, TaintRow};
-use crate::host::taint;
+use super::{
+    table::MAX_CPUS,
+    window::{
+        FAMILIES, Family, GovernorHelpless, GovernorRow, LogRow, LogRows, StackRow, TaintRow,
+    },
+};
+use crate::{host::taint, meter::OwnCost};
 
 /// Taint changes kept in one window. A flag is never taken back but by a reboot, so there can't be more
 /// than there are flags; a stream that says otherwise is damaged.
@@ -19,6 +24,10 @@ const STACKS_CLOSED: usize = 500;
 /// Changes of the governor kept in one window.
 const GOVERNOR_ROWS: usize = 1000;
 
+/// Threads, programs and CPUs that one window's own cost may have; kctx writes fewer.
+const COST_THREADS: usize = 64;
+const COST_PROGRAMS: usize = 256;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
@@ -32,6 +41,7 @@ pub(super) struct Observed {
     limited: Vec<GovernorRow>,
     /// Nothing is left to limit; goes on in the next window too.
     helpless: Option<GovernorHelpless>,
+    own_cost: Option<OwnCost>,
 }
 
 impl Observed {
@@ -119,6 +129,21 @@ impl Observed {
             since_unix_ns: unix_ns,
             reason: reason.to_owned(),
         });
+    }
+
+    /// What kctx used in the window.
+    pub(super) fn own_cost(&mut self, cost: &OwnCost) {
+        let mut cost = cost.clone();
+        cost.threads.truncate(COST_THREADS);
+        cost.bpf.programs.truncate(COST_PROGRAMS);
+        cost.bpf.cpus.truncate(MAX_CPUS as usize);
+        cost.bpf.unsampled.truncate(FAMILIES);
+        self.own_cost = Some(cost);
+    }
+
+    /// The window's own cost.
+    pub(super) fn take_own_cost(&mut self) -> Option<OwnCost> {
+        self.own_cost.take()
     }
 
     /// Whether that holds now.

@@ -10,6 +10,8 @@ pub use super::accounting::{
 use super::duration::Durations;
 pub use super::happened::{LogRow, LogRows, ModuleEvent, ModuleRequester, ModuleRow, TaintRow};
 
+use crate::meter::OwnCost;
+
 /// The text that stands for a name that could not be resolved.
 pub const UNKNOWN: &str = "?";
 
@@ -50,6 +52,8 @@ pub struct Window {
     pub governor: Vec<GovernorRow>,
     /// At the window's end kctx is over its CPU limit, and the governor has nothing left to limit.
     pub governor_helpless: Option<GovernorHelpless>,
+    /// What kctx itself used; `None` in a stream that does not tell.
+    pub own_cost: Option<OwnCost>,
     /// What the probes counted in this window.
     pub accounting: Accounting,
     /// Each probe, whether attached, how, or why not.

@@ -21,6 +21,7 @@ use crate::{
     daemon::{CHANNEL_ITEMS, live_settings},
     governor::CpuShare,
     host::HostRoot,
+    meter::Sample,
     pipeline::Pipeline,
     report::summary::Summary,
     signals::{Ended, Signals},
@@ -76,6 +77,8 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     settings.keep = CapabilitySet::DAC_OVERRIDE;
     // A capture is bounded by its window and its size, and is asked for in order to have the records.
     settings.cpu_limit = CpuShare::from_ppm(0);
+    // Counting the programs' run time would be in the times that it measures.
+    settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let samples = Samples::default();

@@ -11,6 +11,7 @@ use super::{parse_duration, within};
 use crate::{
     governor::{CpuShare, PPM},
     host::kmsg_follow::LogBounds,
+    meter::Sample,
 };
 
 /// `[governor]`
@@ -30,6 +31,36 @@ impl Default for GovernorConfig {
         Self {
             cpu_limit: CpuShare::from_ppm(20_000),
             outlier: Duration::from_millis(1),
+        }
+    }
+}
+
+/// `[meter]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeterConfig {
+    /// For how long after its start `kctx run` has the kernel count the run time of BPF programs: `10s`; 0s: not at
+    /// all.
+    #[serde(deserialize_with = "sample")]
+    pub sample: Duration,
+}
+
+impl Default for MeterConfig {
+    fn default() -> Self {
+        Self {
+            sample: Duration::from_secs(10),
+        }
+    }
+}
+
+impl MeterConfig {
+    /// As the meter takes it.
+    #[must_use]
+    pub fn sample(&self) -> Sample {
+        if self.sample.is_zero() {
+            Sample::Never("switched off by the configuration")
+        } else {
+            Sample::For(self.sample)
         }
     }
 }
@@ -125,6 +156,22 @@ pub fn parse_outlier(text: &str) -> Result<Duration, String> {
             "{text:?} is out of range: an outlier is from 1us to 1h"
         ))
     }
+}
+
+/// How long the kernel counts the run time of BPF programs.
+pub fn parse_sample(text: &str) -> Result<Duration, String> {
+    let sample = parse_duration(text)?;
+    if sample.is_zero() || (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&sample) {
+        Ok(sample)
+    } else {
+        Err(format!(
+            "{text:?} is out of range: a sample takes 1s to 1m, or 0s for none"
+        ))
+    }
+}
+
+fn sample<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    parse_sample(&String::deserialize(d)?).map_err(D::Error::custom)
 }
 
 fn outlier<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {

@@ -1,11 +1,13 @@
 //! The cumulative state of the export: windows are folded in, nothing is ever lost or reset.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::attributes::{Attributes, Value};
 use super::exponential::ExponentialHistogram;
 use super::otlp::ExporterStats;
+use super::rows::absorb;
 use super::series::SeriesSet;
+use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
 use crate::host::taint::{self, TAINT_FLAGS};
 
@@ -54,7 +56,13 @@ pub struct Cumulative {
     pub(super) probe_attached: SeriesSet<u64>,
     pub(super) governor_limited: SeriesSet<u64>,
     pub(super) governor_since_ns: SeriesSet<u64>,
+    pub(super) self_cpu_ns: SeriesSet<u64>,
+    pub(super) self_bpf_ns: SeriesSet<u64>,
+    pub(super) self_bpf_runs: SeriesSet<u64>,
+    pub(super) self_memory: SeriesSet<u64>,
     pub(super) exported_points: SeriesSet<u64>,
+    pub(super) export_duration: SeriesSet<ExponentialHistogram>,
+    pub(super) collection_duration: SeriesSet<ExponentialHistogram>,
 }
 
 impl Cumulative {
@@ -90,7 +98,13 @@ impl Cumulative {
             probe_attached: SeriesSet::new(max),
             governor_limited: SeriesSet::new(max),
             governor_since_ns: SeriesSet::new(max),
+            self_cpu_ns: SeriesSet::new(max),
+            self_bpf_ns: SeriesSet::new(max),
+            self_bpf_runs: SeriesSet::new(max),
+            self_memory: SeriesSet::new(max),
             exported_points: SeriesSet::new(max),
+            export_duration: SeriesSet::new(max),
+            collection_duration: SeriesSet::new(max),
         }
     }
 
@@ -124,6 +138,7 @@ impl Cumulative {
         self.fold_accounting(&window.accounting, start);
         self.replace_probes(&window.probes, start);
         self.replace_governor(&window.governor, start);
+        self.fold_own_cost(window.own_cost.as_ref(), start);
     }
 
     /// Takes the export's own counters as of now, which are reported with the next request.
@@ -140,6 +155,31 @@ impl Cumulative {
         for (reason, points) in &stats.points_failed {
             set(Some(reason), *points);
         }
+    }
+
+    /// Takes how long an export took that has ended, and how it failed where it did.
+    pub fn note_export(&mut self, took: Duration, error: Option<&String>, component: &Attributes) {
+        let attributes = component.clone().with_some("error.type", error);
+        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
+        absorb(
+            &mut self.export_duration,
+            &attributes,
+            &once(took),
+            start,
+            max,
+        );
+    }
+
+    /// Takes how long it took to make the requests of an export.
+    pub fn note_collection(&mut self, took: Duration, reader: &Attributes) {
+        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
+        absorb(
+            &mut self.collection_duration,
+            reader,
+            &once(took),
+            start,
+            max,
+        );
     }
 
     /// Moves the clock to the window's end and returns the start of series first seen in it.
@@ -258,6 +298,16 @@ impl Cumulative {
     }
 }
 
+fn once(took: Duration) -> Durations {
+    let mut durations = Durations::default();
+    durations.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    durations
+}
+
 #[cfg(test)]
 #[path = "cumulative_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "own_cost_tests.rs"]
+mod own_cost_tests;

@@ -75,6 +75,10 @@ fn names_units_and_attributes_are_those_of_the_design() {
         .collect();
     let expected = [
         "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 3",
+        "kctx.self.bpf.runs counter {run} kctx.probe.family=napi 3",
+        "kctx.self.bpf.time counter s kctx.probe.family=napi 0.0000006",
+        "kctx.self.cpu.time counter s thread.name=kctx-drain 0.000001",
+        "kctx.self.memory.usage updown By  9437184",
         "kctx.softirq.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 4",
         "kctx.softirq.exclusive.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 2",
         "kctx.hardirq.duration hist s kctx.irq.number=24,kctx.irq.name=nic,cpu.logical_number=1 1",

@@ -6,10 +6,11 @@ use super::exponential::ExponentialHistogram;
 use super::series::SeriesSet;
 use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{
-    ContextTimes, HardirqRow, KthreadRow, LogRows, NapiRow, OriginKind, SoftirqOriginRow,
+    ContextTimes, Family, HardirqRow, KthreadRow, LogRows, NapiRow, OriginKind, SoftirqOriginRow,
     SoftirqRow, TaskletRow, Window, WorkqueueRow,
 };
 use crate::host::kmsg::LEVEL_NAMES;
+use crate::meter::OwnCost;
 
 impl Cumulative {
     /// Adds all rows; series first seen now count from `start`.
@@ -158,6 +159,30 @@ impl Cumulative {
         }
     }
 
+    /// Of a stream that does not tell there are no points; nor of programs whose time is not known.
+    pub(super) fn fold_own_cost(&mut self, cost: Option<&OwnCost>, start: u64) {
+        self.self_memory.retain(|_| false);
+        let Some(cost) = cost else { return };
+        for thread in &cost.threads {
+            let attributes = Attributes::new().with("thread.name", &thread.thread);
+            add(&mut self.self_cpu_ns, attributes, thread.cpu_ns, start);
+        }
+        for family in Family::ALL {
+            let runs = cost.bpf.of(family);
+            let attributes = Attributes::new().with("kctx.probe.family", family.as_str());
+            add(
+                &mut self.self_bpf_ns,
+                attributes.clone(),
+                runs.run_ns,
+                start,
+            );
+            add(&mut self.self_bpf_runs, attributes, runs.runs, start);
+        }
+        if let Some(memory) = cost.memory_bytes {
+            *self.self_memory.entry(Attributes::new(), start, || 0) = memory;
+        }
+    }
+
     /// Parts of lines that came apart have no level, and are no lines.
     fn fold_log(&mut self, log: &LogRows, start: u64) {
         for (level, lines) in LEVEL_NAMES.into_iter().zip(log.by_level) {
@@ -187,7 +212,7 @@ fn add(set: &mut SeriesSet<u64>, attributes: Attributes, n: u64, start: u64) {
 }
 
 /// Adds to the histogram of `attributes`; one that never measured anything does not exist.
-fn absorb(
+pub(super) fn absorb(
     set: &mut SeriesSet<ExponentialHistogram>,
     attributes: &Attributes,
     durations: &Durations,

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::{
-    maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, PerCpuArray},
-    programs::ProgramFd,
-};
+use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError, PerCpuArray};
 use bytes::{Bytes, BytesMut};
 use kctx_common::{
     counters::{FAMILIES, FamilyCounters},
@@ -17,9 +14,9 @@ use kctx_common::{
 use zerocopy::IntoBytes as _;
 
 use super::{
-    PROBES,
     contexts::{self, ContextTotals},
     load::{LoadError, Loaded},
+    programs::Programs,
     spill::Spill,
     stacks::Stacks,
 };
@@ -27,6 +24,7 @@ use crate::{
     aggregate::window::{ContextTimes, Family, FamilyAccounting},
     decode,
     host::{HostRoot, clock, cpus, kallsyms::Symbols},
+    meter::programs::{Drivers, Reading},
     source::RunningThread,
 };
 
@@ -47,7 +45,8 @@ pub struct Books {
     /// Sampled stacks.
     pub stacks: Stacks,
     pending: HashMap<MapData, u64, PendingWork>,
-    programs: Vec<(Family, ProgramFd)>,
+    programs: Programs,
+    online: Vec<u32>,
     last_counters: [FamilyCounters; FAMILIES],
     last_misses: [u64; FAMILIES],
     aged: u64,
@@ -103,17 +102,7 @@ where
 impl Books {
     /// Takes the maps out of what was loaded; after attaching, since the programs are asked too.
     pub fn open(loaded: &mut Loaded, symbols: &Symbols) -> Result<(Self, Names), LoadError> {
-        let programs = PROBES
-            .iter()
-            .flat_map(|spec| {
-                let raw = format!("{}_raw", spec.tracepoint);
-                [spec.tracepoint.to_owned(), raw].map(|name| (spec.family, name))
-            })
-            .filter_map(|(family, name)| {
-                let fd = loaded.ebpf.program(&name)?.fd().ok()?.try_clone().ok()?;
-                Some((family, fd))
-            })
-            .collect();
+        let programs = Programs::of(&loaded.ebpf);
         let first_ring = loaded.ring_maps.swap_remove(0);
         let books = Self {
             gate: take(loaded, ".bss")?,
@@ -138,6 +127,7 @@ impl Books {
             ),
             pending: take(loaded, "PENDING")?,
             programs,
+            online: Vec::new(),
             last_counters: [FamilyCounters::default(); FAMILIES],
             last_misses: [0; FAMILIES],
             aged: 0,
@@ -210,6 +200,7 @@ impl Books {
                     contexts::gone(state);
                 }
             }
+            self.online = online;
         }
         let totals: Vec<ContextTotals> = states
             .iter()
@@ -274,7 +265,8 @@ impl Books {
     }
 
     /// What the probes counted since the last call, by family, over all CPUs. Staged records count as
-    /// streamed when they were taken, and while they wait not at all yet.
+    /// streamed when they were taken, and while they wait not at all yet. Refused runs are as of the last
+    /// [`Self::programs`].
     pub fn counted(&mut self, staged: Staged) -> Result<[FamilyAccounting; FAMILIES], MapError> {
         let mut total = [FamilyCounters::default(); FAMILIES];
         for state in self.cpu.get(&0, 0)?.iter() {
@@ -289,10 +281,7 @@ impl Books {
                 add(sum, one);
             }
         }
-        let mut misses = [0; FAMILIES];
-        for (family, fd) in &self.programs {
-            misses[*family as usize] += recursion_misses(fd).unwrap_or(0);
-        }
+        let misses = self.programs.recursion_misses();
         let accounting = std::array::from_fn(|i| {
             let (now, before) = (&total[i], &self.last_counters[i]);
             FamilyAccounting {
@@ -360,6 +349,33 @@ impl Books {
         Ok(observed)
     }
 
+    /// What the programs ran, and what made them run, since they were loaded. The CPUs that are online are those of the
+    /// last [`Self::contexts`].
+    pub fn programs(&mut self) -> Result<Reading, MapError> {
+        self.programs.renew();
+        let states = self.cpu.get(&0, 0)?;
+        let drivers = |(cpu, state): (&u32, &CpuState)| {
+            let mut counts = state.counters.family.map(|family| family.observed);
+            // Its programs run at each switch, whoever it is to.
+            counts[Family::Kthread as usize] = state.tasks.begun;
+            Drivers {
+                cpu: *cpu,
+                online: self.online.binary_search(cpu).is_ok(),
+                counts,
+            }
+        };
+        Ok(Reading {
+            monotonic_ns: clock::monotonic_ns(),
+            programs: self.programs.counted(),
+            cpus: self
+                .possible
+                .iter()
+                .zip(states.iter())
+                .map(drivers)
+                .collect(),
+        })
+    }
+
     /// Records that were spilled since the programs were loaded, as far as [`Self::counted`] knows.
     #[must_use]
     pub fn spilled_ever(&self) -> u64 {
@@ -425,18 +441,4 @@ fn reasons(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         .filter(|(_, n)| *n != 0)
         .map(|(reason, n)| ((*reason).to_owned(), *n))
         .collect()
-}
-
-/// How often a program was refused because it already ran on that CPU: `recursion_misses` in the
-/// program's fdinfo (since 5.12; raw tracepoints since 6.1).
-fn recursion_misses(fd: &ProgramFd) -> Option<u64> {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-    std::fs::read_to_string(path)
-        .ok()?
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))?
-        .trim()
-        .parse()
-        .ok()
 }

@@ -14,6 +14,8 @@ pub mod load;
 #[cfg(kctx_live)]
 mod offsets;
 #[cfg(kctx_live)]
+pub mod programs;
+#[cfg(kctx_live)]
 pub mod spill;
 #[cfg(kctx_live)]
 pub mod stacks;

@@ -13,6 +13,7 @@ use crate::{
         },
     },
     host::{HostIdentity, identity::OsRelease},
+    meter::{Basis, BpfCost, CpuTime, OwnCost, ProgramCost, ThreadTime},
 };
 
 const MS: u64 = 1_000_000;
@@ -135,6 +136,49 @@ fn module(event: ModuleEvent, name: &str, after_ns: u64) -> ModuleRow {
     }
 }
 
+fn own_cost() -> OwnCost {
+    let thread = |thread: &str, cpu_ns| ThreadTime {
+        thread: thread.to_owned(),
+        cpu_ns,
+    };
+    let program = |program: &str, family, runs, run_ns| ProgramCost {
+        program: program.to_owned(),
+        family,
+        runs,
+        run_ns,
+    };
+    OwnCost {
+        threads: vec![
+            thread("kctx-drain", MS * 12 / 10),
+            thread("kctx-pipeline", 2 * MS),
+            thread("main", MS * 3 / 10),
+            thread("other", 0),
+        ],
+        memory_bytes: Some(24 << 20),
+        ring_bytes: 20_000,
+        fullest_ring_ppm: 25_000,
+        bpf: BpfCost {
+            basis: Basis::Scaled,
+            reason: None,
+            programs: vec![
+                program("softirq_exit", Family::Softirq, 10_000, 6 * MS),
+                program("sched_switch", Family::Kthread, 10_000, 2 * MS),
+            ],
+            cpus: vec![
+                CpuTime {
+                    cpu: 0,
+                    run_ns: 2 * MS,
+                },
+                CpuTime {
+                    cpu: 1,
+                    run_ns: 6 * MS,
+                },
+            ],
+            unsampled: vec![Family::Tasklet],
+        },
+    }
+}
+
 /// One second, rows in no order; a driver's name has an escape sequence in it.
 pub(super) fn window() -> Window {
     let mut window = Window {
@@ -234,6 +278,7 @@ pub(super) fn window() -> Window {
             until_unix_ns: None,
             reason: "kctx took 3 % of CPU 1".to_owned(),
         }],
+        own_cost: Some(own_cost()),
         workqueue: vec![
             work("writeback", "wb_workfn", 1, 2 * MS),
             work("events", "flush_to_ldisc", 3, 300 * MS),

@@ -86,6 +86,12 @@ pub fn share(part_ns: u64, whole_ns: u64) -> String {
     format!("{percent:.2} %")
 }
 
+/// A size with one decimal: `24.1 MiB`.
+#[must_use]
+pub fn bytes(value: u64) -> String {
+    bytesize::ByteSize::b(value).to_string()
+}
+
 /// A name that came from the kernel, safe to print: a driver or a process chooses it, and an escape
 /// sequence in it must not reach the terminal. What is not printable ASCII is escaped.
 #[must_use]

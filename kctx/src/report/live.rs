@@ -7,6 +7,7 @@ use super::{
     human::{count, cut, duration, name, share, utc},
     limits,
     notices::notices,
+    own_cost,
     summary::{cpu_times, vector_number},
 };
 use crate::{
@@ -65,6 +66,7 @@ pub fn one_line(window: &Window) -> String {
         let time = duration(top.service.sum_ns());
         parts.push(format!("{} {}: {time}", top.family, top.label()));
     }
+    parts.extend(own_cost::brief(window));
     parts.push(format!("lost {}", count(lost(window))));
     parts.extend(limits::sentences(window));
     parts.join(" | ")
@@ -82,7 +84,8 @@ pub fn table(window: &Window, width: usize, height: usize) -> String {
         count(total(window, |family| family.spilled)),
         count(lost(window))
     )];
-    for sentence in limits::sentences(window) {
+    let own = own_cost::sentence(window);
+    for sentence in own.into_iter().chain(limits::sentences(window)) {
         lines.extend(limits::wrapped(&sentence, width));
     }
     lines.extend(notices(window));
@@ -311,7 +314,7 @@ mod tests {
             "2026-11-22 03:04:05 UTC | cpu1 irq 0.20 % softirq 40.00 % ksoftirqd 3.00 % kthreads \
              6.80 %, cpu0 irq 0.25 % softirq 5.00 % kthreads 4.75 % | softirq NET_RX: 450 ms | \
              irq 36 virtio1\\u{1b}[2J: 2.50 ms | work events:flush_to_ldisc: 900 ms | kthread \
-             ksoftirqd/1: 72.0 ms | lost 3 | limited softirq since 2026-11-22 03:04:05 UTC: kctx took \
+             ksoftirqd/1: 72.0 ms | kctx 0.35 % + ~0.80 % in the kernel, 24.0 MiB | lost 3 | limited softirq since 2026-11-22 03:04:05 UTC: kctx took \
              3 % of CPU 1",
         );
         let empty = one_line(&Window::default());
@@ -327,7 +330,7 @@ mod tests {
         // Both CPUs' runs together.
         let line = text.lines().find(|line| line.contains("NET_RX")).unwrap();
         assert!(line.contains(" 450   450 ms"), "{line}");
-        assert!(text.contains("lost 3"));
+        assert!(text.contains("lost 3") && text.contains("\nkctx 0.35 % of a CPU ("));
         assert!(text.contains("\nkernel log: warning: evil: loading"));
         assert!(!text.contains('\x1b'));
     }

@@ -1,10 +1,12 @@
 //! What was measured, for programs and for people.
 
 mod columns;
+pub mod estimate;
 pub mod human;
 mod limits;
 pub mod live;
 pub mod notices;
+mod own_cost;
 pub mod summary;
 pub mod text;
 

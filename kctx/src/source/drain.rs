@@ -18,6 +18,7 @@ use bytes::BytesMut;
 
 use super::{
     Control, Item, RunningThread,
+    metering::Metering,
     rings::Ring,
     warden::Warden,
     watch::{Closed, Next, Watch},
@@ -72,6 +73,8 @@ pub struct Drain {
     pub watch: Watch,
     /// Bounds what kctx costs.
     pub warden: Warden,
+    /// What kctx costs.
+    pub metering: Metering,
     /// What the programs log.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -153,6 +156,7 @@ impl Drain {
         };
         self.books.open_gate()?;
         let (_, running) = self.books.contexts()?;
+        self.metering.start(self.books.programs()?);
         if self
             .send(start)
             .and_then(|()| self.send(Control::Running(running)))
@@ -260,6 +264,9 @@ impl Drain {
     fn look_around(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
         let now_ns = clock::monotonic_ns();
         let mut controls: Vec<Control> = self.watch.poll(now_ns).into_iter().collect();
+        if self.metering.is_due() {
+            self.metering.end_sample(self.books.programs()?);
+        }
         if self.warden.is_due(now_ns)
             && let Some(ruling) = self.warden.tick(now_ns, self.books.observed_ever()?)
         {
@@ -282,18 +289,23 @@ impl Drain {
         let mut fullest = 0.0_f64;
         for (cpu, ring) in &mut self.rings {
             let drained = drain_ring(ring, *cpu, buffer, &self.out)?;
+            self.metering.drained(drained, ring.size());
             fullest = fullest.max(drained as f64 / ring.size() as f64);
         }
-        drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        let drained = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        self.metering.drained(drained, self.rare.size());
         Ok(fullest)
     }
 
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
-        let mut drained = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        let mut total = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
+        self.metering.drained(total, self.rare.size());
         for (cpu, ring) in &mut self.rings {
-            drained += drain_ring(ring, *cpu, buffer, &self.out)?;
+            let drained = drain_ring(ring, *cpu, buffer, &self.out)?;
+            self.metering.drained(drained, ring.size());
+            total += drained;
         }
-        Ok(drained)
+        Ok(total)
     }
 
     fn close_window(
@@ -304,6 +316,7 @@ impl Drain {
         watched: Closed,
     ) -> anyhow::Result<Result<(), Disconnected>> {
         let last = staged == Staged::Taken;
+        let programs = self.books.programs()?;
         let counted = Box::new(self.books.counted(staged)?);
         let mut controls = vec![Control::Contexts(times), Control::Running(running)];
         let spilled = self.books.spilled_ever();
@@ -319,6 +332,7 @@ impl Drain {
             controls.push(Control::Stacks(stacks));
         }
         controls.push(Control::Counted(counted));
+        controls.push(self.metering.close(programs));
         controls.push(Control::WindowEnd {
             monotonic_ns,
             unix_ns: clock::unix_ns(),

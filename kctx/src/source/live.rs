@@ -8,6 +8,7 @@ use rustix::thread::CapabilitySet;
 use super::{
     Item,
     drain::{Drain, Edges, Handle},
+    metering::Metering,
     warden::Warden,
     watch::Watch,
 };
@@ -20,6 +21,7 @@ use crate::{
         kmsg_follow::LogBounds,
         privilege,
     },
+    meter::Sample,
     probe::{
         attach::{self, Attached},
         books::Books,
@@ -45,6 +47,8 @@ pub struct LiveSettings {
     pub log: LogBounds,
     /// What kctx may use of one CPU; 0 for no limit.
     pub cpu_limit: CpuShare,
+    /// For how long the kernel counts what the programs cost.
+    pub sample: Sample,
     /// How often a window closes; `None`: only at the end.
     pub window: Option<Duration>,
     /// When to end by itself.
@@ -111,6 +115,7 @@ impl Prepared {
         }
         let watch = Watch::open(HostRoot::system(), settings.log);
         probes.extend_from_slice(watch.probes());
+        let metering = Metering::prepare(settings.sample);
         // Before any thread is made: each inherits what this one has left.
         privilege::drop_all_but(privilege::KEPT | settings.keep)
             .context("cannot drop privileges")?;
@@ -130,6 +135,7 @@ impl Prepared {
             edges: Edges::default(),
             watch,
             warden: Warden::new(settings.cpu_limit),
+            metering,
             log: settings.sizes.bpf_log.then(|| loaded.take_log()).flatten(),
             loaded,
         };
@@ -145,6 +151,12 @@ impl Prepared {
     #[must_use]
     pub fn probes(&self) -> &[ProbeStatus] {
         &self.probes
+    }
+
+    /// Why nobody will know what the programs cost, where that was asked for and refused.
+    #[must_use]
+    pub fn unmetered(&self) -> Option<&str> {
+        self.drain.metering.refused()
     }
 
     /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before

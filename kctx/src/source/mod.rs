@@ -8,12 +8,15 @@ use crate::{
         ContextTimes, FAMILIES, Family, FamilyAccounting, LogRows, ProbeStatus, StackRow,
     },
     host::HostIdentity,
+    meter::OwnCost,
 };
 
 #[cfg(kctx_live)]
 pub mod drain;
 #[cfg(kctx_live)]
 pub mod live;
+#[cfg(kctx_live)]
+pub mod metering;
 pub mod recorded;
 #[cfg(kctx_live)]
 pub mod rings;
@@ -115,6 +118,8 @@ pub enum Control {
         /// Why; `None`: no longer.
         reason: Option<String>,
     },
+    /// What kctx itself used since the window began; comes before its end.
+    OwnCost(Box<OwnCost>),
     /// A window closes, and the next opens.
     WindowEnd {
         /// `CLOCK_MONOTONIC` then.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
-    EventsError, FRAME_RECORDS, MAGIC, VERSION,
+    EventsError, FRAME_RECORDS, MAGIC, OLDEST, VERSION,
     input::Input,
     records::{
         CpuState, Device, Job, KTHREAD_FLAGS, Line, NET_RX, Queuer, SOFTIRQ_POLLED, SoftirqHead,
@@ -43,7 +43,7 @@ impl Decoder {
         let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first());
         match version {
             None => return Err(EventsError::Magic),
-            Some(&version) if version < VERSION => return Err(EventsError::Older(version)),
+            Some(&version) if version < OLDEST => return Err(EventsError::Older(version)),
             Some(&version) if version > VERSION => return Err(EventsError::Newer(version)),
             Some(_) => {}
         }

@@ -19,8 +19,12 @@ pub use self::{decoder::Decoder, encoder::Encoder};
 /// First bytes of a segment, before the format's version.
 const MAGIC: &[u8; 7] = b"KCTXEVT";
 
-/// The version that this kctx writes and reads. 1 had no origins, contexts, tasklets, NAPIs or threads.
-const VERSION: u8 = 2;
+/// The version that this kctx writes. 1 had no origins, contexts, tasklets, NAPIs or threads; 2 says nothing of what kctx
+/// itself cost.
+const VERSION: u8 = 3;
+
+/// The oldest version that it reads.
+const OLDEST: u8 = 2;
 
 /// A frame holds no more records than this, so that a reader can bound what it makes of one.
 const FRAME_RECORDS: usize = 4096;
@@ -33,12 +37,12 @@ pub enum EventsError {
     Magic,
     /// Of an earlier version.
     #[error(
-        "written by an older kctx (events of version {0}, this one reads {VERSION}): read it with that one"
+        "written by an older kctx (events of version {0}, this one reads {OLDEST} to {VERSION}): read it with that one"
     )]
     Older(u8),
     /// Of a later version.
     #[error(
-        "written by a newer kctx (events of version {0}, this one reads {VERSION}): update kctx"
+        "written by a newer kctx (events of version {0}, this one reads {OLDEST} to {VERSION}): update kctx"
     )]
     Newer(u8),
     /// Ends in the middle of something.

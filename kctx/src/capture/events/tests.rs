@@ -264,14 +264,25 @@ fn a_foreign_segment_is_refused() {
 
 #[test]
 fn a_segment_of_another_version_says_so() {
-    let versions = [1, 3].map(|version| {
+    let versions = [1, 4].map(|version| {
         let mut segment = MAGIC.to_vec();
         segment.push(version);
         items(segment).unwrap_err()
     });
-    assert_eq!(versions, [EventsError::Older(1), EventsError::Newer(3)]);
+    assert_eq!(versions, [EventsError::Older(1), EventsError::Newer(4)]);
     assert!(versions[0].to_string().contains("written by an older kctx"));
     assert!(versions.iter().all(EventsError::is_version));
+}
+
+#[test]
+fn a_segment_of_the_version_before_is_read() {
+    let mut encoder = Encoder::default();
+    encoder.control(&Control::FunctionsRenewed);
+    let mut segment = encoder.finish();
+    assert_eq!(segment[MAGIC.len()], 3);
+    segment[MAGIC.len()] = 2;
+    let read = items(segment).unwrap();
+    assert_eq!(read, [Item::Control(Box::new(Control::FunctionsRenewed))]);
 }
 
 #[test]

@@ -19,6 +19,31 @@ static ERROR: Attribute = Attribute {
              (`rejected`, an HTTP or gRPC status)",
 };
 
+static COMPONENT_TYPE: Attribute = Attribute {
+    key: "otel.component.type",
+    values: "`otlp_http_metric_exporter`, `otlp_grpc_metric_exporter`; of collections `periodic_metric_reader`",
+};
+
+static COMPONENT_NAME: Attribute = Attribute {
+    key: "otel.component.name",
+    values: "the type with `/0`",
+};
+
+/// An export, and how it failed.
+static EXPORT: [&Attribute; 5] = [
+    &COMPONENT_TYPE,
+    &COMPONENT_NAME,
+    &Attribute {
+        key: "server.address",
+        values: "the endpoint's host",
+    },
+    &Attribute {
+        key: "server.port",
+        values: "the endpoint's port",
+    },
+    &ERROR,
+];
+
 pub(super) const KCTX: Group = Group {
     title: "kctx itself",
     metrics: &[
@@ -89,33 +114,86 @@ pub(super) const KCTX: Group = Group {
             series: |state| SeriesOf::Seconds(&state.governor_since_ns),
         },
         Metric {
+            name: "kctx.self.cpu.time",
+            kind: Kind::Counter,
+            unit: "s",
+            description: "CPU time of kctx's own threads.",
+            meaning: "",
+            attributes: &[&Attribute {
+                key: "thread.name",
+                values: "`main`, `kctx-drain`, `kctx-pipeline`, `kctx-otlp`, `kctx-prometheus`, `other`",
+            }],
+            sources: &["/proc/self/task/*/schedstat"],
+            cardinality: "6 threads",
+            series: |state| SeriesOf::Seconds(&state.self_cpu_ns),
+        },
+        Metric {
+            name: "kctx.self.bpf.time",
+            kind: Kind::Counter,
+            unit: "s",
+            description: "Time in kctx's BPF programs: counted by the kernel for the first seconds, then estimated from that.",
+            meaning: "The kernel's counts for the first seconds (`[meter] sample`), then each program's mean run then, times \
+                      its family's executions since. Nothing where the kernel's counting was refused, and none of a family \
+                      that had no execution meanwhile.",
+            attributes: &[&FAMILY],
+            sources: &["the kernel's run times of its programs"],
+            cardinality: "8 families",
+            series: |state| SeriesOf::Seconds(&state.self_bpf_ns),
+        },
+        Metric {
+            name: "kctx.self.bpf.runs",
+            kind: Kind::Counter,
+            unit: "{run}",
+            description: "Runs of kctx's BPF programs, known in the same way.",
+            meaning: "",
+            attributes: &[&FAMILY],
+            sources: &["the kernel's run times of its programs"],
+            cardinality: "8 families",
+            series: |state| SeriesOf::Count(&state.self_bpf_runs),
+        },
+        Metric {
+            name: "kctx.self.memory.usage",
+            kind: Kind::UpDownCounter,
+            unit: "By",
+            description: "Resident memory of kctx.",
+            meaning: "The rings that userspace reads are in it, each twice.",
+            attributes: &[],
+            sources: &["/proc/self/statm"],
+            cardinality: "1",
+            series: |state| SeriesOf::Count(&state.self_memory),
+        },
+        Metric {
             name: "otel.sdk.exporter.metric_data_point.exported",
             kind: Kind::Counter,
             unit: "{data_point}",
             description: "Data points for which the export has finished, either successful or failed.",
             meaning: "Of the OTLP export; in a scrape as of its last push.",
-            attributes: &[
-                &Attribute {
-                    key: "otel.component.type",
-                    values: "`otlp_http_metric_exporter`, `otlp_grpc_metric_exporter`",
-                },
-                &Attribute {
-                    key: "otel.component.name",
-                    values: "the type with `/0`",
-                },
-                &Attribute {
-                    key: "server.address",
-                    values: "the endpoint's host",
-                },
-                &Attribute {
-                    key: "server.port",
-                    values: "the endpoint's port",
-                },
-                &ERROR,
-            ],
+            attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
             series: |state| SeriesOf::Count(&state.exported_points),
+        },
+        Metric {
+            name: "otel.sdk.exporter.operation.duration",
+            kind: Kind::Histogram,
+            unit: "s",
+            description: "The duration of exporting a batch of telemetry records.",
+            meaning: "One export, its retries included; told with the next one.",
+            attributes: &EXPORT,
+            sources: &["the OTLP export"],
+            cardinality: "kinds of failure",
+            series: |state| SeriesOf::Durations(&state.export_duration),
+        },
+        Metric {
+            name: "otel.sdk.metric_reader.collection.duration",
+            kind: Kind::Histogram,
+            unit: "s",
+            description: "The duration of the collect operation of the metric reader.",
+            meaning: "Making an export's requests; told with the next one.",
+            attributes: &[&COMPONENT_TYPE, &COMPONENT_NAME],
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            series: |state| SeriesOf::Durations(&state.collection_duration),
         },
     ],
 };

@@ -1,7 +1,7 @@
 //! What the export's thread does: takes the state as of the last window, sends it, books what became of it.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -42,6 +42,7 @@ struct Flight {
     task: JoinHandle<Delivery>,
     /// Windows that this export contains.
     covers: u64,
+    started: Instant,
 }
 
 impl Sender {
@@ -121,7 +122,8 @@ impl Sender {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(alarm) => {}
                 ended = landing(&mut flight) => {
-                    if let Some((delivery, covers)) = ended {
+                    if let Some((delivery, covers, took)) = ended {
+                        self.note_export(took, &delivery);
                         last_failure = self.landed(delivery);
                         lock(&self.shared.progress).settled = covers;
                         self.shared.changed.notify_all();
@@ -160,11 +162,13 @@ impl Sender {
         Some(Flight {
             task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
             covers: self.taken,
+            started: Instant::now(),
         })
     }
 
     /// The state of now, with every window that was offered so far.
     fn parts(&mut self) -> Vec<Part> {
+        let started = Instant::now();
         let stats = lock(&self.shared.progress).stats.clone();
         let (metrics, folded) = self.shared.totals.read(|state, folded| {
             state.set_export_stats(&stats, &self.component);
@@ -172,11 +176,26 @@ impl Sender {
         });
         self.folded = folded;
         self.taken = folded;
-        split(
+        let parts = split(
             metrics,
             &proto_resource(&self.resource),
             self.max_request_bytes,
-        )
+        );
+        // Goes with the next one.
+        self.shared
+            .totals
+            .read(|state, _| state.note_collection(started.elapsed(), &reader()));
+        parts
+    }
+
+    fn note_export(&self, took: Duration, delivery: &Delivery) {
+        let error = delivery
+            .failure
+            .as_ref()
+            .map(|failure| failure.kind.to_string());
+        self.shared
+            .totals
+            .read(|state, _| state.note_export(took, error.as_ref(), &self.component));
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
@@ -223,14 +242,14 @@ impl Sender {
 }
 
 /// The end of the export under way: `None` when it was stopped. Pending when there is none.
-async fn landing(flight: &mut Option<Flight>) -> Option<(Delivery, u64)> {
+async fn landing(flight: &mut Option<Flight>) -> Option<(Delivery, u64, Duration)> {
     match flight {
         Some(flight) => {
-            let covers = flight.covers;
+            let (covers, started) = (flight.covers, flight.started);
             (&mut flight.task)
                 .await
                 .ok()
-                .map(|delivery| (delivery, covers))
+                .map(|delivery| (delivery, covers, started.elapsed()))
         }
         None => pending().await,
     }
@@ -241,6 +260,13 @@ async fn sleep_until(alarm: Option<Instant>) {
         Some(alarm) => tokio::time::sleep_until(alarm.into()).await,
         None => pending().await,
     }
+}
+
+/// Names what makes the requests in the metrics of that.
+fn reader() -> Attributes {
+    Attributes::new()
+        .with("otel.component.type", "periodic_metric_reader")
+        .with("otel.component.name", "periodic_metric_reader/0")
 }
 
 /// Names this exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").

@@ -1,14 +1,16 @@
 //! A window in which everything happened.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{durations, hardirq, softirq, window, workqueue};
 use crate::aggregate::window::{
     ContextTimes, Family, FamilyAccounting, GovernorRow, HardirqRow, KthreadRow, ModuleEvent,
     ModuleRow, NapiRow, Origin, OriginKind, ProbeStatus, SoftirqOriginRow, TaskletRow, Window,
 };
+use crate::export::attributes::Attributes;
 use crate::export::cumulative::Cumulative;
 use crate::export::otlp::{ExporterStats, OtlpSettings, component, settings::Protocol};
+use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
     ModuleRow {
@@ -113,6 +115,27 @@ fn every_other_family(window: &mut Window) {
     }];
 }
 
+fn own_cost() -> OwnCost {
+    OwnCost {
+        threads: vec![ThreadTime {
+            thread: "kctx-drain".to_owned(),
+            cpu_ns: 1_000,
+        }],
+        memory_bytes: Some(9 << 20),
+        bpf: BpfCost {
+            basis: Basis::Counted,
+            programs: vec![ProgramCost {
+                program: "napi_poll".to_owned(),
+                family: Family::Napi,
+                runs: 3,
+                run_ns: 600,
+            }],
+            ..BpfCost::default()
+        },
+        ..OwnCost::default()
+    }
+}
+
 /// A second that has rows of every kind.
 pub(in crate::export) fn everything() -> Window {
     let mut first = window(101);
@@ -148,6 +171,7 @@ pub(in crate::export) fn everything() -> Window {
         partial: [("no_entry".to_owned(), 5)].into(),
         overflowed: 0,
     };
+    first.own_cost = Some(own_cost());
     first
 }
 
@@ -163,6 +187,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     }];
     limited.probes = everything().probes;
     limited.taint_value = everything().taint_value;
+    limited.own_cost = Some(own_cost());
     state.fold(&limited);
     let endpoint = "http://127.0.0.1:4318/v1/metrics".parse().unwrap();
     let settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
@@ -172,4 +197,10 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
         ..ExporterStats::default()
     };
     state.set_export_stats(&stats, &component(&settings));
+    let took = Duration::from_millis(3);
+    state.note_export(took, Some(&"503".to_owned()), &component(&settings));
+    let reader = Attributes::new()
+        .with("otel.component.type", "periodic_metric_reader")
+        .with("otel.component.name", "periodic_metric_reader/0");
+    state.note_collection(took, &reader);
 }

@@ -42,6 +42,7 @@ impl Summary {
             stack: stack_rows(window),
             governor: window.governor.clone(),
             taint: TaintSummary::new(taint, window.taint.clone()),
+            own_cost: window.own_cost.clone(),
             host,
         }
     }

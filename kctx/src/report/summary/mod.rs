@@ -22,6 +22,7 @@ use crate::{
         },
     },
     host::{HostIdentity, taint},
+    meter::OwnCost,
 };
 
 /// The schema of this version's summaries.
@@ -68,6 +69,9 @@ pub struct Summary {
     pub governor: Vec<GovernorRow>,
     /// The kernel's taint at the end of the window.
     pub taint: TaintSummary,
+    /// What kctx itself used; `None` where nobody measured that (a bundle of an earlier version).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_cost: Option<OwnCost>,
 }
 
 /// The time a summary covers.

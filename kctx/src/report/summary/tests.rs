@@ -76,6 +76,8 @@ fn the_schema_knows_every_field_and_demands_it() {
         "/failed",
     ];
     paths.retain(|path| !free.iter().any(|free| path.contains(free)));
+    // Of an earlier version there is none.
+    paths.retain(|path| path != "/own_cost");
     assert!(paths.len() > 150, "{}", paths.len());
     for path in paths {
         let mut without = value.clone();

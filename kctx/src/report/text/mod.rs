@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     columns::Columns,
     human::{count, cut, duration, name, utc},
+    own_cost,
     summary::{Counts, Summary, TaintSummary},
 };
 
@@ -64,7 +65,13 @@ fn header(out: &mut String, summary: &Summary) -> std::fmt::Result {
         host.cpus_possible
     )?;
     writeln!(out, "taint    {}", taint_lines(&summary.taint))?;
-    writeln!(out, "kctx     {}", name(&summary.kctx_version))
+    writeln!(out, "kctx     {}", name(&summary.kctx_version))?;
+    if let Some(cost) = &summary.own_cost {
+        for part in own_cost::of(cost, summary.window.duration_ns) {
+            writeln!(out, "         {part}")?;
+        }
+    }
+    Ok(())
 }
 
 fn taint_lines(taint: &TaintSummary) -> String {

@@ -1,0 +1,109 @@
+//! The meter at work: what kctx itself used, for each window.
+
+use std::time::Duration;
+
+use super::Control;
+use crate::{
+    governor::PPM,
+    host::{HostRoot, clock},
+    meter::{
+        OwnCost, Sample,
+        process::{self, Threads},
+        programs::{Programs, Reading},
+    },
+    probe::programs::BpfStats,
+};
+
+/// Owns the account of what kctx costs.
+pub struct Metering {
+    root: HostRoot,
+    threads: Threads,
+    programs: Programs,
+    /// Held while the kernel counts.
+    stats: Option<BpfStats>,
+    /// For how long, from the start on; `None`: to the end.
+    hold: Option<Duration>,
+    /// When it is given back.
+    until_ns: Option<u64>,
+    /// Why there is no sample.
+    reason: Option<String>,
+    /// One was asked for.
+    wanted: bool,
+    ring_bytes: u64,
+    fullest: f64,
+}
+
+impl Metering {
+    /// Asks the kernel to count, while this process may. The programs are attached by then: attaching itself is not
+    /// made slower.
+    #[must_use]
+    pub fn prepare(sample: Sample) -> Self {
+        let (hold, stats) = match sample {
+            Sample::Never(reason) => (None, Err(reason.to_owned())),
+            Sample::For(hold) => (Some(hold), BpfStats::enable()),
+            Sample::Throughout => (None, BpfStats::enable()),
+        };
+        let (stats, reason) = match stats {
+            Ok(stats) => (Some(stats), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        Self {
+            root: HostRoot::system(),
+            threads: Threads::default(),
+            programs: Programs::default(),
+            stats,
+            hold,
+            until_ns: None,
+            reason,
+            wanted: !matches!(sample, Sample::Never(_)),
+            ring_bytes: 0,
+            fullest: 0.0,
+        }
+    }
+
+    /// Why the kernel will not count, where that was asked for.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        self.reason.as_deref().filter(|_| self.wanted)
+    }
+
+    /// The first window is open.
+    pub fn start(&mut self, reading: Reading) {
+        let hold_ns = self.hold.map(|hold| hold.as_nanos() as u64);
+        self.until_ns = hold_ns.map(|hold| reading.monotonic_ns.saturating_add(hold));
+        self.programs.look(reading, false);
+        self.threads.look(&process::Reading::now(&self.root));
+    }
+
+    /// Whether the sample is over: [`Self::end_sample`] wants a reading.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.stats.is_some() && self.until_ns.is_some_and(|at| clock::monotonic_ns() >= at)
+    }
+
+    /// The kernel need no longer count.
+    pub fn end_sample(&mut self, reading: Reading) {
+        self.programs.look(reading, self.stats.is_some());
+        self.stats = None;
+    }
+
+    /// So many bytes of a ring were found.
+    pub fn drained(&mut self, bytes: usize, size: usize) {
+        self.ring_bytes = self.ring_bytes.saturating_add(bytes as u64);
+        self.fullest = self.fullest.max(bytes as f64 / size.max(1) as f64);
+    }
+
+    /// A window closes: what was used in it.
+    pub fn close(&mut self, reading: Reading) -> Control {
+        self.programs.look(reading, self.stats.is_some());
+        self.threads.look(&process::Reading::now(&self.root));
+        let fullest = std::mem::take(&mut self.fullest).min(1.0);
+        Control::OwnCost(Box::new(OwnCost {
+            threads: self.threads.take(),
+            memory_bytes: process::resident_bytes(&self.root),
+            ring_bytes: std::mem::take(&mut self.ring_bytes),
+            fullest_ring_ppm: (fullest * f64::from(PPM)) as u32,
+            bpf: self.programs.take(self.reason.as_deref()),
+        }))
+    }
+}
