@@ -10,12 +10,12 @@ use crate::{
     host::HostIdentity,
 };
 
+pub mod batches;
 #[cfg(kctx_live)]
 pub mod drain;
 #[cfg(kctx_live)]
 pub mod live;
 pub mod recorded;
-#[cfg(kctx_live)]
 pub mod rings;
 #[cfg(kctx_live)]
 pub mod warden;
