@@ -5,34 +5,55 @@ use std::sync::Arc;
 use kctx_common::record::vector_class;
 use rustc_hash::FxHashMap;
 
-use super::{Durations, MAX_CPUS};
+use super::{MAX_CPUS, Tally};
 use crate::{
-    aggregate::window::HardirqRow,
+    aggregate::{duration::Durations, window::HardirqRow},
     resolve::{Resolver, VECTOR_CLASSES},
 };
 
 /// No interrupt has this number: NR_IRQS is far below.
 const OVERFLOW: u32 = u32::MAX;
 
+/// A row of the open window.
+#[derive(Debug)]
+pub struct HardirqOpen {
+    /// What it will be, but for durations.
+    pub row: HardirqRow,
+    /// Time in the handler.
+    pub service: Tally,
+}
+
+impl HardirqOpen {
+    fn close(self) -> HardirqRow {
+        HardirqRow {
+            service: self.service.close(),
+            ..self.row
+        }
+    }
+}
+
 /// Hardirq rows.
 #[derive(Debug, Default)]
 pub struct HardirqTable {
     index: FxHashMap<(u32, u32, u64), usize>,
-    rows: Vec<HardirqRow>,
+    rows: Vec<HardirqOpen>,
     /// Vectors, found by CPU and class without hashing: the local timer's is the most frequent of all.
-    vectors: Vec<Option<Box<HardirqRow>>>,
+    vectors: Vec<Option<Box<HardirqOpen>>>,
 }
 
-fn row(irq: Option<u32>, name: Arc<str>, overflow: bool, cpu: u32) -> HardirqRow {
-    HardirqRow {
-        irq,
-        name,
-        overflow,
-        cpu,
-        count: 0,
-        unhandled: 0,
-        woke_thread: 0,
-        service: Durations::default(),
+fn row(irq: Option<u32>, name: Arc<str>, overflow: bool, cpu: u32) -> HardirqOpen {
+    HardirqOpen {
+        row: HardirqRow {
+            irq,
+            name,
+            overflow,
+            cpu,
+            count: 0,
+            unhandled: 0,
+            woke_thread: 0,
+            service: Durations::default(),
+        },
+        service: Tally::default(),
     }
 }
 
@@ -47,14 +68,14 @@ impl HardirqTable {
         cpu: u32,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut HardirqRow, bool) {
+    ) -> (&mut HardirqOpen, bool) {
         let key = match irq {
             Some(irq) if irq != OVERFLOW => (irq, cpu, name_id),
             _ => (OVERFLOW, cpu, 0),
         };
         if let Some(&i) = self.index.get(&key) {
             let row = &mut self.rows[i];
-            let overflow = row.overflow;
+            let overflow = row.row.overflow;
             return (row, overflow);
         }
         let key = if key.0 != OVERFLOW && self.rows.len() < limit {
@@ -77,7 +98,7 @@ impl HardirqTable {
 
     /// The row of a vector on a CPU; `None` where there can be no such class or CPU.
     #[inline]
-    pub fn vector(&mut self, class: u32, cpu: u32) -> Option<&mut HardirqRow> {
+    pub fn vector(&mut self, class: u32, cpu: u32) -> Option<&mut HardirqOpen> {
         let name = VECTOR_CLASSES.get(class as usize)?;
         if cpu >= MAX_CPUS {
             return None;
@@ -94,9 +115,9 @@ impl HardirqTable {
     /// afterwards.
     pub fn take(&mut self) -> Vec<HardirqRow> {
         self.index.clear();
-        let mut rows = std::mem::take(&mut self.rows);
         let vectors = self.vectors.iter_mut().filter_map(Option::take);
-        rows.extend(vectors.map(|row| *row));
+        let open = self.rows.drain(..).chain(vectors.map(|row| *row));
+        let mut rows: Vec<_> = open.map(HardirqOpen::close).collect();
         rows.sort_by(|a, b| {
             let numbered = |row: &HardirqRow| (row.overflow, row.irq.is_none(), row.irq);
             (numbered(a), &a.name, a.cpu).cmp(&(numbered(b), &b.name, b.cpu))

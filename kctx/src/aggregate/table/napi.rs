@@ -5,8 +5,11 @@ use std::sync::Arc;
 use kctx_common::record::context;
 use rustc_hash::FxHashMap;
 
-use super::{Durations, softirq::context_name};
-use crate::{aggregate::window::NapiRow, resolve::Resolver};
+use super::{Tally, softirq::context_name};
+use crate::{
+    aggregate::{duration::Durations, window::NapiRow},
+    resolve::Resolver,
+};
 
 /// The device of a NAPI that has none: a CPU's backlog queue.
 pub const BACKLOG: &str = "backlog";
@@ -24,12 +27,37 @@ pub struct NapiKey {
     pub context: u8,
 }
 
+/// A row of the open window.
+#[derive(Debug)]
+pub struct NapiOpen {
+    /// What it will be, but for durations.
+    pub row: NapiRow,
+    /// Time of a poll.
+    pub service: Tally,
+}
+
+impl NapiOpen {
+    fn close(self) -> NapiRow {
+        NapiRow {
+            service: self.service.close(),
+            ..self.row
+        }
+    }
+}
+
+impl From<NapiRow> for NapiOpen {
+    fn from(row: NapiRow) -> Self {
+        let service = Tally::default();
+        Self { row, service }
+    }
+}
+
 /// NAPI rows.
 #[derive(Debug, Default)]
 pub struct NapiTable {
     index: FxHashMap<NapiKey, usize>,
     overflow: FxHashMap<u32, usize>,
-    rows: Vec<NapiRow>,
+    rows: Vec<NapiOpen>,
     /// The last row that was found: polls of one NAPI come in bursts.
     last: Option<(NapiKey, usize)>,
 }
@@ -42,7 +70,7 @@ impl NapiTable {
         key: NapiKey,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut NapiRow, bool) {
+    ) -> (&mut NapiOpen, bool) {
         if let Some((last, i)) = self.last
             && last == key
         {
@@ -58,25 +86,27 @@ impl NapiTable {
                 0 => Arc::from(BACKLOG),
                 id => names.name(id),
             };
-            self.rows.push(NapiRow {
+            let row = NapiRow {
                 napi_id: key.napi_id,
                 context: context_name(key.context),
                 ..empty(device, key.cpu)
-            });
+            };
+            self.rows.push(row.into());
         }
         self.last = Some((key, i));
         (&mut self.rows[i], false)
     }
 
     /// The row of what a CPU polled beyond the limit.
-    pub fn overflow(&mut self, cpu: u32) -> &mut NapiRow {
+    pub fn overflow(&mut self, cpu: u32) -> &mut NapiOpen {
         let next = self.rows.len();
         let i = *self.overflow.entry(cpu).or_insert(next);
         if i == next {
-            self.rows.push(NapiRow {
+            let row = NapiRow {
                 overflow: true,
                 ..empty(Arc::from(""), cpu)
-            });
+            };
+            self.rows.push(row.into());
         }
         &mut self.rows[i]
     }
@@ -86,7 +116,7 @@ impl NapiTable {
         self.index.clear();
         self.overflow.clear();
         self.last = None;
-        std::mem::take(&mut self.rows)
+        self.rows.drain(..).map(NapiOpen::close).collect()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use kctx_common::record::{NR_SOFTIRQS, context, origin};
 
-use super::{Durations, MAX_CPUS};
+use super::{MAX_CPUS, ServedTally, Tally};
 use crate::{
     aggregate::{
+        duration::Durations,
         origin::{KEY_UNKNOWN, key, of_key},
         window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow},
     },
@@ -30,14 +31,61 @@ fn slot(vector: u32, cpu: u32) -> Option<usize> {
         .then(|| cpu as usize * NR_SOFTIRQS + vector as usize)
 }
 
+/// A row of the open window.
+#[derive(Debug)]
+pub struct SoftirqOpen {
+    row: SoftirqRow,
+    /// [`SoftirqRow::count`]
+    pub count: u64,
+    /// [`SoftirqRow::wait_unknown`]
+    pub wait_unknown: u64,
+    /// First pending raise to entry.
+    pub wait: Tally,
+    /// Entry to exit, with and without what fell into it.
+    pub service: ServedTally,
+}
+
+impl SoftirqOpen {
+    fn new(vector: &'static str, cpu: u32, context: &'static str) -> Self {
+        Self {
+            row: SoftirqRow {
+                vector,
+                cpu,
+                context,
+                count: 0,
+                wait_unknown: 0,
+                wait: Durations::default(),
+                service: Durations::default(),
+                service_net: Durations::default(),
+            },
+            count: 0,
+            wait_unknown: 0,
+            wait: Tally::default(),
+            service: ServedTally::default(),
+        }
+    }
+
+    fn close(self) -> SoftirqRow {
+        let (service, service_net) = self.service.close();
+        SoftirqRow {
+            count: self.count,
+            wait_unknown: self.wait_unknown,
+            wait: self.wait.close(),
+            service,
+            service_net,
+            ..self.row
+        }
+    }
+}
+
 /// Softirq rows, found by CPU, vector and context without hashing.
 #[derive(Debug, Default)]
-pub struct SoftirqTable(Vec<Option<Box<SoftirqRow>>>);
+pub struct SoftirqTable(Vec<Option<Box<SoftirqOpen>>>);
 
 impl SoftirqTable {
     /// The row of a vector on a CPU in a context; `None` where there can be no such vector or CPU.
     #[inline]
-    pub fn row(&mut self, vector: u32, cpu: u32, context: u8) -> Option<&mut SoftirqRow> {
+    pub fn row(&mut self, vector: u32, cpu: u32, context: u8) -> Option<&mut SoftirqOpen> {
         let place = match usize::from(context) {
             place if place < SOFTIRQ_CONTEXTS.len() => place,
             _ => usize::from(context::UNKNOWN),
@@ -47,16 +95,8 @@ impl SoftirqTable {
             self.0.resize_with(index + 1, || None);
         }
         Some(self.0[index].get_or_insert_with(|| {
-            Box::new(SoftirqRow {
-                vector: SOFTIRQ_VECTORS[vector as usize],
-                cpu,
-                context: SOFTIRQ_CONTEXTS[place],
-                count: 0,
-                wait_unknown: 0,
-                wait: Durations::default(),
-                service: Durations::default(),
-                service_net: Durations::default(),
-            })
+            let (vector, context) = (SOFTIRQ_VECTORS[vector as usize], SOFTIRQ_CONTEXTS[place]);
+            Box::new(SoftirqOpen::new(vector, cpu, context))
         }))
     }
 
@@ -66,7 +106,7 @@ impl SoftirqTable {
             .0
             .iter_mut()
             .filter_map(Option::take)
-            .map(|r| *r)
+            .map(|row| row.close())
             .collect();
         let number = |name: &str| SOFTIRQ_VECTORS.iter().position(|v| *v == name);
         // Stable: the contexts of a vector on a CPU stay in the order of their numbers.

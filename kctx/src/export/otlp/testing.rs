@@ -20,11 +20,7 @@ pub(super) const LIMITS: Limits = Limits {
 pub(super) const SECOND: u64 = 1_000_000_000;
 
 pub(super) fn durations(values: &[u64]) -> Durations {
-    let mut durations = Durations::default();
-    for value in values {
-        durations.record(*value);
-    }
-    durations
+    values.iter().copied().collect()
 }
 
 pub(super) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> SoftirqRow {
