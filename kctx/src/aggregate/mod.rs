@@ -13,8 +13,8 @@ mod tally;
 pub mod window;
 
 use kctx_common::record::{
-    Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, module_event,
-    origin_of,
+    Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, kind,
+    module_event, origin_of,
 };
 
 use self::{
@@ -28,7 +28,7 @@ use self::{
     window::{Accounting, ContextTimes, FAMILIES, Family, ProbeStatus, Window},
 };
 use crate::{
-    decode::{self, Record},
+    decode::{self, Entry},
     host::{HostIdentity, cpus::parse_cpu_list},
     resolve::Resolver,
     source::Control,
@@ -111,16 +111,26 @@ impl Aggregator {
             self.undecoded += decode::records(batch).count() as u64;
             return;
         }
-        for record in decode::records(batch) {
-            match record {
-                Record::Softirq(r) => self.softirq(cpu, &r, names),
-                Record::Hardirq(r) => self.hardirq(cpu, &r, names),
-                Record::Work(r) => self.work(&r, names),
-                Record::Module(r) => self.module(&r, names),
-                Record::Tasklet(r) => self.tasklet(&r, names),
-                Record::Napi(r) => self.napi(cpu, &r, names),
-                Record::Kthread(r) => self.kthread(cpu, &r, names),
-                Record::Unknown => self.undecoded += 1,
+        for entry in decode::entries(batch) {
+            match entry {
+                Entry::Softirqs(runs) => {
+                    for run in runs {
+                        let run = run.get();
+                        if run.kind == kind::SOFTIRQ {
+                            self.softirq(cpu, &run.widen(), names);
+                        } else {
+                            self.undecoded += 1;
+                        }
+                    }
+                }
+                Entry::SoftirqLong(r) => self.softirq(cpu, &r.get(), names),
+                Entry::Hardirq(r) => self.hardirq(cpu, &r.get(), names),
+                Entry::Work(r) => self.work(&r.get(), names),
+                Entry::Module(r) => self.module(&r.get(), names),
+                Entry::Tasklet(r) => self.tasklet(&r.get(), names),
+                Entry::Napi(r) => self.napi(cpu, &r.get(), names),
+                Entry::Kthread(r) => self.kthread(cpu, &r.get(), names),
+                Entry::Unknown => self.undecoded += 1,
             }
         }
     }
