@@ -1,7 +1,7 @@
 //! One stage of the records' way through userspace, so often, and what a record costs there: the median of the
 //! rounds, in this thread's time on the CPU. The stages are those of `cargo bench -p kctx`.
 //!
-//! `cargo run --release --example stage_load -- STAGE [BUNDLE|network] [CPUS] [ROUNDS]`
+//! `cargo run --release --example stage_load -- STAGE [BUNDLE|network] [CPUS] [ROUNDS] [RING_KIB]`
 //!
 //! What it does is in one function that is never inlined, for callgrind's eyes: docs/overhead.md has the command.
 
@@ -24,7 +24,7 @@ use self::{
 };
 
 /// As the drain wants to find the fullest ring.
-const RING_BYTES: usize = 256 << 10;
+const RING_KIB: usize = 256;
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -35,14 +35,15 @@ fn main() -> anyhow::Result<()> {
     let input = args.next().unwrap_or_else(|| "network".to_owned());
     let cpus: u32 = args.next().map_or(Ok(2), |n| n.parse())?;
     let rounds: usize = args.next().map_or(Ok(100), |n| n.parse())?;
+    let ring_bytes = args.next().map_or(Ok(RING_KIB), |n| n.parse())? << 10;
     let stages = (Stage::ALL.into_iter()).filter(|s| name == "all" || s.name() == name);
     let stages: Vec<_> = stages.collect();
     if stages.is_empty() {
         anyhow::bail!("there is no stage {name}; there are {}", names());
     }
     let load = match input.as_str() {
-        "network" => Load::network(cpus, RING_BYTES),
-        bundle => Load::of_bundle(Path::new(bundle), cpus, RING_BYTES)?,
+        "network" => Load::network(cpus, ring_bytes),
+        bundle => Load::of_bundle(Path::new(bundle), cpus, ring_bytes)?,
     };
     for stage in stages {
         let mut round = stage.prepare(&load)?;

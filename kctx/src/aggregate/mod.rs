@@ -16,6 +16,7 @@ use kctx_common::record::{
     Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, kind,
     module_event, origin_of,
 };
+use zerocopy::Unalign;
 
 use self::{
     modules::{ModuleTable, Taken},
@@ -114,16 +115,12 @@ impl Aggregator {
         for entry in decode::entries(batch) {
             match entry {
                 Entry::Softirqs(runs) => {
-                    for run in runs {
-                        let run = run.get();
-                        if run.kind == kind::SOFTIRQ {
-                            self.softirq(cpu, &run.widen(), names);
-                        } else {
-                            self.undecoded += 1;
-                        }
-                    }
+                    // One whose kind is another is none.
+                    let runs = runs.iter().map(Unalign::get);
+                    let runs = runs.map(|r| (r.kind == kind::SOFTIRQ).then(|| r.widen()));
+                    self.softirqs(cpu, runs, names);
                 }
-                Entry::SoftirqLong(r) => self.softirq(cpu, &r.get(), names),
+                Entry::SoftirqLong(r) => self.softirqs(cpu, [Some(r.get())].into_iter(), names),
                 Entry::Hardirq(r) => self.hardirq(cpu, &r.get(), names),
                 Entry::Work(r) => self.work(&r.get(), names),
                 Entry::Module(r) => self.module(&r.get(), names),
@@ -141,24 +138,34 @@ impl Aggregator {
         self.latest_ns = self.latest_ns.max(end_ns);
     }
 
+    /// Runs on one CPU; `None` is what could not be decoded.
     #[inline]
-    fn softirq(&mut self, cpu: u32, r: &SoftirqLong, names: &mut Resolver) {
-        self.received_one(Family::Softirq, r.end_ns);
-        let vector = u32::from(r.vector);
-        let Some(row) = self.softirq.row(vector, cpu, context_of(r.place)) else {
-            self.undecoded += 1;
+    fn softirqs(
+        &mut self,
+        cpu: u32,
+        runs: impl ExactSizeIterator<Item = Option<SoftirqLong>>,
+        names: &mut Resolver,
+    ) {
+        let of_cpu = (self.softirq.of_cpu(cpu)).zip(self.origins.of_cpu(cpu));
+        let Some((rows, origins)) = of_cpu else {
+            self.undecoded += runs.len() as u64;
             return;
         };
-        row.count += 1;
-        if r.flags & flags::WAIT != 0 {
-            row.wait.record(r.wait_ns);
-        } else {
-            row.wait_unknown += 1;
+        for r in runs {
+            let Some(r) = r else {
+                self.undecoded += 1;
+                continue;
+            };
+            self.received[Family::Softirq as usize] += 1;
+            self.latest_ns = self.latest_ns.max(r.end_ns);
+            let Some(row) = rows.row(r.vector, context_of(r.place)) else {
+                self.undecoded += 1;
+                continue;
+            };
+            let wait_ns = (r.flags & flags::WAIT != 0).then_some(r.wait_ns);
+            row.add(wait_ns, r.service_ns, r.nested_ns);
+            origins.add(r.vector, origin_of(r.place), r.origin, 1, names);
         }
-        row.service
-            .record(r.service_ns, r.service_ns.saturating_sub(r.nested_ns));
-        self.origins
-            .add(vector, cpu, origin_of(r.place), r.origin, 1, names);
     }
 
     #[inline]

@@ -23,7 +23,10 @@ impl Aggregator {
         let count = delta.service.count;
         match delta.family {
             kind::SOFTIRQ => {
-                let row = self.softirq.row(delta.number, delta.cpu, delta.context);
+                let rows = self.softirq.of_cpu(delta.cpu);
+                let vector = u8::try_from(delta.number).ok();
+                let row = rows.zip(vector);
+                let row = row.and_then(|(rows, vector)| rows.row(vector, delta.context));
                 let Some(row) = row else {
                     self.undecoded += 1;
                     return;
@@ -116,12 +119,10 @@ impl Aggregator {
     }
 
     pub(super) fn spilled_origin(&mut self, spilled: &SpilledOrigin, names: &mut Resolver) {
-        let vector = u32::from(spilled.vector);
-        let (kind, number) = (spilled.kind, spilled.number);
-        if !self
-            .origins
-            .add(vector, spilled.cpu, kind, number, spilled.count, names)
-        {
+        let (vector, kind, number) = (spilled.vector, spilled.kind, spilled.number);
+        let counted = (self.origins.of_cpu(spilled.cpu))
+            .is_some_and(|origins| origins.add(vector, kind, number, spilled.count, names));
+        if !counted {
             self.undecoded += 1;
         }
     }
