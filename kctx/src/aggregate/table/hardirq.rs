@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use kctx_common::record::vector_class;
-use rustc_hash::FxHashMap;
 
-use super::{MAX_CPUS, Tally};
+use super::{
+    MAX_CPUS, Tally,
+    index::{Hint, Index},
+};
 use crate::{
     aggregate::{duration::Durations, window::HardirqRow},
     resolve::{Resolver, VECTOR_CLASSES},
@@ -13,6 +15,16 @@ use crate::{
 
 /// No interrupt has this number: NR_IRQS is far below.
 const OVERFLOW: u32 = u32::MAX;
+
+/// Interrupt, CPU and the action's name id.
+type Key = (u32, u32, u64);
+
+impl Hint for Key {
+    #[inline]
+    fn hint(&self) -> u64 {
+        u64::from(self.0) ^ self.2
+    }
+}
 
 /// A row of the open window.
 #[derive(Debug)]
@@ -35,7 +47,7 @@ impl HardirqOpen {
 /// Hardirq rows.
 #[derive(Debug, Default)]
 pub struct HardirqTable {
-    index: FxHashMap<(u32, u32, u64), usize>,
+    index: Index<Key>,
     rows: Vec<HardirqOpen>,
     /// Vectors, found by CPU and class without hashing: the local timer's is the most frequent of all.
     vectors: Vec<Option<Box<HardirqOpen>>>,
@@ -73,7 +85,7 @@ impl HardirqTable {
             Some(irq) if irq != OVERFLOW => (irq, cpu, name_id),
             _ => (OVERFLOW, cpu, 0),
         };
-        if let Some(&i) = self.index.get(&key) {
+        if let Some(i) = self.index.get(&key) {
             let row = &mut self.rows[i];
             let overflow = row.row.overflow;
             return (row, overflow);
@@ -84,9 +96,9 @@ impl HardirqTable {
             (OVERFLOW, cpu, 0)
         };
         let overflow = key.0 == OVERFLOW;
-        let next = self.rows.len();
-        let i = *self.index.entry(key).or_insert(next);
-        if i == next {
+        let i = self.index.get(&key).unwrap_or(self.rows.len());
+        if i == self.rows.len() {
+            self.index.insert(key, i);
             self.rows.push(if overflow {
                 row(None, Arc::from(""), true, cpu)
             } else {

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use kctx_common::record::Kthread;
-use rustc_hash::FxHashMap;
 
-use super::{MAX_CPUS, ServedTally, Tally, add_spilled};
+use super::{
+    MAX_CPUS, ServedTally, Tally, add_spilled,
+    index::{Hint, Index},
+};
 use crate::{
     aggregate::{duration::Durations, text, window::KthreadRow},
     resolve::{Resolver, role::role_of},
@@ -38,6 +40,16 @@ struct Credit {
 impl Credit {
     fn is_of(&self, pid: u32, start_ns: u64) -> bool {
         self.pid == pid && self.start_ns.abs_diff(start_ns) <= SAME_START_NS
+    }
+}
+
+/// The thread's id, and the name id of the workqueue that it works for.
+type Key = (u32, u64);
+
+impl Hint for Key {
+    #[inline]
+    fn hint(&self) -> u64 {
+        u64::from(self.0) ^ self.1
     }
 }
 
@@ -83,7 +95,7 @@ impl From<KthreadRow> for KthreadOpen {
 /// Kernel thread rows, and what was credited of stretches that have not ended.
 #[derive(Debug, Default)]
 pub struct KthreadTable {
-    index: FxHashMap<(u32, u64), usize>,
+    index: Index<Key>,
     overflow: Option<usize>,
     rows: Vec<KthreadOpen>,
     /// The newest and the one before it, by CPU: when a window ends, the record of the stretch that ended
@@ -211,7 +223,7 @@ impl KthreadTable {
 
     fn row(
         &mut self,
-        key: Option<(u32, u64)>,
+        key: Option<Key>,
         limit: usize,
         names: &mut Resolver,
         comm: impl FnOnce() -> String,
@@ -219,7 +231,7 @@ impl KthreadTable {
         let Some(key) = key else {
             return (self.overflow_row(), true);
         };
-        if let Some(&i) = self.index.get(&key) {
+        if let Some(i) = self.index.get(&key) {
             return (&mut self.rows[i], false);
         }
         if self.index.len() >= limit {
@@ -281,7 +293,7 @@ impl KthreadTable {
         }
         let credit = *credit;
         if credit.spilled {
-            if let Some(&i) = self.index.get(&(credit.pid, 0)) {
+            if let Some(i) = self.index.get(&(credit.pid, 0)) {
                 let row = &mut self.rows[i].row;
                 row.cpu_ns = row.cpu_ns.saturating_sub(credit.service_ns);
                 row.cpu_net_ns = row.cpu_net_ns.saturating_sub(credit.net_ns);

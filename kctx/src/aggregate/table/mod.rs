@@ -1,6 +1,7 @@
 //! The rows of the window that is open, by family.
 
 pub mod hardirq;
+mod index;
 pub mod kthread;
 pub mod napi;
 pub mod softirq;

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use kctx_common::record::context;
 use rustc_hash::FxHashMap;
 
-use super::{Tally, softirq::context_name};
+use super::{
+    Tally,
+    index::{Hint, Index},
+    softirq::context_name,
+};
 use crate::{
     aggregate::{duration::Durations, window::NapiRow},
     resolve::Resolver,
@@ -25,6 +29,13 @@ pub struct NapiKey {
     pub cpu: u32,
     /// [`context`]
     pub context: u8,
+}
+
+impl Hint for NapiKey {
+    #[inline]
+    fn hint(&self) -> u64 {
+        self.name_id ^ u64::from(self.napi_id) << 8 ^ u64::from(self.context)
+    }
 }
 
 /// A row of the open window.
@@ -55,11 +66,9 @@ impl From<NapiRow> for NapiOpen {
 /// NAPI rows.
 #[derive(Debug, Default)]
 pub struct NapiTable {
-    index: FxHashMap<NapiKey, usize>,
+    index: Index<NapiKey>,
     overflow: FxHashMap<u32, usize>,
     rows: Vec<NapiOpen>,
-    /// The last row that was found: polls of one NAPI come in bursts.
-    last: Option<(NapiKey, usize)>,
 }
 
 impl NapiTable {
@@ -71,29 +80,24 @@ impl NapiTable {
         limit: usize,
         names: &mut Resolver,
     ) -> (&mut NapiOpen, bool) {
-        if let Some((last, i)) = self.last
-            && last == key
-        {
+        if let Some(i) = self.index.get(&key) {
             return (&mut self.rows[i], false);
         }
-        if !self.index.contains_key(&key) && self.index.len() >= limit {
+        if self.index.len() >= limit {
             return (self.overflow(key.cpu), true);
         }
-        let next = self.rows.len();
-        let i = *self.index.entry(key).or_insert(next);
-        if i == next {
-            let device = match key.name_id {
-                0 => Arc::from(BACKLOG),
-                id => names.name(id),
-            };
-            let row = NapiRow {
-                napi_id: key.napi_id,
-                context: context_name(key.context),
-                ..empty(device, key.cpu)
-            };
-            self.rows.push(row.into());
-        }
-        self.last = Some((key, i));
+        let device = match key.name_id {
+            0 => Arc::from(BACKLOG),
+            id => names.name(id),
+        };
+        let row = NapiRow {
+            napi_id: key.napi_id,
+            context: context_name(key.context),
+            ..empty(device, key.cpu)
+        };
+        let i = self.rows.len();
+        self.index.insert(key, i);
+        self.rows.push(row.into());
         (&mut self.rows[i], false)
     }
 
@@ -115,7 +119,6 @@ impl NapiTable {
     pub fn take(&mut self) -> Vec<NapiRow> {
         self.index.clear();
         self.overflow.clear();
-        self.last = None;
         self.rows.drain(..).map(NapiOpen::close).collect()
     }
 }

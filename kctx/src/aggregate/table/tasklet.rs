@@ -4,11 +4,22 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::ServedTally;
+use super::{
+    ServedTally,
+    index::{Hint, Index},
+};
 use crate::{
     aggregate::{duration::Durations, window::TaskletRow},
     resolve::Resolver,
 };
+
+/// A function's address.
+impl Hint for u64 {
+    #[inline]
+    fn hint(&self) -> u64 {
+        *self
+    }
+}
 
 /// A row of the open window.
 #[derive(Debug)]
@@ -33,7 +44,7 @@ impl TaskletOpen {
 /// Tasklet rows.
 #[derive(Debug, Default)]
 pub struct TaskletTable {
-    index: FxHashMap<u64, usize>,
+    index: Index<u64>,
     by_name: FxHashMap<Arc<str>, usize>,
     rows: Vec<TaskletOpen>,
 }
@@ -48,7 +59,7 @@ impl TaskletTable {
         names: &mut Resolver,
     ) -> (&mut TaskletOpen, bool) {
         if let Some(function) = function
-            && let Some(&i) = self.index.get(&function)
+            && let Some(i) = self.index.get(&function)
         {
             return (&mut self.rows[i], false);
         }

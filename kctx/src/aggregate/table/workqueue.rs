@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Tally;
+use super::{
+    Tally,
+    index::{Hint, Index},
+};
 use crate::{
     aggregate::{
         duration::Durations,
@@ -13,6 +16,16 @@ use crate::{
     },
     resolve::Resolver,
 };
+
+/// The workqueue's name id, and the function's address.
+type Key = (u64, u64);
+
+impl Hint for Key {
+    #[inline]
+    fn hint(&self) -> u64 {
+        self.0 ^ self.1
+    }
+}
 
 /// A row of the open window.
 #[derive(Debug)]
@@ -47,7 +60,7 @@ impl WorkqueueOpen {
 /// Workqueue rows.
 #[derive(Debug, Default)]
 pub struct WorkqueueTable {
-    index: FxHashMap<(u64, u64), usize>,
+    index: Index<Key>,
     by_name: FxHashMap<(Arc<str>, Arc<str>), usize>,
     rows: Vec<WorkqueueOpen>,
 }
@@ -58,12 +71,12 @@ impl WorkqueueTable {
     #[inline]
     pub fn row(
         &mut self,
-        key: Option<(u64, u64)>,
+        key: Option<Key>,
         limit: usize,
         names: &mut Resolver,
     ) -> (&mut WorkqueueOpen, bool) {
         if let Some(key) = key
-            && let Some(&i) = self.index.get(&key)
+            && let Some(i) = self.index.get(&key)
         {
             let row = &mut self.rows[i];
             let overflow = row.row.overflow;
