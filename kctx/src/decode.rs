@@ -46,7 +46,7 @@ pub enum Record {
 /// An entry of a batch, where it lies: nothing is copied.
 #[derive(Clone, Copy)]
 pub enum Entry<'a> {
-    /// Short softirq runs, which come several in one. One whose kind is another is none.
+    /// Short softirq runs, which come several in one.
     Softirqs(&'a [Unalign<Softirq>]),
     /// A long softirq run.
     SoftirqLong(&'a Unalign<SoftirqLong>),
@@ -76,7 +76,15 @@ impl<'a> Entry<'a> {
                 .map(|(record, _)| record)
         }
         let known = match body.first() {
-            Some(&kind::SOFTIRQ) => FromBytes::ref_from_bytes(body).ok().map(Self::Softirqs),
+            Some(&kind::SOFTIRQ) => {
+                let runs: Option<&[Unalign<Softirq>]> = FromBytes::ref_from_bytes(body).ok();
+                let all = |runs: &&[Unalign<Softirq>]| {
+                    // Without a branch for each.
+                    let others = runs.iter().map(|run| run.get().kind ^ kind::SOFTIRQ);
+                    others.fold(0, |any, other| any | other) == 0
+                };
+                runs.filter(all).map(Self::Softirqs)
+            }
             Some(&kind::SOFTIRQ_LONG) => one(body).map(Self::SoftirqLong),
             Some(&kind::HARDIRQ) => one(body).map(Self::Hardirq),
             Some(&kind::WORK) => one(body).map(Self::Work),
@@ -151,11 +159,7 @@ impl Iterator for Records<'_> {
     fn next(&mut self) -> Option<Record> {
         loop {
             if let Some(run) = self.softirqs.next() {
-                let run = run.get();
-                return Some(match run.kind {
-                    kind::SOFTIRQ => Record::Softirq(run.widen()),
-                    _ => Record::Unknown,
-                });
+                return Some(Record::Softirq(run.get().widen()));
             }
             return Some(match self.entries.next()? {
                 Entry::Softirqs(runs) => {
@@ -253,14 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_softirq_among_softirqs_is_unknown() {
+    fn softirqs_with_something_else_among_them_are_unknown() {
         let mut several = [softirq(3, 1), softirq(3, 2), softirq(3, 3)];
         several[1].kind = kind::HARDIRQ;
         let mut batch = bytes::BytesMut::new();
         append(&mut batch, several.as_bytes());
         let read: Vec<_> = records(&batch).collect();
-        let run = |i: usize| Record::Softirq(several[i].widen());
-        assert_eq!(read, [run(0), Record::Unknown, run(2)]);
+        assert_eq!(read, [Record::Unknown]);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use kctx::{
         window::{FAMILIES, FamilyAccounting, Window},
     },
     capture::events::Encoder,
-    decode,
+    decode::{self, Entry},
     export::otlp::{
         Resource,
         cumulative::{Cumulative, Limits},
@@ -102,7 +102,15 @@ impl Stage {
                 let batches = batches_of(load)?;
                 Box::new(move || {
                     for (_, batch) in &batches {
-                        black_box(decode::records(batch).map(black_box).count());
+                        for entry in decode::entries(batch) {
+                            if let Entry::Softirqs(runs) = entry {
+                                runs.iter().for_each(|run| {
+                                    black_box(run);
+                                });
+                            } else {
+                                black_box(entry);
+                            }
+                        }
                     }
                 })
             }

@@ -13,10 +13,9 @@ mod tally;
 pub mod window;
 
 use kctx_common::record::{
-    Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, kind,
-    module_event, origin_of,
+    Hardirq, Kthread, Module, Napi, SoftirqLong, Tasklet, Work, context_of, flags, module_event,
+    origin_of,
 };
-use zerocopy::Unalign;
 
 use self::{
     modules::{ModuleTable, Taken},
@@ -115,12 +114,9 @@ impl Aggregator {
         for entry in decode::entries(batch) {
             match entry {
                 Entry::Softirqs(runs) => {
-                    // One whose kind is another is none.
-                    let runs = runs.iter().map(Unalign::get);
-                    let runs = runs.map(|r| (r.kind == kind::SOFTIRQ).then(|| r.widen()));
-                    self.softirqs(cpu, runs, names);
+                    self.softirqs(cpu, runs.iter().map(|run| run.get().widen()), names);
                 }
-                Entry::SoftirqLong(r) => self.softirqs(cpu, [Some(r.get())].into_iter(), names),
+                Entry::SoftirqLong(r) => self.softirqs(cpu, std::iter::once(r.get()), names),
                 Entry::Hardirq(r) => self.hardirq(cpu, &r.get(), names),
                 Entry::Work(r) => self.work(&r.get(), names),
                 Entry::Module(r) => self.module(&r.get(), names),
@@ -138,12 +134,12 @@ impl Aggregator {
         self.latest_ns = self.latest_ns.max(end_ns);
     }
 
-    /// Runs on one CPU; `None` is what could not be decoded.
+    /// Runs on one CPU.
     #[inline]
     fn softirqs(
         &mut self,
         cpu: u32,
-        runs: impl ExactSizeIterator<Item = Option<SoftirqLong>>,
+        runs: impl ExactSizeIterator<Item = SoftirqLong>,
         names: &mut Resolver,
     ) {
         let of_cpu = (self.softirq.of_cpu(cpu)).zip(self.origins.of_cpu(cpu));
@@ -151,12 +147,8 @@ impl Aggregator {
             self.undecoded += runs.len() as u64;
             return;
         };
+        self.received[Family::Softirq as usize] += runs.len() as u64;
         for r in runs {
-            let Some(r) = r else {
-                self.undecoded += 1;
-                continue;
-            };
-            self.received[Family::Softirq as usize] += 1;
             self.latest_ns = self.latest_ns.max(r.end_ns);
             let Some(row) = rows.row(r.vector, context_of(r.place)) else {
                 self.undecoded += 1;

@@ -18,6 +18,9 @@ const SUB_COUNT: u64 = 1 << SUB_BITS;
 /// Buckets for each doubling from there on.
 const HALF: usize = 1 << (SUB_BITS - 1);
 
+/// The last bucket that a histogram has: 292 years.
+const LAST: usize = index(i64::MAX as u64);
+
 /// The bucket of a value.
 #[inline]
 const fn index(ns: u64) -> usize {
@@ -47,12 +50,7 @@ impl Tally {
     /// Adds one duration. Allocates only when it is longer than any before it in this row.
     #[inline]
     pub fn record(&mut self, ns: u64) {
-        // As far as a histogram goes: 292 years.
-        let index = index(if ns > i64::MAX as u64 {
-            i64::MAX as u64
-        } else {
-            ns
-        });
+        let index = index(ns);
         match self.counts.get_mut(index) {
             Some(count) => {
                 *count = count.wrapping_add(1);
@@ -73,6 +71,9 @@ impl Tally {
 
     #[cold]
     fn first_so_long(&mut self, index: usize) {
+        if index > LAST {
+            return self.record_bucket(u64::MAX, 1);
+        }
         let len = (index / HALF + 1) * HALF;
         self.counts.reserve_exact(len - self.counts.len());
         self.counts.resize(len, 0);

@@ -146,11 +146,14 @@ impl SoftirqTable {
     }
 }
 
+/// Places that remember where a key is.
+const REMEMBERED: usize = 8;
+
 /// What raised one vector on one CPU.
 #[derive(Debug, Default)]
 struct Raisers {
-    /// Where the last one was found: most often the next is the same.
-    last: usize,
+    /// Where keys were found last, each in the place that its low bits give it: raisers take turns.
+    found: [u8; REMEMBERED],
     /// Keys and how often each.
     seen: Vec<(u64, u64)>,
     /// What had no place among them, and what was not seen.
@@ -161,7 +164,8 @@ impl Raisers {
     /// Adds `n` raises; whether the key is a new one.
     #[inline]
     fn add(&mut self, key: u64, n: u64) -> bool {
-        match self.seen.get_mut(self.last) {
+        let found = self.found[key as usize % REMEMBERED];
+        match self.seen.get_mut(usize::from(found)) {
             Some((last, count)) if *last == key => {
                 *count = count.saturating_add(n);
                 false
@@ -170,23 +174,28 @@ impl Raisers {
         }
     }
 
+    #[cold]
     fn add_other(&mut self, key: u64, n: u64) -> bool {
         if key == KEY_UNKNOWN {
             self.unknown = self.unknown.saturating_add(n);
             return false;
         }
-        if let Some(found) = self.seen.iter().position(|(k, _)| *k == key) {
-            self.last = found;
-            self.seen[found].1 = self.seen[found].1.saturating_add(n);
-            return false;
-        }
-        if self.seen.len() >= ORIGINS {
-            self.unknown = self.unknown.saturating_add(n);
-            return false;
-        }
-        self.last = self.seen.len();
-        self.seen.push((key, n));
-        true
+        let found = self.seen.iter().position(|(k, _)| *k == key);
+        let at = match found {
+            Some(at) => at,
+            None if self.seen.len() >= ORIGINS => {
+                self.unknown = self.unknown.saturating_add(n);
+                return false;
+            }
+            None => {
+                self.seen.push((key, 0));
+                self.seen.len() - 1
+            }
+        };
+        const { assert!(ORIGINS <= u8::MAX as usize) };
+        self.found[key as usize % REMEMBERED] = at as u8;
+        self.seen[at].1 = self.seen[at].1.saturating_add(n);
+        found.is_none()
     }
 }
 
