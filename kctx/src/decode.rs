@@ -116,12 +116,11 @@ impl<'a> Iterator for Entries<'a> {
     #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
-            let Some((header, after)) = self.rest.split_first_chunk::<HEADER_LEN>() else {
+            let Ok((header, after)) = Unalign::<[u32; 2]>::ref_from_prefix(self.rest) else {
                 let tail = std::mem::take(&mut self.rest);
                 return (!tail.is_empty()).then_some(Entry::Unknown);
             };
-            let [a, b, c, d, ..] = *header;
-            let header = u32::from_ne_bytes([a, b, c, d]);
+            let [header, _] = header.get();
             let len = (header & !(BUSY | DISCARD)) as usize;
             let Some(body) = after.get(..len) else {
                 // A length that leads outside the batch: nothing after it can be trusted.

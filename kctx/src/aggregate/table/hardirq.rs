@@ -69,6 +69,11 @@ fn row(irq: Option<u32>, name: Arc<str>, overflow: bool, cpu: u32) -> HardirqOpe
     }
 }
 
+#[cold]
+fn new_vector(name: &str, cpu: u32) -> Option<Box<HardirqOpen>> {
+    Some(Box::new(row(None, Arc::from(name), false, cpu)))
+}
+
 impl HardirqTable {
     /// The row of an interrupt's action on a CPU, or that CPU's overflow row (which `None` asks for);
     /// whether it is the latter.
@@ -85,11 +90,25 @@ impl HardirqTable {
             Some(irq) if irq != OVERFLOW => (irq, cpu, name_id),
             _ => (OVERFLOW, cpu, 0),
         };
-        if let Some(i) = self.index.get(&key) {
-            let row = &mut self.rows[i];
-            let overflow = row.row.overflow;
-            return (row, overflow);
+        match self.index.get(&key) {
+            Some(i) => {
+                let row = &mut self.rows[i];
+                let overflow = row.row.overflow;
+                (row, overflow)
+            }
+            None => self.new_row(key, limit, names),
         }
+    }
+
+    /// A row for a key that has none; for one that is over the limit, its CPU's overflow row.
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: Key,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut HardirqOpen, bool) {
+        let (irq, cpu, name_id) = key;
         let key = if key.0 != OVERFLOW && self.rows.len() < limit {
             key
         } else {
@@ -102,7 +121,7 @@ impl HardirqTable {
             self.rows.push(if overflow {
                 row(None, Arc::from(""), true, cpu)
             } else {
-                row(irq, names.name(name_id), false, cpu)
+                row(Some(irq), names.name(name_id), false, cpu)
             });
         }
         (&mut self.rows[i], overflow)
@@ -120,7 +139,10 @@ impl HardirqTable {
             self.vectors.resize_with(index + 1, || None);
         }
         let place = &mut self.vectors[index];
-        Some(place.get_or_insert_with(|| Box::new(row(None, Arc::from(*name), false, cpu))))
+        if place.is_none() {
+            *place = new_vector(name, cpu);
+        }
+        place.as_deref_mut()
     }
 
     /// All rows, by interrupt, name and CPU; vectors and then the overflow rows last. The table is empty

@@ -231,9 +231,20 @@ impl KthreadTable {
         let Some(key) = key else {
             return (self.overflow_row(), true);
         };
-        if let Some(i) = self.index.get(&key) {
-            return (&mut self.rows[i], false);
+        match self.index.get(&key) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(key, limit, names, comm),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: Key,
+        limit: usize,
+        names: &mut Resolver,
+        comm: impl FnOnce() -> String,
+    ) -> (&mut KthreadOpen, bool) {
         if self.index.len() >= limit {
             return (self.overflow_row(), true);
         }

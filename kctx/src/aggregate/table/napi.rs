@@ -80,9 +80,19 @@ impl NapiTable {
         limit: usize,
         names: &mut Resolver,
     ) -> (&mut NapiOpen, bool) {
-        if let Some(i) = self.index.get(&key) {
-            return (&mut self.rows[i], false);
+        match self.index.get(&key) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(key, limit, names),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: NapiKey,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut NapiOpen, bool) {
         if self.index.len() >= limit {
             return (self.overflow(key.cpu), true);
         }

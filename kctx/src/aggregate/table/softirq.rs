@@ -39,8 +39,9 @@ pub struct SoftirqOpen {
 }
 
 impl SoftirqOpen {
-    fn new(vector: &'static str, cpu: u32, context: &'static str) -> Self {
-        Self {
+    #[cold]
+    fn new(vector: &'static str, cpu: u32, context: &'static str) -> Option<Box<Self>> {
+        Some(Box::new(Self {
             row: SoftirqRow {
                 vector,
                 cpu,
@@ -55,7 +56,7 @@ impl SoftirqOpen {
             wait_unknown: 0,
             wait: Tally::default(),
             service: ServedTally::default(),
-        }
+        }))
     }
 
     /// Adds one run; no wait where its raise was not seen.
@@ -107,8 +108,7 @@ impl SoftirqsOfCpu {
         let row = &mut rows[place];
         if row.is_none() {
             let vector = SOFTIRQ_VECTORS[usize::from(vector)];
-            let open = SoftirqOpen::new(vector, self.cpu, SOFTIRQ_CONTEXTS[place]);
-            *row = Some(Box::new(open));
+            *row = SoftirqOpen::new(vector, self.cpu, SOFTIRQ_CONTEXTS[place]);
         }
         row.as_deref_mut()
     }

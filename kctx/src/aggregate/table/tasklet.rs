@@ -58,11 +58,19 @@ impl TaskletTable {
         limit: usize,
         names: &mut Resolver,
     ) -> (&mut TaskletOpen, bool) {
-        if let Some(function) = function
-            && let Some(i) = self.index.get(&function)
-        {
-            return (&mut self.rows[i], false);
+        match function.and_then(|function| self.index.get(&function)) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(function, limit, names),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        function: Option<u64>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut TaskletOpen, bool) {
         let named = function.map(|address| names.function(address));
         let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
         // The overflow row comes on top of the limit.

@@ -75,13 +75,23 @@ impl WorkqueueTable {
         limit: usize,
         names: &mut Resolver,
     ) -> (&mut WorkqueueOpen, bool) {
-        if let Some(key) = key
-            && let Some(i) = self.index.get(&key)
-        {
-            let row = &mut self.rows[i];
-            let overflow = row.row.overflow;
-            return (row, overflow);
+        match key.and_then(|key| self.index.get(&key)) {
+            Some(i) => {
+                let row = &mut self.rows[i];
+                let overflow = row.row.overflow;
+                (row, overflow)
+            }
+            None => self.new_row(key, limit, names),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: Option<Key>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut WorkqueueOpen, bool) {
         let named = key.map(|(id, function)| (names.name(id), names.function(function)));
         let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
         // One more than the limit: the overflow row itself.
