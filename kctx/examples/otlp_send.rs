@@ -46,10 +46,9 @@ fn main() -> anyhow::Result<()> {
             ..Window::default()
         };
         for (vector, median, sigma, total) in &mut totals {
-            let mut seen = Durations::default();
-            for _ in 0..PER_WINDOW {
-                seen.record((*median * (*sigma * uniform.normal()).exp()) as u64);
-            }
+            let seen: Durations = (0..PER_WINDOW)
+                .map(|_| (*median * (*sigma * uniform.normal()).exp()) as u64)
+                .collect();
             total.merge(&seen);
             window.softirq.push(SoftirqRow {
                 vector,

@@ -7,7 +7,7 @@
 use kctx_common::record::{
     Hardirq, Kthread, Module, Napi, Softirq, SoftirqLong, Tasklet, Work, kind,
 };
-use zerocopy::FromBytes as _;
+use zerocopy::{FromBytes, Immutable, Unalign};
 
 /// Bytes before each record.
 pub const HEADER_LEN: usize = 8;
@@ -43,34 +43,95 @@ pub enum Record {
     Unknown,
 }
 
-/// Decodes one record.
-#[inline]
+/// An entry of a batch, where it lies: nothing is copied.
+#[derive(Clone, Copy)]
+pub enum Entry<'a> {
+    /// Short softirq runs, which come several in one.
+    Softirqs(&'a [Unalign<Softirq>]),
+    /// A long softirq run.
+    SoftirqLong(&'a Unalign<SoftirqLong>),
+    /// An interrupt handler's call.
+    Hardirq(&'a Unalign<Hardirq>),
+    /// A work item's execution.
+    Work(&'a Unalign<Work>),
+    /// A module event.
+    Module(&'a Unalign<Module>),
+    /// A tasklet's run.
+    Tasklet(&'a Unalign<Tasklet>),
+    /// A NAPI's poll.
+    Napi(&'a Unalign<Napi>),
+    /// A kernel thread's time on a CPU.
+    Kthread(&'a Unalign<Kthread>),
+    /// None of these, or not as long as its kind: counted by whoever reads it.
+    Unknown,
+}
+
+impl<'a> Entry<'a> {
+    #[inline]
+    fn of(body: &'a [u8]) -> Self {
+        #[inline]
+        fn one<T: FromBytes + Immutable>(body: &[u8]) -> Option<&Unalign<T>> {
+            Unalign::ref_from_prefix(body)
+                .ok()
+                .map(|(record, _)| record)
+        }
+        let known = match body.first() {
+            Some(&kind::SOFTIRQ) => {
+                let runs: Option<&[Unalign<Softirq>]> = FromBytes::ref_from_bytes(body).ok();
+                let all = |runs: &&[Unalign<Softirq>]| {
+                    // Without a branch for each.
+                    let others = runs.iter().map(|run| run.get().kind ^ kind::SOFTIRQ);
+                    others.fold(0, |any, other| any | other) == 0
+                };
+                runs.filter(all).map(Self::Softirqs)
+            }
+            Some(&kind::SOFTIRQ_LONG) => one(body).map(Self::SoftirqLong),
+            Some(&kind::HARDIRQ) => one(body).map(Self::Hardirq),
+            Some(&kind::WORK) => one(body).map(Self::Work),
+            Some(&kind::MODULE) => one(body).map(Self::Module),
+            Some(&kind::TASKLET) => one(body).map(Self::Tasklet),
+            Some(&kind::NAPI) => one(body).map(Self::Napi),
+            Some(&kind::KTHREAD) => one(body).map(Self::Kthread),
+            _ => None,
+        };
+        known.unwrap_or(Self::Unknown)
+    }
+}
+
+/// The entries of a batch, in order, without those that were given up.
 #[must_use]
-pub fn record(bytes: &[u8]) -> Record {
-    match bytes.first() {
-        Some(&kind::SOFTIRQ) => Softirq::read_from_prefix(bytes)
-            .map_or(Record::Unknown, |(r, _)| Record::Softirq(r.widen())),
-        Some(&kind::SOFTIRQ_LONG) => SoftirqLong::read_from_prefix(bytes)
-            .map_or(Record::Unknown, |(r, _)| Record::Softirq(r)),
-        Some(&kind::HARDIRQ) => {
-            Hardirq::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Hardirq(r))
+pub fn entries(batch: &[u8]) -> Entries<'_> {
+    Entries { rest: batch }
+}
+
+/// Iterator over a batch's entries.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let Ok((header, after)) = Unalign::<[u32; 2]>::ref_from_prefix(self.rest) else {
+                let tail = std::mem::take(&mut self.rest);
+                return (!tail.is_empty()).then_some(Entry::Unknown);
+            };
+            let [header, _] = header.get();
+            let len = (header & !(BUSY | DISCARD)) as usize;
+            let Some(body) = after.get(..len) else {
+                // A length that leads outside the batch: nothing after it can be trusted.
+                self.rest = &[];
+                return Some(Entry::Unknown);
+            };
+            self.rest = after.get(entry_len(len) - HEADER_LEN..).unwrap_or(&[]);
+            if header & DISCARD == 0 {
+                return Some(Entry::of(body));
+            }
         }
-        Some(&kind::WORK) => {
-            Work::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Work(r))
-        }
-        Some(&kind::MODULE) => {
-            Module::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Module(r))
-        }
-        Some(&kind::TASKLET) => {
-            Tasklet::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Tasklet(r))
-        }
-        Some(&kind::NAPI) => {
-            Napi::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Napi(r))
-        }
-        Some(&kind::KTHREAD) => {
-            Kthread::read_from_prefix(bytes).map_or(Record::Unknown, |(r, _)| Record::Kthread(r))
-        }
-        _ => Record::Unknown,
     }
 }
 
@@ -78,17 +139,16 @@ pub fn record(bytes: &[u8]) -> Record {
 #[must_use]
 pub fn records(batch: &[u8]) -> Records<'_> {
     Records {
-        rest: batch,
-        entry: &[],
+        entries: entries(batch),
+        softirqs: [].iter(),
     }
 }
 
-/// Iterator over a batch.
-#[derive(Debug)]
+/// Iterator over a batch's records.
 pub struct Records<'a> {
-    rest: &'a [u8],
-    /// What is left of the entry at hand: softirq records come several in one.
-    entry: &'a [u8],
+    entries: Entries<'a>,
+    /// What is left of the entry at hand.
+    softirqs: std::slice::Iter<'a, Unalign<Softirq>>,
 }
 
 impl Iterator for Records<'_> {
@@ -97,28 +157,23 @@ impl Iterator for Records<'_> {
     #[inline]
     fn next(&mut self) -> Option<Record> {
         loop {
-            if !self.entry.is_empty() {
-                let first = self.entry;
-                self.entry = match first.first() {
-                    Some(&kind::SOFTIRQ) => first.get(size_of::<Softirq>()..).unwrap_or(&[]),
-                    _ => &[],
-                };
-                return Some(record(first));
+            if let Some(run) = self.softirqs.next() {
+                return Some(Record::Softirq(run.get().widen()));
             }
-            let header = u32::from_ne_bytes(self.rest.get(..4)?.try_into().ok()?);
-            let len = (header & !(BUSY | DISCARD)) as usize;
-            let Some(body) = self.rest.get(HEADER_LEN..HEADER_LEN + len) else {
-                // A length that leads outside the batch: nothing after it can be trusted.
-                self.rest = &[];
-                return Some(Record::Unknown);
-            };
-            self.rest = self.rest.get(entry_len(len)..).unwrap_or(&[]);
-            if header & DISCARD == 0 {
-                if body.is_empty() {
-                    return Some(Record::Unknown);
+            return Some(match self.entries.next()? {
+                Entry::Softirqs(runs) => {
+                    self.softirqs = runs.iter();
+                    continue;
                 }
-                self.entry = body;
-            }
+                Entry::SoftirqLong(r) => Record::Softirq(r.get()),
+                Entry::Hardirq(r) => Record::Hardirq(r.get()),
+                Entry::Work(r) => Record::Work(r.get()),
+                Entry::Module(r) => Record::Module(r.get()),
+                Entry::Tasklet(r) => Record::Tasklet(r.get()),
+                Entry::Napi(r) => Record::Napi(r.get()),
+                Entry::Kthread(r) => Record::Kthread(r.get()),
+                Entry::Unknown => Record::Unknown,
+            });
         }
     }
 }
@@ -182,9 +237,32 @@ mod tests {
 
     #[test]
     fn a_record_too_short_for_its_kind_is_unknown() {
-        assert_eq!(record(&[kind::SOFTIRQ; 31]), Record::Unknown);
-        assert_eq!(record(&[]), Record::Unknown);
-        assert_eq!(record(&[200; 64]), Record::Unknown);
+        let (mut batch, mut none) = (bytes::BytesMut::new(), 0);
+        // A softirq and a half, too.
+        for bytes in [
+            &[kind::SOFTIRQ; 31][..],
+            &[kind::SOFTIRQ; 48],
+            &[kind::NAPI; 39],
+            &[],
+            &[200; 64],
+        ] {
+            append(&mut batch, bytes);
+            none += 1;
+        }
+        append(&mut batch, softirq(3, 100).as_bytes());
+        let read: Vec<_> = records(&batch).collect();
+        assert_eq!(read[..none], vec![Record::Unknown; none]);
+        assert_eq!(read[none..], [Record::Softirq(softirq(3, 100).widen())]);
+    }
+
+    #[test]
+    fn softirqs_with_something_else_among_them_are_unknown() {
+        let mut several = [softirq(3, 1), softirq(3, 2), softirq(3, 3)];
+        several[1].kind = kind::HARDIRQ;
+        let mut batch = bytes::BytesMut::new();
+        append(&mut batch, several.as_bytes());
+        let read: Vec<_> = records(&batch).collect();
+        assert_eq!(read, [Record::Unknown]);
     }
 
     proptest! {

@@ -26,6 +26,18 @@ fn a_replay_yields_the_recorded_summary() -> Result<()> {
 }
 
 #[test]
+fn a_replay_yields_the_recorded_summary_to_the_byte() -> Result<()> {
+    let recorded = Bundle::read(&sample_path())?;
+    let mut replayed = bundle::replay(&sample_path())?.summary;
+    replayed
+        .kctx_version
+        .clone_from(&recorded.summary.kctx_version);
+    let replayed = serde_json::to_string_pretty(&replayed)?;
+    assert!(recorded.text("summary.json")?.trim_end() == replayed);
+    Ok(())
+}
+
+#[test]
 fn the_sample_is_of_a_network_and_disk_load() -> Result<()> {
     let summary = Bundle::read(&sample_path())?.summary;
     let count = |vector: &str| -> u64 {

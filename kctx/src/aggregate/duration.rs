@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use hdrhistogram::Histogram;
 
+use super::tally::Tally;
+
 /// Significant figures of the histograms: a bucket is at most 1/128 as wide as what is in it.
 pub const SIGNIFICANT_FIGURES: u8 = 2;
 
@@ -14,7 +16,7 @@ pub const SIGNIFICANT_FIGURES: u8 = 2;
 /// 0.8 % for a streamed value, 4 % for a spilled one (a quantile is the upper edge of its bucket).
 #[derive(Clone, Debug, Default)]
 pub struct Durations {
-    /// Made with the first value: many a row has a duration that is never measured.
+    /// Only where there is a value: many a row has a duration that is never measured.
     histogram: Option<Box<Histogram<u64>>>,
     sum_ns: u64,
     max_ns: u64,
@@ -23,45 +25,38 @@ pub struct Durations {
 /// What stands for the histogram of a duration that was never measured.
 static EMPTY: LazyLock<Histogram<u64>> = LazyLock::new(empty);
 
-/// It grows with the longest duration: a kibibyte for each doubling.
-fn empty() -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1, 1 << 12, SIGNIFICANT_FIGURES)
-        .expect("constant bounds are valid");
+/// Has two kibibytes to begin with, and grows.
+pub(super) fn empty() -> Histogram<u64> {
+    up_to(u64::from(u8::MAX))
+}
+
+/// Has room for so long a duration, from 255 ns on: a kibibyte for each doubling. It grows with a longer one.
+pub(super) fn up_to(ns: u64) -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1, ns.max(2), SIGNIFICANT_FIGURES)
+        .expect("the lowest is 1, the highest 2 or more");
     histogram.auto(true);
     histogram
 }
 
 impl Durations {
-    /// Adds one duration. Allocates only for the first, and when it is longer than any before
-    /// it in this row.
-    #[inline]
-    pub fn record(&mut self, ns: u64) {
-        // Auto-resize is on, so a value can only be refused above i64::MAX: 292 years.
-        let _ = self.histogram_mut().record(ns.min(i64::MAX as u64));
-        self.sum_ns = self.sum_ns.saturating_add(ns);
-        self.max_ns = self.max_ns.max(ns);
-    }
-
-    /// Adds `count` durations near `ns`, without touching sum and maximum: a spilled bucket.
-    pub fn record_bucket(&mut self, ns: u64, count: u64) {
-        let _ = self
-            .histogram_mut()
-            .record_n(ns.min(i64::MAX as u64), count);
-    }
-
-    /// Adds the exact sum and maximum that came with spilled buckets.
-    pub fn add_exact(&mut self, sum_ns: u64, max_ns: u64) {
-        self.sum_ns = self.sum_ns.saturating_add(sum_ns);
-        self.max_ns = self.max_ns.max(max_ns);
+    /// Of a histogram, if there was any, and the exact sum and maximum.
+    pub(super) fn new(histogram: Option<Box<Histogram<u64>>>, sum_ns: u64, max_ns: u64) -> Self {
+        Self {
+            histogram,
+            sum_ns,
+            max_ns,
+        }
     }
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
         if let Some(histogram) = &other.histogram {
             // Cannot fail: auto-resize is on and both have the same significant figures.
-            let _ = self.histogram_mut().add(&**histogram);
+            let sum = self.histogram.get_or_insert_with(|| Box::new(empty()));
+            let _ = sum.add(&**histogram);
         }
-        self.add_exact(other.sum_ns, other.max_ns);
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
     }
 
     /// How many durations were recorded.
@@ -97,9 +92,12 @@ impl Durations {
     pub fn histogram(&self) -> &Histogram<u64> {
         self.histogram.as_deref().unwrap_or(&EMPTY)
     }
+}
 
-    #[inline]
-    fn histogram_mut(&mut self) -> &mut Histogram<u64> {
-        self.histogram.get_or_insert_with(|| Box::new(empty()))
+impl FromIterator<u64> for Durations {
+    fn from_iter<T: IntoIterator<Item = u64>>(durations: T) -> Self {
+        let mut tally = Tally::default();
+        durations.into_iter().for_each(|ns| tally.record(ns));
+        tally.close()
     }
 }

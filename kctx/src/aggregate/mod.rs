@@ -9,6 +9,7 @@ mod observed;
 mod origin;
 mod spill;
 pub mod table;
+mod tally;
 pub mod window;
 
 use kctx_common::record::{
@@ -27,7 +28,7 @@ use self::{
     window::{Accounting, ContextTimes, FAMILIES, Family, ProbeStatus, Window},
 };
 use crate::{
-    decode::{self, Record},
+    decode::{self, Entry},
     host::{HostIdentity, cpus::parse_cpu_list},
     resolve::Resolver,
     source::Control,
@@ -110,16 +111,19 @@ impl Aggregator {
             self.undecoded += decode::records(batch).count() as u64;
             return;
         }
-        for record in decode::records(batch) {
-            match record {
-                Record::Softirq(r) => self.softirq(cpu, &r, names),
-                Record::Hardirq(r) => self.hardirq(cpu, &r, names),
-                Record::Work(r) => self.work(&r, names),
-                Record::Module(r) => self.module(&r, names),
-                Record::Tasklet(r) => self.tasklet(&r, names),
-                Record::Napi(r) => self.napi(cpu, &r, names),
-                Record::Kthread(r) => self.kthread(cpu, &r, names),
-                Record::Unknown => self.undecoded += 1,
+        for entry in decode::entries(batch) {
+            match entry {
+                Entry::Softirqs(runs) => {
+                    self.softirqs(cpu, runs.iter().map(|run| run.get().widen()), names);
+                }
+                Entry::SoftirqLong(r) => self.softirqs(cpu, std::iter::once(r.get()), names),
+                Entry::Hardirq(r) => self.hardirq(cpu, &r.get(), names),
+                Entry::Work(r) => self.work(&r.get(), names),
+                Entry::Module(r) => self.module(&r.get(), names),
+                Entry::Tasklet(r) => self.tasklet(&r.get(), names),
+                Entry::Napi(r) => self.napi(cpu, &r.get(), names),
+                Entry::Kthread(r) => self.kthread(cpu, &r.get(), names),
+                Entry::Unknown => self.undecoded += 1,
             }
         }
     }
@@ -130,25 +134,30 @@ impl Aggregator {
         self.latest_ns = self.latest_ns.max(end_ns);
     }
 
+    /// Runs on one CPU.
     #[inline]
-    fn softirq(&mut self, cpu: u32, r: &SoftirqLong, names: &mut Resolver) {
-        self.received_one(Family::Softirq, r.end_ns);
-        let vector = u32::from(r.vector);
-        let Some(row) = self.softirq.row(vector, cpu, context_of(r.place)) else {
-            self.undecoded += 1;
+    fn softirqs(
+        &mut self,
+        cpu: u32,
+        runs: impl ExactSizeIterator<Item = SoftirqLong>,
+        names: &mut Resolver,
+    ) {
+        let of_cpu = (self.softirq.of_cpu(cpu)).zip(self.origins.of_cpu(cpu));
+        let Some((rows, origins)) = of_cpu else {
+            self.undecoded += runs.len() as u64;
             return;
         };
-        row.count += 1;
-        if r.flags & flags::WAIT != 0 {
-            row.wait.record(r.wait_ns);
-        } else {
-            row.wait_unknown += 1;
+        self.received[Family::Softirq as usize] += runs.len() as u64;
+        for r in runs {
+            self.latest_ns = self.latest_ns.max(r.end_ns);
+            let Some(row) = rows.row(r.vector, context_of(r.place)) else {
+                self.undecoded += 1;
+                continue;
+            };
+            let wait_ns = (r.flags & flags::WAIT != 0).then_some(r.wait_ns);
+            row.add(wait_ns, r.service_ns, r.nested_ns);
+            origins.add(r.vector, origin_of(r.place), r.origin, 1, names);
         }
-        row.service.record(r.service_ns);
-        row.service_net
-            .record(r.service_ns.saturating_sub(r.nested_ns));
-        self.origins
-            .add(vector, cpu, origin_of(r.place), r.origin, 1, names);
     }
 
     #[inline]
@@ -159,18 +168,19 @@ impl Aggregator {
                 self.undecoded += 1;
                 return;
             };
-            row.count += 1;
+            row.row.count += 1;
             row.service.record(r.service_ns);
             return;
         }
         let limit = self.limits.hardirq;
-        let (row, overflow) = self.hardirq.row(Some(r.irq), r.name_id, cpu, limit, names);
+        let (open, overflow) = self.hardirq.row(Some(r.irq), r.name_id, cpu, limit, names);
+        let row = &mut open.row;
         if r.ret == 0 {
             row.unhandled += 1;
         } else {
             row.count += 1;
             row.woke_thread += u64::from(r.ret & IRQ_WAKE_THREAD != 0);
-            row.service.record(r.service_ns);
+            open.service.record(r.service_ns);
         }
         self.overflowed(Family::Hardirq, overflow, 1);
     }
@@ -179,22 +189,23 @@ impl Aggregator {
     fn work(&mut self, r: &Work, names: &mut Resolver) {
         self.received_one(Family::Workqueue, r.end_ns);
         let key = Some((r.workqueue_id, r.function));
-        let (row, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
+        let (open, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
+        let row = &mut open.row;
         row.count += 1;
         if r.flags & flags::WAIT != 0 {
-            row.wait.record(r.wait_ns);
+            open.wait.record(r.wait_ns);
         } else {
             row.wait_unknown += 1;
         }
         if r.flags & flags::ACTIVATE != 0 {
-            row.activate.record(r.activate_ns);
+            open.activate.record(r.activate_ns);
         }
         if r.flags & flags::NET != 0 {
-            row.service_net.record(r.net_ns);
+            open.service_net.record(r.net_ns);
         }
+        open.service.record(r.service_ns);
         row.remote += u64::from(r.flags & flags::REMOTE != 0);
         row.bh += u64::from(r.flags & flags::BH != 0);
-        row.service.record(r.service_ns);
         add_queued_by(row, r.origin_kind, r.origin, 1, names);
         self.overflowed(Family::Workqueue, overflow, 1);
     }
@@ -204,10 +215,9 @@ impl Aggregator {
         self.received_one(Family::Tasklet, r.end_ns);
         let limit = self.limits.tasklet;
         let (row, overflow) = self.tasklet.row(Some(r.function), limit, names);
-        row.count += 1;
-        row.service.record(r.service_ns);
-        row.service_net
-            .record(r.service_ns.saturating_sub(r.nested_ns));
+        row.row.count += 1;
+        row.service
+            .record(r.service_ns, r.service_ns.saturating_sub(r.nested_ns));
         self.overflowed(Family::Tasklet, overflow, 1);
     }
 
@@ -220,14 +230,15 @@ impl Aggregator {
             cpu,
             context: known_context(r.context),
         };
-        let (row, overflow) = self.napi.row(key, self.limits.napi, names);
+        let (open, overflow) = self.napi.row(key, self.limits.napi, names);
+        let row = &mut open.row;
         row.count += 1;
         // netpoll's budget of 0 is not one that can be used up.
         row.exhausted += u64::from(r.budget > 0 && r.work >= r.budget);
         row.packets += u64::from(r.work);
         row.packets_max = row.packets_max.max(u64::from(r.work));
         if r.flags & flags::DURATION != 0 {
-            row.service.record(r.duration_ns);
+            open.service.record(r.duration_ns);
         }
         self.overflowed(Family::Napi, overflow, 1);
     }
@@ -236,13 +247,12 @@ impl Aggregator {
     fn kthread(&mut self, cpu: u32, r: &Kthread, names: &mut Resolver) {
         self.received_one(Family::Kthread, r.end_ns);
         let (row, overflow) = self.kthread.stretch(cpu, r, self.limits.kthread, names);
-        row.count += 1;
+        row.row.count += 1;
         if r.flags & flags::WAIT != 0 {
             row.wait.record(r.wait_ns);
-            row.preempted += u64::from(r.flags & flags::PREEMPTED != 0);
+            row.row.preempted += u64::from(r.flags & flags::PREEMPTED != 0);
         }
-        row.service.record(r.service_ns);
-        row.service_net.record(r.net_ns);
+        row.service.record(r.service_ns, r.net_ns);
         self.overflowed(Family::Kthread, overflow, 1);
     }
 

@@ -15,11 +15,22 @@ pub(super) const KEY_UNKNOWN: u64 = origin_word(origin::UNKNOWN, 0);
 #[inline]
 #[must_use]
 pub(super) const fn key(kind: u8, number: u32) -> u64 {
-    match kind {
-        origin::IRQ | origin::VECTOR | origin::SOFTIRQ | origin::TASK => origin_word(kind, number),
-        origin::IDLE => origin_word(kind, 0),
-        _ => KEY_UNKNOWN,
+    /// For each kind that fits a record's four bits, itself or unknown, and the bits of its number. A table, since
+    /// which kind comes next cannot be guessed.
+    const KINDS: [(u8, u32); 16] = {
+        let mut kinds = [(origin::UNKNOWN, 0); 16];
+        kinds[origin::IRQ as usize] = (origin::IRQ, u32::MAX);
+        kinds[origin::VECTOR as usize] = (origin::VECTOR, u32::MAX);
+        kinds[origin::SOFTIRQ as usize] = (origin::SOFTIRQ, u32::MAX);
+        kinds[origin::TASK as usize] = (origin::TASK, u32::MAX);
+        kinds[origin::IDLE as usize] = (origin::IDLE, 0);
+        kinds
+    };
+    if kind as usize >= KINDS.len() {
+        return KEY_UNKNOWN;
     }
+    let (kind, bits) = KINDS[kind as usize];
+    origin_word(kind, number & bits)
 }
 
 /// The kind that a record's byte stands for.

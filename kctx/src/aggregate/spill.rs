@@ -23,7 +23,10 @@ impl Aggregator {
         let count = delta.service.count;
         match delta.family {
             kind::SOFTIRQ => {
-                let row = self.softirq.row(delta.number, delta.cpu, delta.context);
+                let rows = self.softirq.of_cpu(delta.cpu);
+                let vector = u8::try_from(delta.number).ok();
+                let row = rows.zip(vector);
+                let row = row.and_then(|(rows, vector)| rows.row(vector, delta.context));
                 let Some(row) = row else {
                     self.undecoded += 1;
                     return;
@@ -32,29 +35,30 @@ impl Aggregator {
                 row.wait_unknown =
                     (row.wait_unknown).saturating_add(count.saturating_sub(delta.wait.count));
                 add_spilled(&mut row.wait, &delta.wait);
-                add_spilled(&mut row.service, &delta.service);
-                add_spilled(&mut row.service_net, &delta.third);
+                add_spilled(row.service.gross(), &delta.service);
+                add_spilled(row.service.net(), &delta.third);
             }
             kind::HARDIRQ => self.spilled_hardirq(delta, names),
             kind::WORK => {
                 let key = (!delta.overflow).then_some((delta.name_id, delta.function));
-                let (row, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
+                let (open, overflow) = self.workqueue.row(key, self.limits.workqueue, names);
+                add_spilled(&mut open.wait, &delta.wait);
+                add_spilled(&mut open.activate, &delta.third);
+                add_spilled(&mut open.service, &delta.service);
+                add_spilled(&mut open.service_net, &delta.fourth);
+                let row = &mut open.row;
                 row.count = row.count.saturating_add(count);
                 row.wait_unknown =
                     (row.wait_unknown).saturating_add(count.saturating_sub(delta.wait.count));
-                add_spilled(&mut row.wait, &delta.wait);
-                add_spilled(&mut row.activate, &delta.third);
-                add_spilled(&mut row.service, &delta.service);
-                add_spilled(&mut row.service_net, &delta.fourth);
                 add_queued_by(row, origin::UNKNOWN, 0, count, names);
                 self.overflowed(Family::Workqueue, overflow, count);
             }
             kind::TASKLET => {
                 let function = (!delta.overflow).then_some(delta.function);
                 let (row, overflow) = self.tasklet.row(function, self.limits.tasklet, names);
-                row.count = row.count.saturating_add(count);
-                add_spilled(&mut row.service, &delta.service);
-                add_spilled(&mut row.service_net, &delta.third);
+                row.row.count = row.row.count.saturating_add(count);
+                add_spilled(row.service.gross(), &delta.service);
+                add_spilled(row.service.net(), &delta.third);
                 self.overflowed(Family::Tasklet, overflow, count);
             }
             kind::NAPI => self.spilled_napi(delta, names),
@@ -68,7 +72,7 @@ impl Aggregator {
 
     fn spilled_hardirq(&mut self, delta: &SpillDelta, names: &mut Resolver) {
         let count = delta.service.count;
-        let (row, overflow) = if delta.context == VECTOR && !delta.overflow {
+        let (open, overflow) = if delta.context == VECTOR && !delta.overflow {
             let Some(row) = self.hardirq.vector(delta.number, delta.cpu) else {
                 self.undecoded += 1;
                 return;
@@ -80,19 +84,20 @@ impl Aggregator {
             self.hardirq
                 .row(irq, delta.name_id, delta.cpu, limit, names)
         };
+        let row = &mut open.row;
         if delta.unhandled {
             row.unhandled = row.unhandled.saturating_add(count);
         } else {
             row.count = row.count.saturating_add(count);
             row.woke_thread = row.woke_thread.saturating_add(delta.third.count);
-            add_spilled(&mut row.service, &delta.service);
+            add_spilled(&mut open.service, &delta.service);
         }
         self.overflowed(Family::Hardirq, overflow, count);
     }
 
     /// The number of polls is that of their packet counts: a poll's time is not always known.
     fn spilled_napi(&mut self, delta: &SpillDelta, names: &mut Resolver) {
-        let (row, overflow) = if delta.overflow {
+        let (open, overflow) = if delta.overflow {
             (self.napi.overflow(delta.cpu), true)
         } else {
             let key = NapiKey {
@@ -103,22 +108,21 @@ impl Aggregator {
             };
             self.napi.row(key, self.limits.napi, names)
         };
+        add_spilled(&mut open.service, &delta.service);
+        let row = &mut open.row;
         let polls = delta.third.count;
         row.count = row.count.saturating_add(polls);
         row.exhausted = row.exhausted.saturating_add(delta.wait.count);
         row.packets = row.packets.saturating_add(delta.third.sum_ns / PACKET_NS);
         row.packets_max = row.packets_max.max(delta.third.max_ns / PACKET_NS);
-        add_spilled(&mut row.service, &delta.service);
         self.overflowed(Family::Napi, overflow, polls);
     }
 
     pub(super) fn spilled_origin(&mut self, spilled: &SpilledOrigin, names: &mut Resolver) {
-        let vector = u32::from(spilled.vector);
-        let (kind, number) = (spilled.kind, spilled.number);
-        if !self
-            .origins
-            .add(vector, spilled.cpu, kind, number, spilled.count, names)
-        {
+        let (vector, kind, number) = (spilled.vector, spilled.kind, spilled.number);
+        let counted = (self.origins.of_cpu(spilled.cpu))
+            .is_some_and(|origins| origins.add(vector, kind, number, spilled.count, names));
+        if !counted {
             self.undecoded += 1;
         }
     }

@@ -25,11 +25,7 @@ pub(in crate::export) const LIMITS: Limits = Limits {
 pub(in crate::export) const SECOND: u64 = 1_000_000_000;
 
 pub(in crate::export) fn durations(values: &[u64]) -> Durations {
-    let mut durations = Durations::default();
-    for value in values {
-        durations.record(*value);
-    }
-    durations
+    values.iter().copied().collect()
 }
 
 pub(in crate::export) fn softirq(vector: &'static str, cpu: u32, values: &[u64]) -> SoftirqRow {

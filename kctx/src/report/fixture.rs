@@ -20,9 +20,7 @@ const MS: u64 = 1_000_000;
 const START_UNIX_NS: u64 = 1_795_316_645_000_000_000;
 
 pub(super) fn durations(count: u64, each_ns: u64) -> Durations {
-    let mut durations = Durations::default();
-    (0..count).for_each(|_| durations.record(each_ns));
-    durations
+    (0..count).map(|_| each_ns).collect()
 }
 
 pub(super) fn softirq(vector: &'static str, cpu: u32, count: u64, each_ns: u64) -> SoftirqRow {

@@ -17,7 +17,7 @@ use aya_log::EbpfLogger;
 use bytes::BytesMut;
 
 use super::{
-    Control, Item, RunningThread,
+    Control, Item, RunningThread, batches,
     metering::Metering,
     rings::Ring,
     warden::Warden,
@@ -33,8 +33,6 @@ use crate::{
     },
 };
 
-/// The most that goes into one batch.
-const BATCH_BYTES: usize = 256 << 10;
 /// A ring found this full calls for the shortest sleep.
 const TARGET_FILL: f64 = 0.25;
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -350,21 +348,10 @@ fn drain_ring(
     buffer: &mut BytesMut,
     out: &SyncSender<Item>,
 ) -> Result<usize, Disconnected> {
-    let mut total = 0;
-    // Not more than a ring's worth, so that one busy CPU does not keep the others waiting for ever.
-    while total < ring.size() {
-        // Reuses the allocation once all batches split off it before are gone.
-        buffer.reserve(BATCH_BYTES);
-        let len = ring.drain(BATCH_BYTES, buffer);
-        if len == 0 {
-            break;
-        }
-        total += len;
-        let batch = buffer.split().freeze();
+    batches::of_ring(ring, buffer, |batch| {
         out.send(Item::Records { cpu, batch })
-            .map_err(|_| Disconnected)?;
-    }
-    Ok(total)
+            .map_err(|_| Disconnected)
+    })
 }
 
 /// How many windows a second has, at least one.

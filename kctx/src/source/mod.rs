@@ -11,6 +11,7 @@ use crate::{
     meter::OwnCost,
 };
 
+pub mod batches;
 #[cfg(kctx_live)]
 pub mod drain;
 #[cfg(kctx_live)]
@@ -18,7 +19,6 @@ pub mod live;
 #[cfg(kctx_live)]
 pub mod metering;
 pub mod recorded;
-#[cfg(kctx_live)]
 pub mod rings;
 #[cfg(kctx_live)]
 pub mod warden;

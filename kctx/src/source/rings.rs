@@ -55,6 +55,37 @@ impl Mapping {
         };
         Ok(Self { address, len })
     }
+
+    /// What the kernel gives of a ring's producer side: its page, then the data twice in a row. Of a file, whose
+    /// mapping has the data once, put together from two.
+    fn doubled(fd: BorrowedFd<'_>, page: usize, size: usize) -> rustix::io::Result<Self> {
+        let len = page + 2 * size;
+        // SAFETY: fresh addresses of the kernel's choice.
+        let address = unsafe {
+            rustix::mm::mmap_anonymous(
+                core::ptr::null_mut(),
+                len,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE,
+            )?
+        };
+        // Whole from here on: it is unmapped whichever of the two below fails.
+        let whole = Self { address, len };
+        for (at, file_offset, len) in [(0, page, page + size), (page + size, 2 * page, size)] {
+            // SAFETY: inside of what was mapped above, which nobody has seen yet.
+            unsafe {
+                rustix::mm::mmap(
+                    whole.address.cast::<u8>().add(at).cast(),
+                    len,
+                    ProtFlags::READ,
+                    MapFlags::SHARED | MapFlags::FIXED,
+                    fd,
+                    file_offset as u64,
+                )?;
+            }
+        }
+        Ok(whole)
+    }
 }
 
 impl Drop for Mapping {
@@ -72,6 +103,27 @@ impl Ring {
         Ok(Self {
             consumer: Mapping::new(fd, 0, page, ProtFlags::READ | ProtFlags::WRITE)?,
             producer: Mapping::new(fd, page as u64, page + 2 * size, ProtFlags::READ)?,
+            page,
+            size,
+            position: 0,
+        })
+    }
+
+    /// Maps a file that is laid out as a ring buffer map of `size` bytes: the consumer's page, the producer's page, the
+    /// data once. A ring that needs no kernel behind it: of what was written there, read as if it were a live one.
+    pub fn map_file(file: &impl AsFd, size: usize) -> rustix::io::Result<Self> {
+        let page = rustix::param::page_size();
+        if !size.is_power_of_two() || !size.is_multiple_of(page) {
+            return Err(rustix::io::Errno::INVAL);
+        }
+        let fd = file.as_fd();
+        if rustix::fs::fstat(fd)?.st_size < (2 * page + size) as i64 {
+            // A page beyond the file's end is there, but is not to be touched (SIGBUS).
+            return Err(rustix::io::Errno::INVAL);
+        }
+        Ok(Self {
+            consumer: Mapping::new(fd, 0, page, ProtFlags::READ | ProtFlags::WRITE)?,
+            producer: Mapping::doubled(fd, page, size)?,
             page,
             size,
             position: 0,
@@ -138,3 +190,7 @@ impl Ring {
         len
     }
 }
+
+#[cfg(test)]
+#[path = "rings_tests.rs"]
+mod tests;

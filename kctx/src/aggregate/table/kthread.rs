@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use kctx_common::record::Kthread;
-use rustc_hash::FxHashMap;
 
-use super::{Durations, MAX_CPUS, add_spilled};
+use super::{
+    MAX_CPUS, ServedTally, Tally, add_spilled,
+    index::{Hint, Index},
+};
 use crate::{
-    aggregate::{text, window::KthreadRow},
+    aggregate::{duration::Durations, text, window::KthreadRow},
     resolve::{Resolver, role::role_of},
     source::{RunningThread, SpillDelta},
 };
@@ -41,12 +43,61 @@ impl Credit {
     }
 }
 
+/// The thread's id, and the name id of the workqueue that it works for.
+type Key = (u32, u64);
+
+impl Hint for Key {
+    #[inline]
+    fn hint(&self) -> u64 {
+        u64::from(self.0) ^ self.1
+    }
+}
+
+/// A row of the open window.
+#[derive(Debug)]
+pub struct KthreadOpen {
+    /// What it will be, but for durations.
+    pub row: KthreadRow,
+    /// Runnable to running.
+    pub wait: Tally,
+    /// Time on the CPU at a stretch, with and without interrupts and softirqs.
+    pub service: ServedTally,
+}
+
+impl KthreadOpen {
+    /// Time on a CPU, all of it and what is left without interrupts and softirqs.
+    fn add_time(&mut self, service_ns: u64, net_ns: u64) {
+        self.row.cpu_ns = self.row.cpu_ns.saturating_add(service_ns);
+        self.row.cpu_net_ns = self.row.cpu_net_ns.saturating_add(net_ns);
+    }
+
+    fn close(self) -> KthreadRow {
+        let (service, service_net) = self.service.close();
+        KthreadRow {
+            wait: self.wait.close(),
+            service,
+            service_net,
+            ..self.row
+        }
+    }
+}
+
+impl From<KthreadRow> for KthreadOpen {
+    fn from(row: KthreadRow) -> Self {
+        Self {
+            row,
+            wait: Tally::default(),
+            service: ServedTally::default(),
+        }
+    }
+}
+
 /// Kernel thread rows, and what was credited of stretches that have not ended.
 #[derive(Debug, Default)]
 pub struct KthreadTable {
-    index: FxHashMap<(u32, u64), usize>,
+    index: Index<Key>,
     overflow: Option<usize>,
-    rows: Vec<KthreadRow>,
+    rows: Vec<KthreadOpen>,
     /// The newest and the one before it, by CPU: when a window ends, the record of the stretch that ended
     /// last may still be on its way.
     credits: Vec<[Option<Credit>; 2]>,
@@ -74,7 +125,7 @@ impl KthreadTable {
         r: &Kthread,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut KthreadRow, bool) {
+    ) -> (&mut KthreadOpen, bool) {
         let start_ns = r.end_ns.saturating_sub(r.service_ns);
         let (service_ns, net_ns) = match self.take_credit(cpu, r.pid, start_ns) {
             Some(credit) => (
@@ -85,8 +136,7 @@ impl KthreadTable {
         };
         let key = Some((r.pid, r.workqueue_id));
         let (row, overflow) = self.row(key, limit, names, || text(&r.comm));
-        row.cpu_ns = row.cpu_ns.saturating_add(service_ns);
-        row.cpu_net_ns = row.cpu_net_ns.saturating_add(net_ns);
+        row.add_time(service_ns, net_ns);
         (row, overflow)
     }
 
@@ -144,8 +194,7 @@ impl KthreadTable {
             };
             let key = Some((thread.pid, thread.workqueue_id));
             let (row, _) = self.row(key, limit, names, || thread.comm.clone());
-            row.cpu_ns = row.cpu_ns.saturating_add(service_ns);
-            row.cpu_net_ns = row.cpu_net_ns.saturating_add(net_ns);
+            row.add_time(service_ns, net_ns);
         }
     }
 
@@ -159,12 +208,11 @@ impl KthreadTable {
             comm[8..].copy_from_slice(&delta.function.to_le_bytes());
             text(&comm)
         });
-        row.count = row.count.saturating_add(delta.service.count);
+        row.row.count = row.row.count.saturating_add(delta.service.count);
         add_spilled(&mut row.wait, &delta.wait);
-        add_spilled(&mut row.service, &delta.service);
-        add_spilled(&mut row.service_net, &delta.third);
-        row.cpu_ns = row.cpu_ns.saturating_add(delta.service.sum_ns);
-        row.cpu_net_ns = row.cpu_net_ns.saturating_add(delta.third.sum_ns);
+        add_spilled(row.service.gross(), &delta.service);
+        add_spilled(row.service.net(), &delta.third);
+        row.add_time(delta.service.sum_ns, delta.third.sum_ns);
         if let Some(credits) = self.credits.get_mut(delta.cpu as usize) {
             for credit in credits.iter_mut().flatten().filter(|c| c.pid == pid) {
                 credit.spilled = true;
@@ -175,17 +223,28 @@ impl KthreadTable {
 
     fn row(
         &mut self,
-        key: Option<(u32, u64)>,
+        key: Option<Key>,
         limit: usize,
         names: &mut Resolver,
         comm: impl FnOnce() -> String,
-    ) -> (&mut KthreadRow, bool) {
+    ) -> (&mut KthreadOpen, bool) {
         let Some(key) = key else {
             return (self.overflow_row(), true);
         };
-        if let Some(&i) = self.index.get(&key) {
-            return (&mut self.rows[i], false);
+        match self.index.get(&key) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(key, limit, names, comm),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: Key,
+        limit: usize,
+        names: &mut Resolver,
+        comm: impl FnOnce() -> String,
+    ) -> (&mut KthreadOpen, bool) {
         if self.index.len() >= limit {
             return (self.overflow_row(), true);
         }
@@ -193,7 +252,7 @@ impl KthreadTable {
         self.index.insert(key, i);
         let (pid, workqueue_id) = key;
         let comm = comm();
-        self.rows.push(KthreadRow {
+        let row = KthreadRow {
             role: role_of(&comm).as_str(),
             comm: Arc::from(comm),
             pid,
@@ -202,16 +261,18 @@ impl KthreadTable {
                 id => names.name(id),
             },
             ..empty()
-        });
+        };
+        self.rows.push(row.into());
         (&mut self.rows[i], false)
     }
 
-    fn overflow_row(&mut self) -> &mut KthreadRow {
+    fn overflow_row(&mut self) -> &mut KthreadOpen {
         let i = *self.overflow.get_or_insert_with(|| {
-            self.rows.push(KthreadRow {
+            let row = KthreadRow {
                 overflow: true,
                 ..empty()
-            });
+            };
+            self.rows.push(row.into());
             self.rows.len() - 1
         });
         &mut self.rows[i]
@@ -227,7 +288,7 @@ impl KthreadTable {
         self.window += 1;
         self.index.clear();
         self.overflow = None;
-        std::mem::take(&mut self.rows)
+        self.rows.drain(..).map(KthreadOpen::close).collect()
     }
 
     /// At a window's end: a stretch whose record was spilled was added whole, so what had been credited of
@@ -243,8 +304,8 @@ impl KthreadTable {
         }
         let credit = *credit;
         if credit.spilled {
-            if let Some(&i) = self.index.get(&(credit.pid, 0)) {
-                let row = &mut self.rows[i];
+            if let Some(i) = self.index.get(&(credit.pid, 0)) {
+                let row = &mut self.rows[i].row;
                 row.cpu_ns = row.cpu_ns.saturating_sub(credit.service_ns);
                 row.cpu_net_ns = row.cpu_net_ns.saturating_sub(credit.net_ns);
             }

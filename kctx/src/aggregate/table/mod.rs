@@ -1,6 +1,7 @@
 //! The rows of the window that is open, by family.
 
 pub mod hardirq;
+mod index;
 pub mod kthread;
 pub mod napi;
 pub mod softirq;
@@ -17,7 +18,7 @@ pub use self::{
 };
 use kctx_common::bucket;
 
-use super::duration::Durations;
+use super::tally::{ServedTally, Tally};
 use crate::source::SpilledDurations;
 
 /// Most CPUs that a row's number may name: `CONFIG_NR_CPUS` goes up to 8192 on x86.
@@ -54,7 +55,7 @@ impl Default for RowLimits {
 }
 
 /// Adds spilled durations: each bucket at its midpoint, count, sum and maximum exact.
-pub fn add_spilled(durations: &mut Durations, spilled: &SpilledDurations) {
+pub fn add_spilled(durations: &mut Tally, spilled: &SpilledDurations) {
     for &(index, count) in &spilled.buckets {
         let ns = bucket::midpoint_ns(usize::from(index).min(bucket::BUCKETS - 1));
         durations.record_bucket(ns.min(spilled.max_ns), u64::from(count));

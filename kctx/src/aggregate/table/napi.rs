@@ -5,8 +5,15 @@ use std::sync::Arc;
 use kctx_common::record::context;
 use rustc_hash::FxHashMap;
 
-use super::{Durations, softirq::context_name};
-use crate::{aggregate::window::NapiRow, resolve::Resolver};
+use super::{
+    Tally,
+    index::{Hint, Index},
+    softirq::context_name,
+};
+use crate::{
+    aggregate::{duration::Durations, window::NapiRow},
+    resolve::Resolver,
+};
 
 /// The device of a NAPI that has none: a CPU's backlog queue.
 pub const BACKLOG: &str = "backlog";
@@ -24,14 +31,44 @@ pub struct NapiKey {
     pub context: u8,
 }
 
+impl Hint for NapiKey {
+    #[inline]
+    fn hint(&self) -> u64 {
+        self.name_id ^ u64::from(self.napi_id) << 8 ^ u64::from(self.context)
+    }
+}
+
+/// A row of the open window.
+#[derive(Debug)]
+pub struct NapiOpen {
+    /// What it will be, but for durations.
+    pub row: NapiRow,
+    /// Time of a poll.
+    pub service: Tally,
+}
+
+impl NapiOpen {
+    fn close(self) -> NapiRow {
+        NapiRow {
+            service: self.service.close(),
+            ..self.row
+        }
+    }
+}
+
+impl From<NapiRow> for NapiOpen {
+    fn from(row: NapiRow) -> Self {
+        let service = Tally::default();
+        Self { row, service }
+    }
+}
+
 /// NAPI rows.
 #[derive(Debug, Default)]
 pub struct NapiTable {
-    index: FxHashMap<NapiKey, usize>,
+    index: Index<NapiKey>,
     overflow: FxHashMap<u32, usize>,
-    rows: Vec<NapiRow>,
-    /// The last row that was found: polls of one NAPI come in bursts.
-    last: Option<(NapiKey, usize)>,
+    rows: Vec<NapiOpen>,
 }
 
 impl NapiTable {
@@ -42,41 +79,48 @@ impl NapiTable {
         key: NapiKey,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut NapiRow, bool) {
-        if let Some((last, i)) = self.last
-            && last == key
-        {
-            return (&mut self.rows[i], false);
+    ) -> (&mut NapiOpen, bool) {
+        match self.index.get(&key) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(key, limit, names),
         }
-        if !self.index.contains_key(&key) && self.index.len() >= limit {
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: NapiKey,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut NapiOpen, bool) {
+        if self.index.len() >= limit {
             return (self.overflow(key.cpu), true);
         }
-        let next = self.rows.len();
-        let i = *self.index.entry(key).or_insert(next);
-        if i == next {
-            let device = match key.name_id {
-                0 => Arc::from(BACKLOG),
-                id => names.name(id),
-            };
-            self.rows.push(NapiRow {
-                napi_id: key.napi_id,
-                context: context_name(key.context),
-                ..empty(device, key.cpu)
-            });
-        }
-        self.last = Some((key, i));
+        let device = match key.name_id {
+            0 => Arc::from(BACKLOG),
+            id => names.name(id),
+        };
+        let row = NapiRow {
+            napi_id: key.napi_id,
+            context: context_name(key.context),
+            ..empty(device, key.cpu)
+        };
+        let i = self.rows.len();
+        self.index.insert(key, i);
+        self.rows.push(row.into());
         (&mut self.rows[i], false)
     }
 
     /// The row of what a CPU polled beyond the limit.
-    pub fn overflow(&mut self, cpu: u32) -> &mut NapiRow {
+    pub fn overflow(&mut self, cpu: u32) -> &mut NapiOpen {
         let next = self.rows.len();
         let i = *self.overflow.entry(cpu).or_insert(next);
         if i == next {
-            self.rows.push(NapiRow {
+            let row = NapiRow {
                 overflow: true,
                 ..empty(Arc::from(""), cpu)
-            });
+            };
+            self.rows.push(row.into());
         }
         &mut self.rows[i]
     }
@@ -85,8 +129,7 @@ impl NapiTable {
     pub fn take(&mut self) -> Vec<NapiRow> {
         self.index.clear();
         self.overflow.clear();
-        self.last = None;
-        std::mem::take(&mut self.rows)
+        self.rows.drain(..).map(NapiOpen::close).collect()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use kctx_common::record::{NR_SOFTIRQS, context, origin};
 
-use super::{Durations, MAX_CPUS};
+use super::{MAX_CPUS, ServedTally, Tally};
 use crate::{
     aggregate::{
+        duration::Durations,
         origin::{KEY_UNKNOWN, key, of_key},
         window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow},
     },
@@ -23,66 +24,139 @@ pub fn context_name(number: u8) -> &'static str {
         .unwrap_or(&SOFTIRQ_CONTEXTS[context::UNKNOWN as usize])
 }
 
-/// Position of a vector on a CPU in a table without gaps; `None` where there can be no such vector or CPU.
-#[inline]
-fn slot(vector: u32, cpu: u32) -> Option<usize> {
-    (vector < NR_SOFTIRQS as u32 && cpu < MAX_CPUS)
-        .then(|| cpu as usize * NR_SOFTIRQS + vector as usize)
+/// A row of the open window.
+#[derive(Debug)]
+pub struct SoftirqOpen {
+    row: SoftirqRow,
+    /// [`SoftirqRow::count`]
+    pub count: u64,
+    /// [`SoftirqRow::wait_unknown`]
+    pub wait_unknown: u64,
+    /// First pending raise to entry.
+    pub wait: Tally,
+    /// Entry to exit, with and without what fell into it.
+    pub service: ServedTally,
 }
 
-/// Softirq rows, found by CPU, vector and context without hashing.
-#[derive(Debug, Default)]
-pub struct SoftirqTable(Vec<Option<Box<SoftirqRow>>>);
-
-impl SoftirqTable {
-    /// The row of a vector on a CPU in a context; `None` where there can be no such vector or CPU.
-    #[inline]
-    pub fn row(&mut self, vector: u32, cpu: u32, context: u8) -> Option<&mut SoftirqRow> {
-        let place = match usize::from(context) {
-            place if place < SOFTIRQ_CONTEXTS.len() => place,
-            _ => usize::from(context::UNKNOWN),
-        };
-        let index = slot(vector, cpu)? * SOFTIRQ_CONTEXTS.len() + place;
-        if index >= self.0.len() {
-            self.0.resize_with(index + 1, || None);
-        }
-        Some(self.0[index].get_or_insert_with(|| {
-            Box::new(SoftirqRow {
-                vector: SOFTIRQ_VECTORS[vector as usize],
+impl SoftirqOpen {
+    #[cold]
+    fn new(vector: &'static str, cpu: u32, context: &'static str) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            row: SoftirqRow {
+                vector,
                 cpu,
-                context: SOFTIRQ_CONTEXTS[place],
+                context,
                 count: 0,
                 wait_unknown: 0,
                 wait: Durations::default(),
                 service: Durations::default(),
                 service_net: Durations::default(),
-            })
+            },
+            count: 0,
+            wait_unknown: 0,
+            wait: Tally::default(),
+            service: ServedTally::default(),
         }))
+    }
+
+    /// Adds one run; no wait where its raise was not seen.
+    #[inline]
+    pub fn add(&mut self, wait_ns: Option<u64>, service_ns: u64, nested_ns: u64) {
+        self.count += 1;
+        match wait_ns {
+            Some(ns) => self.wait.record(ns),
+            None => self.wait_unknown += 1,
+        }
+        self.service
+            .record(service_ns, service_ns.saturating_sub(nested_ns));
+    }
+
+    fn close(self) -> SoftirqRow {
+        let (service, service_net) = self.service.close();
+        SoftirqRow {
+            count: self.count,
+            wait_unknown: self.wait_unknown,
+            wait: self.wait.close(),
+            service,
+            service_net,
+            ..self.row
+        }
+    }
+}
+
+/// The rows of one CPU, found by vector and context without hashing.
+#[derive(Debug)]
+pub struct SoftirqsOfCpu {
+    cpu: u32,
+    rows: [[Option<Box<SoftirqOpen>>; SOFTIRQ_CONTEXTS.len()]; NR_SOFTIRQS],
+}
+
+impl SoftirqsOfCpu {
+    fn new(cpu: u32) -> Self {
+        let rows = [const { [const { None }; SOFTIRQ_CONTEXTS.len()] }; NR_SOFTIRQS];
+        Self { cpu, rows }
+    }
+
+    /// The row of a vector in a context; `None` where there can be no such vector.
+    #[inline]
+    pub fn row(&mut self, vector: u8, context: u8) -> Option<&mut SoftirqOpen> {
+        let rows = self.rows.get_mut(usize::from(vector))?;
+        let place = match usize::from(context) {
+            place if place < SOFTIRQ_CONTEXTS.len() => place,
+            _ => usize::from(context::UNKNOWN),
+        };
+        let row = &mut rows[place];
+        if row.is_none() {
+            let vector = SOFTIRQ_VECTORS[usize::from(vector)];
+            *row = SoftirqOpen::new(vector, self.cpu, SOFTIRQ_CONTEXTS[place]);
+        }
+        row.as_deref_mut()
+    }
+}
+
+/// Softirq rows.
+#[derive(Debug, Default)]
+pub struct SoftirqTable(Vec<SoftirqsOfCpu>);
+
+impl SoftirqTable {
+    /// The rows of a CPU; `None` where there can be no such CPU.
+    #[inline]
+    pub fn of_cpu(&mut self, cpu: u32) -> Option<&mut SoftirqsOfCpu> {
+        let index = cpu as usize;
+        if index >= self.0.len() {
+            if cpu >= MAX_CPUS {
+                return None;
+            }
+            let first = self.0.len() as u32;
+            self.0.extend((first..=cpu).map(SoftirqsOfCpu::new));
+        }
+        self.0.get_mut(index)
     }
 
     /// All rows, by vector, CPU and context; the table is empty afterwards.
     pub fn take(&mut self) -> Vec<SoftirqRow> {
-        let mut rows: Vec<SoftirqRow> = self
-            .0
-            .iter_mut()
-            .filter_map(Option::take)
-            .map(|r| *r)
-            .collect();
-        let number = |name: &str| SOFTIRQ_VECTORS.iter().position(|v| *v == name);
-        // Stable: the contexts of a vector on a CPU stay in the order of their numbers.
-        rows.sort_by_key(|row| (number(row.vector), row.cpu));
+        let mut rows = Vec::new();
+        for vector in 0..NR_SOFTIRQS {
+            for cpu in &mut self.0 {
+                let open = cpu.rows[vector].iter_mut().filter_map(Option::take);
+                rows.extend(open.map(|row| row.close()));
+            }
+        }
         rows
     }
 }
 
+/// Places that remember where a key is.
+const REMEMBERED: usize = 8;
+
 /// What raised one vector on one CPU.
 #[derive(Debug, Default)]
 struct Raisers {
-    /// Where the last one was found: most often the next is the same.
-    last: usize,
-    keys: Vec<u64>,
-    counts: Vec<u64>,
-    /// What had no place among `keys`, and what was not seen.
+    /// Where keys were found last, each in the place that its low bits give it: raisers take turns.
+    found: [u8; REMEMBERED],
+    /// Keys and how often each.
+    seen: Vec<(u64, u64)>,
+    /// What had no place among them, and what was not seen.
     unknown: u64,
 }
 
@@ -90,69 +164,87 @@ impl Raisers {
     /// Adds `n` raises; whether the key is a new one.
     #[inline]
     fn add(&mut self, key: u64, n: u64) -> bool {
-        if self.keys.get(self.last) == Some(&key) {
-            self.counts[self.last] = self.counts[self.last].saturating_add(n);
-            return false;
+        let found = self.found[key as usize % REMEMBERED];
+        match self.seen.get_mut(usize::from(found)) {
+            Some((last, count)) if *last == key => {
+                *count = count.saturating_add(n);
+                false
+            }
+            _ => self.add_other(key, n),
         }
-        self.add_other(key, n)
     }
 
+    #[cold]
     fn add_other(&mut self, key: u64, n: u64) -> bool {
         if key == KEY_UNKNOWN {
             self.unknown = self.unknown.saturating_add(n);
             return false;
         }
-        if let Some(found) = self.keys.iter().position(|k| *k == key) {
-            self.last = found;
-            self.counts[found] = self.counts[found].saturating_add(n);
-            return false;
-        }
-        if self.keys.len() >= ORIGINS {
-            self.unknown = self.unknown.saturating_add(n);
-            return false;
-        }
-        self.last = self.keys.len();
-        self.keys.push(key);
-        self.counts.push(n);
-        true
+        let found = self.seen.iter().position(|(k, _)| *k == key);
+        let at = match found {
+            Some(at) => at,
+            None if self.seen.len() >= ORIGINS => {
+                self.unknown = self.unknown.saturating_add(n);
+                return false;
+            }
+            None => {
+                self.seen.push((key, 0));
+                self.seen.len() - 1
+            }
+        };
+        const { assert!(ORIGINS <= u8::MAX as usize) };
+        self.found[key as usize % REMEMBERED] = at as u8;
+        self.seen[at].1 = self.seen[at].1.saturating_add(n);
+        found.is_none()
     }
 }
 
-/// What raised softirqs: by CPU and vector without hashing, the origins of each in a short list.
+/// What raised the softirqs of one CPU: the origins of each vector in a short list.
 #[derive(Debug, Default)]
-pub struct OriginTable(Vec<Raisers>);
+pub struct OriginsOfCpu([Raisers; NR_SOFTIRQS]);
 
-impl OriginTable {
-    /// Counts `n` runs that an origin's first raise led to; false where there can be no such vector or CPU.
+impl OriginsOfCpu {
+    /// Counts `n` runs that an origin's first raise led to; false where there can be no such vector.
     #[inline]
-    pub fn add(
-        &mut self,
-        vector: u32,
-        cpu: u32,
-        kind: u8,
-        number: u32,
-        n: u64,
-        names: &mut Resolver,
-    ) -> bool {
-        let Some(index) = slot(vector, cpu) else {
+    pub fn add(&mut self, vector: u8, kind: u8, number: u32, n: u64, names: &mut Resolver) -> bool {
+        let Some(raisers) = self.0.get_mut(usize::from(vector)) else {
             return false;
         };
-        if index >= self.0.len() {
-            self.0.resize_with(index + 1, Raisers::default);
-        }
-        if self.0[index].add(key(kind, number), n) && kind == origin::TASK {
+        if raisers.add(key(kind, number), n) && kind == origin::TASK {
             // Asked for now: when the window closes the process may be long gone.
             let _ = names.comm(number);
         }
         true
     }
+}
+
+/// What raised softirqs, by CPU.
+#[derive(Debug, Default)]
+pub struct OriginTable(Vec<OriginsOfCpu>);
+
+impl OriginTable {
+    /// The origins of a CPU; `None` where there can be no such CPU.
+    #[inline]
+    pub fn of_cpu(&mut self, cpu: u32) -> Option<&mut OriginsOfCpu> {
+        let index = cpu as usize;
+        if index >= self.0.len() {
+            if cpu >= MAX_CPUS {
+                return None;
+            }
+            self.0.resize_with(index + 1, OriginsOfCpu::default);
+        }
+        self.0.get_mut(index)
+    }
 
     /// All rows, by vector, CPU and origin; the table is empty afterwards.
     pub fn take(&mut self, names: &mut Resolver) -> Vec<SoftirqOriginRow> {
         let mut rows = Vec::new();
-        for (index, raisers) in self.0.iter_mut().enumerate() {
-            let vector = SOFTIRQ_VECTORS[index % NR_SOFTIRQS];
-            let cpu = (index / NR_SOFTIRQS) as u32;
+        let of_cpus = (0..).zip(&mut self.0);
+        let all = of_cpus.flat_map(|(cpu, origins)| {
+            let vectors = SOFTIRQ_VECTORS.into_iter().zip(&mut origins.0);
+            vectors.map(move |(vector, raisers)| (cpu, vector, raisers))
+        });
+        for (cpu, vector, raisers) in all {
             let mut push = |key, count, names: &mut Resolver| {
                 rows.push(SoftirqOriginRow {
                     vector,
@@ -161,7 +253,7 @@ impl OriginTable {
                     count,
                 });
             };
-            for (key, count) in raisers.keys.drain(..).zip(raisers.counts.drain(..)) {
+            for (key, count) in raisers.seen.drain(..) {
                 push(key, count, names);
             }
             if raisers.unknown > 0 {

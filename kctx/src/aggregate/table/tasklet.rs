@@ -4,15 +4,49 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Durations;
-use crate::{aggregate::window::TaskletRow, resolve::Resolver};
+use super::{
+    ServedTally,
+    index::{Hint, Index},
+};
+use crate::{
+    aggregate::{duration::Durations, window::TaskletRow},
+    resolve::Resolver,
+};
+
+/// A function's address.
+impl Hint for u64 {
+    #[inline]
+    fn hint(&self) -> u64 {
+        *self
+    }
+}
+
+/// A row of the open window.
+#[derive(Debug)]
+pub struct TaskletOpen {
+    /// What it will be, but for durations.
+    pub row: TaskletRow,
+    /// Entry to exit, with and without what fell into it.
+    pub service: ServedTally,
+}
+
+impl TaskletOpen {
+    fn close(self) -> TaskletRow {
+        let (service, service_net) = self.service.close();
+        TaskletRow {
+            service,
+            service_net,
+            ..self.row
+        }
+    }
+}
 
 /// Tasklet rows.
 #[derive(Debug, Default)]
 pub struct TaskletTable {
-    index: FxHashMap<u64, usize>,
+    index: Index<u64>,
     by_name: FxHashMap<Arc<str>, usize>,
-    rows: Vec<TaskletRow>,
+    rows: Vec<TaskletOpen>,
 }
 
 impl TaskletTable {
@@ -23,12 +57,20 @@ impl TaskletTable {
         function: Option<u64>,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut TaskletRow, bool) {
-        if let Some(function) = function
-            && let Some(&i) = self.index.get(&function)
-        {
-            return (&mut self.rows[i], false);
+    ) -> (&mut TaskletOpen, bool) {
+        match function.and_then(|function| self.index.get(&function)) {
+            Some(i) => (&mut self.rows[i], false),
+            None => self.new_row(function, limit, names),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        function: Option<u64>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut TaskletOpen, bool) {
         let named = function.map(|address| names.function(address));
         let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
         // The overflow row comes on top of the limit.
@@ -38,12 +80,15 @@ impl TaskletTable {
         let next = self.rows.len();
         let i = *self.by_name.entry(Arc::clone(&name)).or_insert(next);
         if i == next {
-            self.rows.push(TaskletRow {
-                function: name,
-                overflow,
-                count: 0,
-                service: Durations::default(),
-                service_net: Durations::default(),
+            self.rows.push(TaskletOpen {
+                row: TaskletRow {
+                    function: name,
+                    overflow,
+                    count: 0,
+                    service: Durations::default(),
+                    service_net: Durations::default(),
+                },
+                service: ServedTally::default(),
             });
         }
         // Functions that went to the overflow row are not remembered: they would be unbounded.
@@ -62,6 +107,6 @@ impl TaskletTable {
     pub fn take(&mut self) -> Vec<TaskletRow> {
         self.index.clear();
         self.by_name.clear();
-        std::mem::take(&mut self.rows)
+        self.rows.drain(..).map(TaskletOpen::close).collect()
     }
 }

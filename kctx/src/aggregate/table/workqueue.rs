@@ -4,21 +4,65 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Durations;
+use super::{
+    Tally,
+    index::{Hint, Index},
+};
 use crate::{
     aggregate::{
+        duration::Durations,
         origin::{KEY_UNKNOWN, key, kind_of, of_key},
         window::{OriginKind, WORK_ORIGINS, WorkqueueRow},
     },
     resolve::Resolver,
 };
 
+/// The workqueue's name id, and the function's address.
+type Key = (u64, u64);
+
+impl Hint for Key {
+    #[inline]
+    fn hint(&self) -> u64 {
+        self.0 ^ self.1
+    }
+}
+
+/// A row of the open window.
+#[derive(Debug)]
+pub struct WorkqueueOpen {
+    /// What it will be, but for durations.
+    pub row: WorkqueueRow,
+    /// Queueing to start.
+    pub wait: Tally,
+    /// Queueing to activation.
+    pub activate: Tally,
+    /// Start to end.
+    pub service: Tally,
+    /// Of that, the time on the CPU.
+    pub service_net: Tally,
+}
+
+impl WorkqueueOpen {
+    fn close(self) -> WorkqueueRow {
+        let mut row = self.row;
+        row.queued_by
+            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        WorkqueueRow {
+            wait: self.wait.close(),
+            activate: self.activate.close(),
+            service: self.service.close(),
+            service_net: self.service_net.close(),
+            ..row
+        }
+    }
+}
+
 /// Workqueue rows.
 #[derive(Debug, Default)]
 pub struct WorkqueueTable {
-    index: FxHashMap<(u64, u64), usize>,
+    index: Index<Key>,
     by_name: FxHashMap<(Arc<str>, Arc<str>), usize>,
-    rows: Vec<WorkqueueRow>,
+    rows: Vec<WorkqueueOpen>,
 }
 
 impl WorkqueueTable {
@@ -27,17 +71,27 @@ impl WorkqueueTable {
     #[inline]
     pub fn row(
         &mut self,
-        key: Option<(u64, u64)>,
+        key: Option<Key>,
         limit: usize,
         names: &mut Resolver,
-    ) -> (&mut WorkqueueRow, bool) {
-        if let Some(key) = key
-            && let Some(&i) = self.index.get(&key)
-        {
-            let row = &mut self.rows[i];
-            let overflow = row.overflow;
-            return (row, overflow);
+    ) -> (&mut WorkqueueOpen, bool) {
+        match key.and_then(|key| self.index.get(&key)) {
+            Some(i) => {
+                let row = &mut self.rows[i];
+                let overflow = row.row.overflow;
+                (row, overflow)
+            }
+            None => self.new_row(key, limit, names),
         }
+    }
+
+    #[cold]
+    fn new_row(
+        &mut self,
+        key: Option<Key>,
+        limit: usize,
+        names: &mut Resolver,
+    ) -> (&mut WorkqueueOpen, bool) {
         let named = key.map(|(id, function)| (names.name(id), names.function(function)));
         let known = named.as_ref().is_some_and(|n| self.by_name.contains_key(n));
         // One more than the limit: the overflow row itself.
@@ -54,19 +108,25 @@ impl WorkqueueTable {
             .entry((Arc::clone(&workqueue), Arc::clone(&function)))
             .or_insert(next);
         if i == next {
-            self.rows.push(WorkqueueRow {
-                workqueue,
-                function,
-                overflow,
-                count: 0,
-                wait_unknown: 0,
-                remote: 0,
-                wait: Durations::default(),
-                activate: Durations::default(),
-                service: Durations::default(),
-                service_net: Durations::default(),
-                bh: 0,
-                queued_by: Vec::new(),
+            self.rows.push(WorkqueueOpen {
+                row: WorkqueueRow {
+                    workqueue,
+                    function,
+                    overflow,
+                    count: 0,
+                    wait_unknown: 0,
+                    remote: 0,
+                    wait: Durations::default(),
+                    activate: Durations::default(),
+                    service: Durations::default(),
+                    service_net: Durations::default(),
+                    bh: 0,
+                    queued_by: Vec::new(),
+                },
+                wait: Tally::default(),
+                activate: Tally::default(),
+                service: Tally::default(),
+                service_net: Tally::default(),
             });
         }
         // Keys that went to the overflow row are not remembered: they would be unbounded.
@@ -85,12 +145,7 @@ impl WorkqueueTable {
     pub fn take(&mut self) -> Vec<WorkqueueRow> {
         self.index.clear();
         self.by_name.clear();
-        let mut rows = std::mem::take(&mut self.rows);
-        for row in &mut rows {
-            row.queued_by
-                .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        }
-        rows
+        self.rows.drain(..).map(WorkqueueOpen::close).collect()
     }
 }
 

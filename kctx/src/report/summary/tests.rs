@@ -198,8 +198,7 @@ fn taint_is_decoded_newer_flags_too() {
 proptest! {
     #[test]
     fn a_duration_object_says_what_was_recorded(values in prop::collection::vec(1u64..1 << 40, 0..50)) {
-        let mut durations = Durations::default();
-        values.iter().for_each(|value| durations.record(*value));
+        let durations: Durations = values.iter().copied().collect();
         let object = DurationSummary::from(&durations);
         let sum: u64 = values.iter().sum();
         prop_assert_eq!(object.count, values.len() as u64);
