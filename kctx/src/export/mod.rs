@@ -4,7 +4,7 @@
 //! Window -> totals (one cumulative state) -> otlp (pushed) and prometheus (asked for)
 //! ```
 //!
-//! [`metric::METRICS`] is the one list of what is exported: both sinks and the reference in docs/metrics.md take names,
+//! [`metric::GROUPS`] is the one list of what is exported: both sinks and the reference in docs/metrics.md take names,
 //! units and words from it.
 
 pub mod attributes;

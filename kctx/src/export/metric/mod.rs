@@ -1,6 +1,6 @@
 //! What is exported: the one list of metrics.
 //!
-//! OTLP points, Prometheus families and the reference in docs/metrics.md are all made from [`METRICS`], so they cannot
+//! OTLP points, Prometheus families and the reference in docs/metrics.md are all made from [`GROUPS`], so they cannot
 //! disagree. `KCTX_WRITE_DOCS=1 cargo test -p kctx --lib metric::reference` writes the reference.
 
 mod kernel;
