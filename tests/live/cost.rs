@@ -67,8 +67,10 @@ fn an_estimate_counts_the_runs_that_the_kernel_counts() -> Result<()> {
     println!("{}", ended.stdout);
     // It was open a moment before the first look and until a moment after the second.
     let slack = if in_vm() { counted } else { counted / 5 + 1000 };
+    // An emulated CPU may be stopped between the two books.
+    let missing = counted / if in_vm() { 10 } else { 100 };
     for runs in [entry, exit] {
-        assert!(runs + counted / 100 >= counted, "{runs} of {counted}");
+        assert!(runs + missing >= counted, "{runs} of {counted}");
         assert!(runs <= counted + slack, "{runs} of {counted}");
     }
     assert!(

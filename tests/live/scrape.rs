@@ -16,7 +16,7 @@ use kctx_tests::{
 };
 use rustix::process::Signal;
 
-use crate::alone;
+use crate::{alone, in_vm};
 
 const IN_TIME: Duration = Duration::from_secs(20);
 
@@ -94,8 +94,9 @@ fn counters_only_grow_and_agree_with_the_books() -> Result<()> {
     let runs = runs(&text)?;
     assert!(runs > 1_000.0, "{runs}");
     // Records of the last window may still be on their way to the next one when its books are closed.
+    let share = if in_vm() { 0.25 } else { 0.05 };
     assert!(
-        (books - runs).abs() <= 0.05 * runs,
+        (books - runs).abs() <= share * runs,
         "{books} in the books, {runs} in the histograms"
     );
     assert_eq!(
