@@ -1,9 +1,11 @@
-//! One duration of a row of the open window, as it is recorded: counts in a flat array that is turned into
-//! [`Durations`] when the window closes.
+//! One duration of a row of the open window, as it is recorded: the first few into a histogram, many into a flat array of
+//! counts, which goes into the histogram when the window closes and becomes [`Durations`].
 //!
 //! The array has the histogram's own buckets, so nothing is lost on the way: which value falls into which bucket is
-//! decided here as hdrhistogram does it, with its constants known when this is compiled. It is a third of the work, and
-//! a quarter of the memory: a count has 16 bits, and what is over goes into a histogram at once.
+//! decided here as hdrhistogram does it, with its constants known when this is compiled. That is a third of the work, and
+//! a count takes a quarter of the memory that has to be in the cache: it has 16 bits, and what is over goes into the
+//! histogram at once. Most rows of a large machine see few durations in a window: for those an array would cost more than
+//! it saves.
 
 use hdrhistogram::Histogram;
 
@@ -17,9 +19,6 @@ const SUB_BITS: u32 = 8;
 const SUB_COUNT: u64 = 1 << SUB_BITS;
 /// Buckets for each doubling from there on.
 const HALF: usize = 1 << (SUB_BITS - 1);
-
-/// The last bucket that a histogram has: 292 years.
-const LAST: usize = index(i64::MAX as u64);
 
 /// The bucket of a value.
 #[inline]
@@ -35,33 +34,44 @@ const fn lowest(index: usize) -> u64 {
     ((index - (shift << (SUB_BITS - 1))) as u64) << shift
 }
 
+/// So many durations go into the histogram before the array is made. To make it and to pour it takes about as long as
+/// is lost with so many.
+const FEW: u64 = 256;
+
 /// What was seen so far of one duration in the open window.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// How often each bucket; as long as the longest duration needs.
+    /// How often each bucket; as long as the longest duration needs. Empty as long as there are few.
     counts: Vec<u16>,
     sum_ns: u64,
     max_ns: u64,
-    /// What has no room in `counts`: 65536 of a bucket at a time, and spilled buckets.
+    /// What is not in `counts`: the first few, 65536 of a bucket at a time, spilled buckets.
     beyond: Option<Box<Histogram<u64>>>,
 }
 
 impl Tally {
-    /// Adds one duration. Allocates only when it is longer than any before it in this row.
+    /// Adds one duration. Allocates only for the first, when they are no longer few, and when one is longer than any
+    /// before it in this row.
     #[inline]
     pub fn record(&mut self, ns: u64) {
-        let index = index(ns);
-        match self.counts.get_mut(index) {
-            Some(count) => {
-                *count = count.wrapping_add(1);
-                if *count == 0 {
-                    self.gone_round(index);
-                }
-            }
-            None => self.first_so_long(index),
+        if !self.count(ns) {
+            self.record_apart(ns);
         }
-        self.sum_ns = self.sum_ns.saturating_add(ns);
-        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// Adds one duration if the array has a place for it.
+    #[inline]
+    fn count(&mut self, ns: u64) -> bool {
+        let index = index(ns);
+        let Some(count) = self.counts.get_mut(index) else {
+            return false;
+        };
+        *count = count.wrapping_add(1);
+        if *count == 0 {
+            self.gone_round(index);
+        }
+        self.add_exact(ns, ns);
+        true
     }
 
     #[cold]
@@ -69,25 +79,52 @@ impl Tally {
         self.record_bucket(lowest(index), 1 << u16::BITS);
     }
 
-    #[cold]
-    fn first_so_long(&mut self, index: usize) {
-        if index > LAST {
-            return self.record_bucket(u64::MAX, 1);
+    #[inline(never)]
+    fn record_apart(&mut self, ns: u64) {
+        if self.is_of_few() {
+            self.record_bucket(ns, 1);
+            self.add_exact(ns, ns);
+        } else {
+            self.record_among_many(ns);
         }
-        let len = (index / HALF + 1) * HALF;
-        self.counts.reserve_exact(len - self.counts.len());
-        self.counts.resize(len, 0);
-        self.counts[index] = 1;
+    }
+
+    /// The array is not made yet, and the next need not be in it.
+    fn is_of_few(&self) -> bool {
+        let seen = self.beyond.as_ref().map_or(0, |beyond| beyond.len());
+        self.counts.is_empty() && seen < FEW
+    }
+
+    /// Makes the array, or makes it longer.
+    fn record_among_many(&mut self, ns: u64) {
+        let longest = match &self.beyond {
+            Some(beyond) if self.counts.is_empty() => beyond.max().max(ns),
+            _ => ns,
+        };
+        // Longer than a histogram goes: it has the last bucket for it.
+        let longest = longest.min(i64::MAX as u64);
+        let len = (index(longest) / HALF + 1) * HALF;
+        if len > self.counts.len() {
+            self.counts.reserve_exact(len - self.counts.len());
+            self.counts.resize(len, 0);
+        }
+        if !self.count(ns) {
+            self.record_bucket(ns, 1);
+            self.add_exact(ns, ns);
+        }
     }
 
     /// Adds `count` durations near `ns`, without touching sum and maximum: a spilled bucket.
     pub fn record_bucket(&mut self, ns: u64, count: u64) {
-        let beyond = self.beyond.get_or_insert_with(|| Box::new(empty()));
-        // Auto-resize is on, so a value can only be refused above i64::MAX.
-        let _ = beyond.record_n(ns.min(i64::MAX as u64), count);
+        let ns = ns.min(i64::MAX as u64);
+        // Somewhat longer than the first: then it seldom grows.
+        let beyond = (self.beyond).get_or_insert_with(|| Box::new(up_to(ns.saturating_mul(2))));
+        // Auto-resize is on, and such values a histogram can hold.
+        let _ = beyond.record_n(ns, count);
     }
 
     /// Adds the exact sum and maximum that came with spilled buckets.
+    #[inline]
     pub fn add_exact(&mut self, sum_ns: u64, max_ns: u64) {
         self.sum_ns = self.sum_ns.saturating_add(sum_ns);
         self.max_ns = self.max_ns.max(max_ns);
@@ -96,50 +133,45 @@ impl Tally {
     /// The window closes.
     #[must_use]
     pub fn close(mut self) -> Durations {
-        let histogram = self.take_histogram();
+        let mut histogram = self.beyond.take();
+        self.pour_into(&mut histogram);
         Durations::new(histogram, self.sum_ns, self.max_ns)
     }
 
-    fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.beyond.is_none()
-    }
-
-    /// Adds another's durations, as they are in its histogram.
-    fn close_with(mut self, other: &Self, histogram: Option<Box<Histogram<u64>>>) -> Durations {
-        let histogram = match (histogram, self.is_empty()) {
-            (histogram, true) => histogram,
-            (None, false) => self.take_histogram(),
-            (Some(mut histogram), false) => {
-                self.pour_into(&mut histogram);
-                if let Some(beyond) = self.beyond.take() {
-                    // Cannot fail: auto-resize is on and both have the same significant figures.
-                    let _ = histogram.add(&*beyond);
-                }
-                Some(histogram)
-            }
-        };
+    /// The same with another's durations, which that keeps.
+    fn close_with(mut self, other: &Self) -> Durations {
+        let mut histogram = self.beyond.take();
+        self.pour_into(&mut histogram);
+        other.pour_into(&mut histogram);
+        if let Some(beyond) = &other.beyond {
+            let histogram = histogram.get_or_insert_with(|| Box::new(empty()));
+            // Cannot fail: auto-resize is on and both have the same significant figures.
+            let _ = histogram.add(&**beyond);
+        }
         self.add_exact(other.sum_ns, other.max_ns);
         Durations::new(histogram, self.sum_ns, self.max_ns)
     }
 
-    /// What was counted, as a histogram; none where nothing was.
-    fn take_histogram(&mut self) -> Option<Box<Histogram<u64>>> {
-        let mut histogram = match self.beyond.take() {
-            Some(beyond) => beyond,
-            None if self.counts.is_empty() => return None,
-            // As long as is needed: it need not grow.
-            None => Box::new(up_to(lowest(self.counts.len()) - 1)),
-        };
-        self.pour_into(&mut histogram);
-        Some(histogram)
-    }
-
-    fn pour_into(&self, histogram: &mut Histogram<u64>) {
+    fn pour_into(&self, histogram: &mut Option<Box<Histogram<u64>>>) {
+        if self.counts.is_empty() {
+            return;
+        }
+        // As long as is needed, if it is a new one.
+        let longest = lowest(self.counts.len()) - 1;
+        let histogram = histogram.get_or_insert_with(|| Box::new(up_to(longest)));
         // Most counts are 0, and most of those that are not lie together: sixty-four are looked at at once, then eight.
+        // The longest come first: the histogram grows once.
         let (many, _) = self.counts.as_chunks::<64>();
         let counted = |counts: &[u16]| counts.iter().fold(0, |all, count| all | count) != 0;
-        let many = many.iter().enumerate().filter(|(_, many)| counted(*many));
-        let eights = many.flat_map(|(at, many)| (8 * at..).zip(many.as_chunks::<8>().0));
+        let many = (many.iter().enumerate().rev()).filter(|(_, many)| counted(*many));
+        let eights = many.flat_map(|(at, many)| {
+            let (eights, _) = many.as_chunks::<8>();
+            eights
+                .iter()
+                .enumerate()
+                .rev()
+                .map(move |(i, eight)| (8 * at + i, eight))
+        });
         for (at, eight) in eights {
             let mut counted = (0..8).fold(0_u32, |bits, i| bits | u32::from(eight[i] != 0) << i);
             while counted != 0 {
@@ -155,9 +187,8 @@ impl Tally {
 /// How long something took, with and without what fell into it. Most often nothing did, and then the two are one.
 #[derive(Debug, Default)]
 pub struct ServedTally {
-    /// Where they are the same.
+    /// Those that are the same, once they are many.
     undisturbed: Tally,
-    /// Where they are not.
     gross: Tally,
     net: Tally,
 }
@@ -166,11 +197,21 @@ impl ServedTally {
     /// Adds one duration; `net_ns` is a part of it.
     #[inline]
     pub fn record(&mut self, gross_ns: u64, net_ns: u64) {
-        if gross_ns == net_ns {
-            self.undisturbed.record(gross_ns);
-        } else {
+        if gross_ns != net_ns {
             self.gross.record(gross_ns);
             self.net.record(net_ns);
+        } else if !self.undisturbed.count(gross_ns) {
+            self.record_apart(gross_ns);
+        }
+    }
+
+    #[inline(never)]
+    fn record_apart(&mut self, ns: u64) {
+        if self.undisturbed.counts.is_empty() && self.gross.is_of_few() {
+            self.gross.record(ns);
+            self.net.record(ns);
+        } else {
+            self.undisturbed.record_among_many(ns);
         }
     }
 
@@ -186,11 +227,10 @@ impl ServedTally {
 
     /// The window closes: gross and net.
     #[must_use]
-    pub fn close(mut self) -> (Durations, Durations) {
-        let both = self.undisturbed.take_histogram();
+    pub fn close(self) -> (Durations, Durations) {
         (
-            self.gross.close_with(&self.undisturbed, both.clone()),
-            self.net.close_with(&self.undisturbed, both),
+            self.gross.close_with(&self.undisturbed),
+            self.net.close_with(&self.undisturbed),
         )
     }
 }
