@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::made_part::MadePart;
 use crate::matrix::{self, Config};
 use crate::record::{self, Probe, Record};
 use crate::workspace::Workspace;
 
-const FILE: &str = "docs/kernels.md";
-/// The table is between these lines.
-const BEGIN: &str = "<!-- The table: made by `cargo xtask kernels`, not by hand. -->";
-const END: &str = "<!-- The table ends. -->";
+const TABLE: MadePart = MadePart {
+    file: "docs/kernels.md",
+    begin: "<!-- The table: made by `cargo xtask kernels`, not by hand. -->",
+    end: "<!-- The table ends. -->",
+};
 
 /// The families' order in the table; others come after them by name.
 const FAMILIES: [&str; 7] = [
@@ -32,31 +33,14 @@ pub(crate) fn write(ws: &Workspace) -> Result<()> {
     if !missing.is_empty() {
         let titles: Vec<String> = missing.iter().map(Config::title).collect();
         bail!(
-            "{FILE} is left as it is, since there is no result yet of {}: run `cargo xtask vm --matrix`",
+            "{} is left as it is, since there is no result yet of {}: run `cargo xtask vm --matrix`",
+            TABLE.file,
             titles.join("; ")
         );
     }
-    let path = ws.root.join(FILE);
-    let old =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let new = splice(&old, &table(records))?;
-    if new != old {
-        fs::write(&path, new).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    eprintln!("kernels: {FILE} is as the results are");
+    TABLE.write(ws, &table(records))?;
+    eprintln!("kernels: {} is as the results are", TABLE.file);
     Ok(())
-}
-
-/// `text` with `table` between the markers.
-fn splice(text: &str, table: &str) -> Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) = parts.with_context(|| {
-        format!("{FILE} has not the lines that the table goes between: {BEGIN} and {END}")
-    })?;
-    Ok(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
 }
 
 /// The table with its notes. Kernels that were named by path are left out: nobody else may have them.
@@ -288,19 +272,5 @@ mod tests {
 5. the VM ended during d
 "
         );
-    }
-
-    #[test]
-    fn the_table_goes_between_its_markers_again_and_again() -> Result<()> {
-        let text = format!("# Kernels\n\n{BEGIN}\nold\n{END}\n\nmore\n");
-        let once = splice(&text, "| t |\n")?;
-        assert_eq!(
-            once,
-            format!("# Kernels\n\n{BEGIN}\n\n| t |\n\n{END}\n\nmore\n")
-        );
-        assert_eq!(splice(&once, "| t |\n")?, once);
-        assert!(splice("# Kernels\n", "").is_err());
-        assert!(splice(&format!("{END}\n{BEGIN}\n"), "").is_err());
-        Ok(())
     }
 }

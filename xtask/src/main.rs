@@ -19,6 +19,7 @@ mod kernels;
 mod kernels_doc;
 mod libtest;
 mod licences;
+mod made_part;
 mod matrix;
 mod modules;
 mod qemu;
