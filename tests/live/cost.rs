@@ -73,17 +73,17 @@ fn an_estimate_counts_the_runs_that_the_kernel_counts() -> Result<()> {
         assert!(runs + missing >= counted, "{runs} of {counted}");
         assert!(runs <= counted + slack, "{runs} of {counted}");
     }
-    assert!(
-        entry.abs_diff(exit) <= 64 + entry / 100,
-        "entry {entry}, exit {exit}"
-    );
+    let slack = 64 + entry / if in_vm() { 20 } else { 100 };
+    assert!(entry.abs_diff(exit) <= slack, "entry {entry}, exit {exit}");
     assert!(raise >= entry / 2 && raise <= entry * 4, "raise {raise}");
     let families = &estimate["bpf"]["families"];
     let families = families.as_array().context("a list of families")?;
     let softirq = families.iter().find(|one| one["family"] == "softirq");
     let softirq = softirq.context("softirqs")?;
     let observed = softirq["observed"].as_u64().context("a count")?;
-    assert!(observed.abs_diff(exit) <= 64 + exit / 100, "{observed}");
+    // What is counted and what was run are read one after the other.
+    let slack = 64 + exit / if in_vm() { 4 } else { 100 };
+    assert!(observed.abs_diff(exit) <= slack, "{observed} of {exit}");
     // The whole is its parts, and the busiest CPU's is a part of it.
     let sum: u64 = families
         .iter()

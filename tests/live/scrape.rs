@@ -94,9 +94,10 @@ fn counters_only_grow_and_agree_with_the_books() -> Result<()> {
     let runs = runs(&text)?;
     assert!(runs > 1_000.0, "{runs}");
     // Records of the last window may still be on their way to the next one when its books are closed.
-    let share = if in_vm() { 0.25 } else { 0.05 };
+    // On emulated CPUs much may be.
+    let least = books * if in_vm() { 0.3 } else { 0.95 };
     assert!(
-        (books - runs).abs() <= share * runs,
+        runs >= least && runs <= 1.05 * books,
         "{books} in the books, {runs} in the histograms"
     );
     assert_eq!(
