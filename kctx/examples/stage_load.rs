@@ -9,6 +9,8 @@
 mod clock;
 #[path = "../benches/stages/load.rs"]
 mod load;
+#[path = "../benches/stages/network.rs"]
+mod network;
 #[path = "../benches/stages/rings.rs"]
 mod rings;
 #[path = "../benches/stages/stage.rs"]

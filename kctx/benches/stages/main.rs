@@ -4,6 +4,7 @@
 mod clock;
 mod cpu_time;
 mod load;
+mod network;
 mod rings;
 mod stage;
 

@@ -1,13 +1,13 @@
 //! Records and controls into a segment.
 
-use std::hash::Hash;
-
 use kctx_common::record::{Hardirq, Kthread, Napi, SoftirqLong, Tasklet, Work, flags, kind};
 use rustc_hash::FxHashMap;
 use zerocopy::IntoBytes as _;
 
 use super::{
-    FRAME_RECORDS, MAGIC, VERSION, put_varint,
+    FRAME_RECORDS, MAGIC, VERSION,
+    dictionary::Dictionary,
+    put_varint,
     records::{
         CpuState, Device, Job, KTHREAD_FLAGS, Line, NET_RX, NR_VECTORS, Queuer, SOFTIRQ_POLLED,
         SoftirqHead, Thread, softirq, tag,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     aggregate::table::MAX_CPUS,
-    decode::{self, Record},
+    decode::{self, Entry},
     source::Control,
 };
 
@@ -27,6 +27,8 @@ pub struct Encoder {
     cpus: FxHashMap<u32, CpuState>,
     dictionaries: Dictionaries,
     frame: Vec<u8>,
+    /// Records in the frame.
+    in_frame: usize,
     records: u64,
 }
 
@@ -39,6 +41,7 @@ impl Default for Encoder {
             cpus: FxHashMap::default(),
             dictionaries: Dictionaries::default(),
             frame: Vec::new(),
+            in_frame: 0,
             records: 0,
         }
     }
@@ -84,55 +87,45 @@ impl Encoder {
             return 0;
         }
         let mut state = self.cpus.get(&cpu).copied().unwrap_or_default();
-        let mut total = 0;
-        let mut in_frame = 0;
-        let mut frame = std::mem::take(&mut self.frame);
-        for record in decode::records(batch) {
-            if !self.dictionaries.put(&mut frame, &mut state, &record) {
-                continue;
-            }
-            in_frame += 1;
-            total += 1;
-            if in_frame == FRAME_RECORDS {
-                self.put_frame(cpu, in_frame, &mut frame);
-                in_frame = 0;
+        let before = self.records;
+        for entry in decode::entries(batch) {
+            match entry {
+                Entry::Softirqs(runs) => {
+                    for run in runs {
+                        if put_softirq(&mut self.frame, &mut state, &run.get().widen()) {
+                            self.was_put(cpu);
+                        }
+                    }
+                }
+                entry => {
+                    if self.dictionaries.put(&mut self.frame, &mut state, entry) {
+                        self.was_put(cpu);
+                    }
+                }
             }
         }
-        if in_frame > 0 {
-            self.put_frame(cpu, in_frame, &mut frame);
+        if self.in_frame > 0 {
+            self.put_frame(cpu);
         }
-        self.frame = frame;
         self.cpus.insert(cpu, state);
-        self.records += total;
-        total
+        self.records - before
     }
 
-    fn put_frame(&mut self, cpu: u32, records: usize, frame: &mut Vec<u8>) {
+    /// A record more is in the frame.
+    #[inline]
+    fn was_put(&mut self, cpu: u32) {
+        self.records += 1;
+        self.in_frame += 1;
+        if self.in_frame == FRAME_RECORDS {
+            self.put_frame(cpu);
+        }
+    }
+
+    fn put_frame(&mut self, cpu: u32) {
+        let records = std::mem::take(&mut self.in_frame);
         put_varint(&mut self.out, u64::from(cpu) + 1);
         put_varint(&mut self.out, records as u64);
-        self.out.append(frame);
-    }
-}
-
-/// Things by the order in which they first appeared.
-#[derive(Debug)]
-struct Dictionary<T>(FxHashMap<T, u64>);
-
-impl<T> Default for Dictionary<T> {
-    fn default() -> Self {
-        Self(FxHashMap::default())
-    }
-}
-
-impl<T: Copy + Eq + Hash> Dictionary<T> {
-    /// Its index, and at its first appearance, what `describe` writes.
-    fn put(&mut self, out: &mut Vec<u8>, thing: T, describe: impl FnOnce(&mut Vec<u8>, T)) {
-        let next = self.0.len() as u64;
-        let index = *self.0.entry(thing).or_insert(next);
-        put_varint(out, index);
-        if index == next {
-            describe(out, thing);
-        }
+        self.out.append(&mut self.frame);
     }
 }
 
@@ -163,19 +156,20 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 }
 
 impl Dictionaries {
-    fn put(&mut self, out: &mut Vec<u8>, cpu: &mut CpuState, record: &Record) -> bool {
-        match record {
-            Record::Softirq(r) => return put_softirq(out, cpu, r),
-            Record::Hardirq(r) => self.put_hardirq(out, cpu, r),
-            Record::Work(r) => self.put_work(out, cpu, r),
-            Record::Tasklet(r) => self.put_tasklet(out, cpu, r),
-            Record::Napi(r) => self.put_napi(out, cpu, r),
-            Record::Kthread(r) => self.put_kthread(out, cpu, r),
-            Record::Module(r) => {
+    /// An entry of one record; whether it is one.
+    fn put(&mut self, out: &mut Vec<u8>, cpu: &mut CpuState, entry: Entry<'_>) -> bool {
+        match entry {
+            Entry::SoftirqLong(r) => return put_softirq(out, cpu, &r.get()),
+            Entry::Hardirq(r) => self.put_hardirq(out, cpu, &r.get()),
+            Entry::Work(r) => self.put_work(out, cpu, &r.get()),
+            Entry::Tasklet(r) => self.put_tasklet(out, cpu, &r.get()),
+            Entry::Napi(r) => self.put_napi(out, cpu, &r.get()),
+            Entry::Kthread(r) => self.put_kthread(out, cpu, &r.get()),
+            Entry::Module(r) => {
                 out.push(tag_of(kind::MODULE, 0));
                 out.extend_from_slice(r.as_bytes());
             }
-            Record::Unknown => return false,
+            Entry::Softirqs(_) | Entry::Unknown => return false,
         }
         true
     }

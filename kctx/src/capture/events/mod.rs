@@ -10,6 +10,7 @@
 //! softirq always in its long form.
 
 mod decoder;
+mod dictionary;
 mod encoder;
 mod input;
 mod records;
