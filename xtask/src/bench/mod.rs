@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum};
 use crate::workspace::Workspace;
 use crate::{build, command};
 use figures::{Figures, LoadFigures, Machine, TracerFigures};
-use tracer::{Programs, Tracer};
+use tracer::{Programs, Running, Tracer};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -112,10 +112,9 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<()> {
             windows: options.windows,
             cpu,
         };
-        figures
-            .loads
-            .push(measure(&generator, &tracers, options.rounds)?);
-        for peer in missing {
+        let (measured, refused) = measure(&generator, tracers, options.rounds)?;
+        figures.loads.push(measured);
+        for peer in missing.into_iter().chain(refused) {
             if !figures.missing.contains(&peer) {
                 figures.missing.push(peer);
             }
@@ -195,7 +194,24 @@ impl Generator<'_> {
     }
 }
 
-fn measure(generator: &Generator<'_>, tracers: &[Tracer], rounds: u32) -> Result<LoadFigures> {
+/// What was measured, and which peers do not run here.
+fn measure(
+    generator: &Generator<'_>,
+    mut tracers: Vec<Tracer>,
+    rounds: u32,
+) -> Result<(LoadFigures, Vec<String>)> {
+    let mut refused = Vec::new();
+    tracers.retain(|tracer| {
+        let tried = tracer.start().and_then(Running::stop);
+        match tried {
+            Err(error) if tracer.is_peer() => {
+                eprintln!("bench: {} is left out: {error:#}", tracer.name);
+                refused.push(format!("{} ({error:#})", tracer.name));
+                false
+            }
+            _ => true,
+        }
+    });
     let mut ns: Vec<Vec<f64>> = tracers.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         eprintln!(
@@ -212,7 +228,7 @@ fn measure(generator: &Generator<'_>, tracers: &[Tracer], rounds: u32) -> Result
             ns.push(measured);
         }
     }
-    Ok(LoadFigures {
+    let figures = LoadFigures {
         load: generator.load.name().to_owned(),
         operation: generator.load.operation().to_owned(),
         tracers: tracers
@@ -224,7 +240,8 @@ fn measure(generator: &Generator<'_>, tracers: &[Tracer], rounds: u32) -> Result
                 ns,
             })
             .collect(),
-    })
+    };
+    Ok((figures, refused))
 }
 
 fn machine() -> Machine {

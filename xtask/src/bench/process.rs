@@ -217,7 +217,7 @@ fn captured(kctx: &Path, load: &Path, folder: &Path, bundle: &Path) -> Result<Ve
     let summary = summary(kctx, bundle)?;
     let report = start.elapsed();
     let number = |value: &Value| value.as_f64().context("a summary has counts");
-    let total = &summary["accounting"]["total"];
+    let total = &summary["accounting"];
     let (streamed, spilled) = (number(&total["streamed"])?, number(&total["spilled"])?);
     let seconds = number(&summary["window"]["duration_ns"])? / 1e9;
     if streamed == 0.0 {

@@ -263,6 +263,11 @@ pub(crate) struct Running {
 }
 
 impl Tracer {
+    /// Whether it is none of kctx's own: then it may be missing or refuse.
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self.ready, Ready::Settled)
+    }
+
     /// Starts it, and waits until it measures.
     pub(crate) fn start(&self) -> Result<Running> {
         let Some((program, arguments)) = self.argv.split_first() else {
