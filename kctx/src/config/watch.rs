@@ -48,7 +48,7 @@ pub struct MeterConfig {
 impl Default for MeterConfig {
     fn default() -> Self {
         Self {
-            sample: Duration::from_secs(10),
+            sample: Duration::from_secs(1),
         }
     }
 }
