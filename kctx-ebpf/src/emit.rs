@@ -110,14 +110,13 @@ pub fn stream(records: *const u8, bytes: u64) -> bool {
 /// there is neither. Not inlined: it is the cold path, and the hot one stays short.
 #[inline(never)]
 pub fn spill(key: &SpillKey, durations: &Spilled) -> u64 {
-    let mut found = row(key);
-    if found.is_null() {
-        found = overflow_row(key);
+    let mut row = row(key);
+    if row.is_null() {
+        row = overflow_row(key);
     }
-    if found.is_null() {
+    if row.is_null() {
         return 0;
     }
-    let row = found;
     // SAFETY: the element lives as long as the program: rows are never removed. It belongs to this
     // CPU, and its key to one family, hence to one program, which does not nest in itself.
     let row = unsafe { &mut *row };
@@ -128,6 +127,7 @@ pub fn spill(key: &SpillKey, durations: &Spilled) -> u64 {
     1
 }
 
+/// Its row, made where there is room for one; null where there is none.
 #[inline(always)]
 fn row(key: &SpillKey) -> *mut SpillRow {
     if let Some(row) = SPILL.get_ptr_mut(key) {

@@ -9,7 +9,7 @@ use kctx::{
 };
 use kctx_tests::{kernel, load};
 
-use crate::{alone, capture, capture_during, in_vm, two_cpus, without_btf};
+use crate::{Output, alone, capture, capture_during, in_vm, two_cpus, without_btf};
 
 /// Runs of a vector on a CPU by what raised them.
 fn raised(summary: &Summary, vector: &str, cpu: Option<u32>) -> Vec<(OriginSummary, u64)> {
@@ -280,5 +280,41 @@ fn napi_polls_have_the_packets_that_the_kernel_counts() -> Result<()> {
         polls > 0 && polls <= net_rx + net_rx / 50,
         "polls {polls} of NET_RX {net_rx}"
     );
+    Ok(())
+}
+
+/// A tracepoint that is left out is: softirqs are counted and timed, and nobody knows what they waited for.
+#[test]
+fn without_the_raise_softirqs_have_no_wait_and_no_raiser() -> Result<()> {
+    let _alone = alone();
+    let output = Output::new()?;
+    let config = output.path().with_file_name("kctx.toml");
+    std::fs::write(
+        &config,
+        "[probes]\nfamilies = [\"softirq\"]\nwithout = [\"irq:softirq_raise\"]\n",
+    )?;
+    let udp = load::udp()?;
+    let bundle = capture("1s", &["--config", &config.to_string_lossy()])?;
+    drop(udp);
+    let summary = bundle.summary;
+    let raise = (summary.probes.iter()).find(|probe| probe.name == "irq:softirq_raise");
+    let raise = raise.context("no softirq_raise among the probes")?;
+    assert!(!raise.attached, "{raise:?}");
+    let net_rx: Vec<_> = (summary.softirq.iter())
+        .filter(|row| row.vector == "NET_RX")
+        .collect();
+    let count: u64 = net_rx.iter().map(|row| row.count).sum();
+    assert!(count > 100, "{net_rx:?}");
+    for row in &summary.softirq {
+        assert_eq!(
+            (row.wait_unknown, row.wait.count),
+            (row.count, 0),
+            "{row:?}"
+        );
+        assert_eq!(row.service.count, row.count, "{row:?}");
+    }
+    for row in &summary.softirq_origin {
+        assert_eq!(row.origin.kind, OriginKind::Unknown, "{row:?}");
+    }
     Ok(())
 }

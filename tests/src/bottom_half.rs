@@ -9,16 +9,16 @@
 use std::{
     io,
     net::UdpSocket,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
+use crate::bpf::{self, insn};
+
 /// `BPF_MAP_CREATE`
 const MAP_CREATE: libc::c_long = 0;
-/// `BPF_PROG_LOAD`
-pub(crate) const PROG_LOAD: libc::c_long = 5;
 /// `BPF_PROG_TEST_RUN`
 const PROG_TEST_RUN: libc::c_long = 10;
 /// `BPF_PROG_TYPE_SOCKET_FILTER`
@@ -31,13 +31,6 @@ const STEP_BYTES: u32 = 1 << 20;
 /// The same where a program is to take seconds: the verifier walks through each step, a million instructions in all;
 /// and no value of a map is larger where the kernel allocates no more at once (5.10).
 const LONG_STEP_BYTES: u32 = 1 << 22;
-
-/// An instruction: operation, destination and source register, offset, immediate.
-pub(crate) fn insn(operation: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
-    let [a, b] = offset.to_le_bytes();
-    let [c, d, e, f] = immediate.to_le_bytes();
-    u64::from_le_bytes([operation, registers, a, b, c, d, e, f])
-}
 
 /// Copies the first value of a map to the second, `steps` times.
 fn program(map: i32, steps: i32) -> Vec<u64> {
@@ -73,7 +66,7 @@ fn program(map: i32, steps: i32) -> Vec<u64> {
     code
 }
 
-/// The head of `union bpf_attr` for `BPF_MAP_CREATE` (include/uapi/linux/bpf.h).
+/// The head of `union bpf_attr` for `BPF_MAP_CREATE`.
 #[repr(C)]
 struct MapAttr {
     map_type: u32,
@@ -81,20 +74,6 @@ struct MapAttr {
     value_size: u32,
     max_entries: u32,
     map_flags: u32,
-}
-
-/// The same for `BPF_PROG_LOAD`.
-#[repr(C)]
-pub(crate) struct LoadAttr {
-    pub(crate) prog_type: u32,
-    pub(crate) insn_cnt: u32,
-    pub(crate) insns: u64,
-    pub(crate) license: u64,
-    pub(crate) log_level: u32,
-    pub(crate) log_size: u32,
-    pub(crate) log_buf: u64,
-    pub(crate) kern_version: u32,
-    pub(crate) prog_flags: u32,
 }
 
 /// The same for `BPF_PROG_TEST_RUN`.
@@ -108,28 +87,6 @@ struct TestRunAttr {
     data_out: u64,
     repeat: u32,
     duration: u32,
-}
-
-pub(crate) fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: `attr` is the head of the command's attributes and as long as is said; the kernel takes the
-    // rest as zero. The buffers that it names outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attr),
-            size_of::<T>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
-}
-
-pub(crate) fn descriptor(result: libc::c_long) -> Result<OwnedFd> {
-    // SAFETY: the kernel has just given this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(result)?) })
 }
 
 /// The program, ready to run.
@@ -152,26 +109,11 @@ impl Holder {
             max_entries: 2,
             map_flags: 0,
         };
-        let map = descriptor(bpf(MAP_CREATE, &mut map).context("cannot make a map")?)?;
+        let map = bpf::descriptor(bpf::call(MAP_CREATE, &mut map).context("cannot make a map")?)?;
         let code = program(map.as_raw_fd(), i32::from(steps));
-        let license = c"GPL";
-        let mut attr = LoadAttr {
-            prog_type: SOCKET_FILTER,
-            insn_cnt: code.len() as u32,
-            insns: code.as_ptr() as u64,
-            license: license.as_ptr() as u64,
-            log_level: 0,
-            log_size: 0,
-            log_buf: 0,
-            kern_version: 0,
-            prog_flags: 0,
-        };
         let program =
-            bpf(PROG_LOAD, &mut attr).context("cannot load a program to run for a test")?;
-        Ok(Self {
-            program: descriptor(program)?,
-            _map: map,
-        })
+            bpf::load(SOCKET_FILTER, &code).context("cannot load a program to run for a test")?;
+        Ok(Self { program, _map: map })
     }
 
     /// Runs it once, on the CPU that this thread is on; how long that took by the kernel's account, in
@@ -193,7 +135,7 @@ impl Holder {
             repeat,
             duration: 0,
         };
-        bpf(PROG_TEST_RUN, &mut attr).context("cannot run a program for a test")?;
+        bpf::call(PROG_TEST_RUN, &mut attr).context("cannot run a program for a test")?;
         Ok(u64::from(attr.duration))
     }
 

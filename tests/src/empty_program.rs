@@ -1,6 +1,5 @@
 //! A program that does nothing, on a raw tracepoint: what running a program costs by itself, and whether the kernel
 //! counts the run time of programs right now.
-#![allow(unsafe_code)]
 
 use std::{
     ffi::CStr,
@@ -10,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::bottom_half::{LoadAttr, PROG_LOAD, bpf, descriptor, insn};
+use crate::bpf::{self, insn};
 
 /// `BPF_RAW_TRACEPOINT_OPEN`
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -35,28 +34,16 @@ impl EmptyProgram {
     /// Attaches one.
     pub fn on(tracepoint: &CStr) -> Result<Self> {
         let code = [insn(0xb7, 0, 0, 0), insn(0x95, 0, 0, 0)]; // r0 = 0; exit
-        let license = c"GPL";
-        let mut attr = LoadAttr {
-            prog_type: RAW_TRACEPOINT,
-            insn_cnt: code.len() as u32,
-            insns: code.as_ptr() as u64,
-            license: license.as_ptr() as u64,
-            log_level: 0,
-            log_size: 0,
-            log_buf: 0,
-            kern_version: 0,
-            prog_flags: 0,
-        };
-        let program = descriptor(bpf(PROG_LOAD, &mut attr).context("cannot load a program")?)?;
+        let program = bpf::load(RAW_TRACEPOINT, &code).context("cannot load a program")?;
         let mut attr = OpenAttr {
             name: tracepoint.as_ptr() as u64,
             prog_fd: program.as_raw_fd().cast_unsigned(),
             pad: 0,
         };
-        let link = bpf(RAW_TRACEPOINT_OPEN, &mut attr).context("cannot attach a program")?;
+        let link = bpf::call(RAW_TRACEPOINT_OPEN, &mut attr).context("cannot attach a program")?;
         Ok(Self {
             program,
-            _link: descriptor(link)?,
+            _link: bpf::descriptor(link)?,
         })
     }
 

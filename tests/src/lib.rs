@@ -1,6 +1,7 @@
 //! The test harness of kctx: its program as a child, its bundles, known loads, and the kernel's own books.
 
 pub mod bottom_half;
+mod bpf;
 pub mod bundle;
 pub mod empty_program;
 pub mod kernel;

@@ -286,24 +286,19 @@ impl Drain {
     fn fullest_drained(&mut self, buffer: &mut BytesMut) -> Result<f64, Disconnected> {
         let mut fullest = 0.0_f64;
         for (cpu, ring) in &mut self.rings {
-            let drained = drain_ring(ring, *cpu, buffer, &self.out)?;
-            self.metering.drained(drained, ring.size());
+            let drained = drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
             fullest = fullest.max(drained as f64 / ring.size() as f64);
         }
-        let drained = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
-        self.metering.drained(drained, self.rare.size());
+        drain_ring(&mut self.rare, 0, buffer, &self.out, &mut self.metering)?;
         Ok(fullest)
     }
 
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
-        let mut total = drain_ring(&mut self.rare, 0, buffer, &self.out)?;
-        self.metering.drained(total, self.rare.size());
+        let mut drained = drain_ring(&mut self.rare, 0, buffer, &self.out, &mut self.metering)?;
         for (cpu, ring) in &mut self.rings {
-            let drained = drain_ring(ring, *cpu, buffer, &self.out)?;
-            self.metering.drained(drained, ring.size());
-            total += drained;
+            drained += drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
         }
-        Ok(total)
+        Ok(drained)
     }
 
     fn close_window(
@@ -347,11 +342,14 @@ fn drain_ring(
     cpu: u32,
     buffer: &mut BytesMut,
     out: &SyncSender<Item>,
+    metering: &mut Metering,
 ) -> Result<usize, Disconnected> {
-    batches::of_ring(ring, buffer, |batch| {
+    let drained = batches::of_ring(ring, buffer, |batch| {
         out.send(Item::Records { cpu, batch })
             .map_err(|_| Disconnected)
-    })
+    })?;
+    metering.drained(drained, ring.size());
+    Ok(drained)
 }
 
 /// How many windows a second has, at least one.
