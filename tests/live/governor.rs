@@ -3,7 +3,11 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use kctx_common::counters::{FamilyCounters, SOFTIRQ};
+use kctx_common::{
+    bucket,
+    counters::{FamilyCounters, SOFTIRQ},
+    spill::SpillHistogram,
+};
 use kctx_tests::{
     bottom_half::Holder,
     kernel,
@@ -16,9 +20,9 @@ use rustix::process::Signal;
 use crate::{Output, alone, in_vm};
 
 /// A daemon under a limit that it is over at once, and what keeps it there.
-fn limited(output: &Output) -> Result<(Running, Load)> {
+fn limited(output: &Output, more: &str) -> Result<(Running, Load)> {
     let config = output.path().with_file_name("kctx.toml");
-    fs::write(&config, "[governor]\ncpu_limit = \"0.1%\"\n")?;
+    fs::write(&config, format!("[governor]\ncpu_limit = \"0.1%\"\n{more}"))?;
     let config = config.to_string_lossy().into_owned();
     let udp = load::udp()?;
     let mut run = Running::kctx(["run", "--config", &config, "--duration", "80s"])?;
@@ -47,11 +51,30 @@ fn by_the_kernel() -> Result<u64> {
     Ok(books.values().sum())
 }
 
+/// Holds bottom halves off for several milliseconds, some times: whatever is raised meanwhile waits so long. How long
+/// the longest was, in nanoseconds.
+fn hold_off() -> Result<u64> {
+    const HELD: u64 = 20;
+    std::thread::spawn(|| -> Result<u64> {
+        let mut longest = 0;
+        load::pin(0)?;
+        let holder = Holder::load(if in_vm() { 100 } else { 1000 })?;
+        for _ in 0..HELD {
+            longest = holder.hold()?.max(longest);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(longest)
+    })
+    .join()
+    .map_err(|_| anyhow::anyhow!("the holder panicked"))?
+    .context("bottom halves could not be held off")
+}
+
 #[test]
 fn over_its_limit_the_busiest_family_is_no_longer_streamed() -> Result<()> {
     let _alone = alone();
     let output = Output::new()?;
-    let (run, udp) = limited(&output)?;
+    let (run, udp) = limited(&output, "")?;
     until_governed(&run)?;
     // What was staged before goes first.
     std::thread::sleep(Duration::from_millis(300));
@@ -103,32 +126,18 @@ fn over_its_limit_the_busiest_family_is_no_longer_streamed() -> Result<()> {
 /// What takes long is of interest however many there are.
 #[test]
 fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
-    const HELD: u64 = 20;
     /// `[governor] outlier` as it is by default.
     const OUTLIER_NS: u64 = 1_000_000;
     let _alone = alone();
     let output = Output::new()?;
-    let (run, udp) = limited(&output)?;
+    let (run, udp) = limited(&output, "")?;
     until_governed(&run)?;
     // It stays limited for a while.
     drop(udp);
     std::thread::sleep(Duration::from_millis(300));
     let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let before = softirqs(&run)?;
-    // Bottom halves are held off for several milliseconds each time: whatever is raised meanwhile waits so long.
-    let longest = std::thread::spawn(|| -> Result<u64> {
-        let mut longest = 0;
-        load::pin(0)?;
-        let holder = Holder::load(if in_vm() { 100 } else { 1000 })?;
-        for _ in 0..HELD {
-            longest = holder.hold()?.max(longest);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(longest)
-    })
-    .join()
-    .map_err(|_| anyhow::anyhow!("the holder panicked"))?
-    .context("bottom halves could not be held off")?;
+    let longest = hold_off()?;
     let after = softirqs(&run)?;
     let long = trace::long_softirqs(&trace.stop()?, OUTLIER_NS);
     let streamed = after.streamed - before.streamed;
@@ -141,6 +150,56 @@ fn outliers_of_a_limited_family_are_streamed() -> Result<()> {
         streamed.abs_diff(long) <= slack + long / 10,
         "{streamed} softirqs streamed, {long} took long"
     );
+    run.signal(Signal::INT)?;
+    run.wait(Duration::from_secs(30))?.success()?;
+    Ok(())
+}
+
+/// Whether the buckets are those of durations with this count, sum and maximum.
+fn is_consistent(histogram: &SpillHistogram) -> bool {
+    let filled = || (histogram.buckets.iter().enumerate()).filter(|(_, count)| **count > 0);
+    let sum = |edge: fn(usize) -> u64| -> u64 {
+        filled().map(|(i, count)| edge(i) * u64::from(*count)).sum()
+    };
+    let count: u64 = histogram.buckets.iter().map(|n| u64::from(*n)).sum();
+    let highest = filled().last().map_or(0, |(i, _)| i);
+    count == histogram.count
+        && sum(bucket::lower_ns) <= histogram.sum_ns
+        && histogram.sum_ns <= sum(|i| bucket::lower_ns(i + 1))
+        && highest == bucket::index(histogram.max_ns)
+}
+
+/// The durations that are not streamed are each in the bucket of its size: the short, and those of milliseconds.
+#[test]
+fn what_is_not_streamed_is_in_the_bucket_of_its_duration() -> Result<()> {
+    let _alone = alone();
+    let output = Output::new()?;
+    let (run, udp) = limited(&output, "outlier = \"1h\"\n")?;
+    until_governed(&run)?;
+    let longest = hold_off()?;
+    drop(udp);
+    let mut histograms = 0;
+    for attempt in 0.. {
+        let rows = kernel::spill_rows(run.pid())?;
+        let all = (rows.iter()).flat_map(|(key, row)| {
+            [&row.wait, &row.service, &row.third, &row.fourth].map(|one| (key, one))
+        });
+        let filled = || all.clone().filter(|(_, one)| one.count > 0);
+        let long = filled().filter(|(_, one)| one.max_ns > 2_500_000).count();
+        let wrong: Vec<_> = filled()
+            .filter(|(_, one)| !is_consistent(one))
+            .map(|(key, one)| (key, one.count, one.sum_ns, one.max_ns))
+            .collect();
+        // A row may be read while something is added to it.
+        if wrong.is_empty() {
+            println!("held for {longest} ns; {long} histograms with so long durations");
+            assert!(in_vm() || long > 0, "nothing waited for milliseconds");
+            histograms = filled().count();
+            break;
+        }
+        assert!(attempt < 20, "{wrong:?}");
+    }
+    assert!(histograms > 2, "{histograms} histograms");
     run.signal(Signal::INT)?;
     run.wait(Duration::from_secs(30))?.success()?;
     Ok(())

@@ -76,10 +76,17 @@ fn capture(window: &str, more: &[&str]) -> Result<Bundle> {
 
 /// Captures while `during` runs, from before its first to after its last event.
 fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
+    capture_with(&[], during)
+}
+
+/// The same with more arguments.
+fn capture_with(more: &[&str], during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
     let output = Output::new()?;
     let path = output.path();
     let path_text = path.to_string_lossy();
-    let mut capture = Running::kctx(["capture", "--window", "100s", "-o", &path_text])?;
+    let mut arguments = vec!["capture", "--window", "100s", "-o", &path_text];
+    arguments.extend(more);
+    let mut capture = Running::kctx(arguments)?;
     capture.wait_until_open()?;
     during()?;
     // What was last ends a moment later.

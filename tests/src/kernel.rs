@@ -7,10 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{
-    maps::{Map, MapData, PerCpuArray},
+    maps::{Map, MapData, PerCpuArray, PerCpuHashMap},
     programs::loaded_programs,
 };
-use kctx_common::{counters::FamilyCounters, pairing::CpuState};
+use kctx_common::{
+    counters::FamilyCounters,
+    pairing::CpuState,
+    spill::{SpillKey, SpillRow},
+};
 
 /// Counts by vector and CPU, as /proc/softirqs has them.
 pub fn softirqs(text: &str) -> Result<BTreeMap<(String, u32), u64>> {
@@ -164,6 +168,24 @@ pub fn counters(pid: u32, family: usize) -> Result<FamilyCounters> {
         return Ok(sum);
     }
     anyhow::bail!("process {pid} holds no map of CPUs' states")
+}
+
+/// What the probes of a running kctx have spilled: each key's row of each CPU.
+pub fn spill_rows(pid: u32) -> Result<Vec<(SpillKey, SpillRow)>> {
+    for id in fdinfo(pid, "map_id:")? {
+        let map = MapData::from_id(id)?;
+        if map.info()?.name_as_str() != Some("SPILL") {
+            continue;
+        }
+        let spill: PerCpuHashMap<_, SpillKey, SpillRow> = Map::PerCpuHashMap(map).try_into()?;
+        let mut rows = Vec::new();
+        for entry in spill.iter() {
+            let (key, cpus) = entry?;
+            rows.extend(cpus.iter().map(|row| (key, *row)));
+        }
+        return Ok(rows);
+    }
+    anyhow::bail!("process {pid} holds no spill")
 }
 
 /// How many perf events a process holds that run a program: by themselves, or since 5.15 by a link.

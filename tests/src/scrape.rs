@@ -122,16 +122,19 @@ pub fn get(address: SocketAddr, path: &str, accept: &str, gzip: bool) -> Result<
     })
 }
 
-/// Waits until there is something to scrape.
+/// Waits until there is something to scrape. A connection that is one too many is reset: that is not ready either.
 pub fn wait_until_ready(address: SocketAddr) -> Result<()> {
     let start = Instant::now();
+    let mut last = String::new();
     while start.elapsed() < PATIENCE {
-        if get(address, "/readyz", "*/*", false)?.status == 200 {
-            return Ok(());
+        match get(address, "/readyz", "*/*", false) {
+            Ok(answer) if answer.status == 200 => return Ok(()),
+            Ok(answer) => last = format!("status {}", answer.status),
+            Err(error) => last = format!("{error:#}"),
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    bail!("not ready after {PATIENCE:?}")
+    bail!("not ready after {PATIENCE:?}: {last}")
 }
 
 /// The sum of a metric's samples that have all of these labels, of a text exposition.
