@@ -57,6 +57,7 @@ fn the_first_of_several_raises_counts() -> Result<()> {
     })?;
     let theirs = trace::softirqs(&trace.stop()?, &window(&bundle));
     let mut raised_again = 0;
+    let partial = &bundle.summary.accounting.by_family[&Family::Softirq].partial;
     for ((vector, cpu), runs) in &theirs {
         let rows = bundle.summary.softirq.iter();
         let mut ours = (0, 0, 0);
@@ -71,7 +72,12 @@ fn the_first_of_several_raises_counts() -> Result<()> {
         );
         raised_again += runs.raised_again;
         if runs.raised_again > 0 {
-            println!("{vector} on CPU {cpu}: kctx {ours:?}, the trace {runs:?}");
+            println!("{vector} on CPU {cpu}: kctx {ours:?}, the trace {runs:?}; {partial:?}");
+            // A raise that comes while the program for raises runs on that CPU is refused, and counted (accuracy.md).
+            if partial.get("program_recursion").is_some_and(|n| *n > 0) {
+                println!("not asked: a raise may not have been seen");
+                continue;
+            }
             assert!(
                 is_near(ours.1, runs.wait_ns, runs.runs),
                 "{vector}: {ours:?} {runs:?}"
