@@ -10,6 +10,7 @@ pub mod decode;
 pub mod doctor;
 pub mod export;
 pub mod governor;
+pub mod heap;
 pub mod host;
 pub mod meter;
 pub mod pipeline;

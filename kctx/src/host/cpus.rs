@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::root::HostRoot;
+use super::root::{HostRoot, Reread};
+
+const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 /// One more than the highest CPU number taken for real. `NR_CPUS` is at most 8192 today
 /// (arch/x86/Kconfig); the bound keeps a broken list from asking for 4 G entries.
@@ -71,7 +73,24 @@ pub fn format_cpu_list(cpus: &[u32]) -> String {
 
 /// CPUs that are online now.
 pub fn online(root: &HostRoot) -> std::io::Result<Vec<u32>> {
-    read(root, "/sys/devices/system/cpu/online")
+    read(root, ONLINE)
+}
+
+/// Which CPUs are online, asked again and again.
+#[derive(Debug)]
+pub struct Online(Reread);
+
+impl Online {
+    /// Opens the list.
+    pub fn open(root: &HostRoot) -> std::io::Result<Self> {
+        root.reread(ONLINE).map(Self)
+    }
+
+    /// CPUs that are online now.
+    pub fn now(&self) -> std::io::Result<Vec<u32>> {
+        parse_cpu_list(&self.0.read()?)
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    }
 }
 
 /// CPUs that may ever come: what per-CPU maps are sized for.

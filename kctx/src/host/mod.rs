@@ -18,4 +18,4 @@ pub mod taint_watch;
 pub mod tracefs;
 
 pub use identity::HostIdentity;
-pub use root::HostRoot;
+pub use root::{HostRoot, Reread};

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -63,11 +64,74 @@ impl HostRoot {
         let bounded = self.read_bounded(path, 4096)?;
         Ok(String::from_utf8_lossy(&bounded.bytes).trim().to_owned())
     }
+
+    /// Opens a file to be read again and again.
+    pub fn reread(&self, path: &str) -> io::Result<Reread> {
+        Reread::open(&self.path(path))
+    }
+}
+
+/// A small file of procfs or sysfs that stays open, and is made anew each time it is read from its beginning. To open it
+/// takes several times as long as to read it.
+#[derive(Debug)]
+pub struct Reread(File);
+
+impl Reread {
+    /// Opens it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    /// What it says now, without white space at its ends; bytes that are not UTF-8 are replaced.
+    pub fn read(&self) -> io::Result<String> {
+        // Most are read at once. A list of CPUs has up to 24 KiB.
+        const STEP: usize = 4096;
+        let mut bytes = Vec::new();
+        let mut step = [0; STEP];
+        loop {
+            let len = self.0.read_at(&mut step, bytes.len() as u64)?;
+            bytes.extend_from_slice(&step[..len]);
+            if len < STEP || bytes.len() > 16 * STEP {
+                return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_kept_open_is_read_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = HostRoot::new(directory.path());
+        let path = directory.path().join("online");
+        let long = "0-3,".repeat(3000);
+        std::fs::write(&path, "0-3\n").unwrap();
+        let file = root.reread("/online").unwrap();
+        for text in ["0-3", "0", "", long.as_str(), "0-1"] {
+            std::fs::write(&path, format!("{text}\n")).unwrap();
+            assert_eq!(file.read().unwrap(), text);
+        }
+        assert!(root.reread("/missing").is_err());
+        // The kernel's own are made anew too, of all three kinds.
+        for path in [
+            "/proc/uptime",
+            "/proc/sys/kernel/tainted",
+            "/sys/devices/system/cpu/online",
+        ] {
+            let file = HostRoot::system().reread(path).unwrap();
+            let first = file.read().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!first.is_empty(), "{path}");
+            assert_eq!(
+                file.read().unwrap() == first,
+                path != "/proc/uptime",
+                "{path}"
+            );
+        }
+    }
 
     #[test]
     fn absolute_paths_stay_under_the_root() {

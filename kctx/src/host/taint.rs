@@ -103,7 +103,10 @@ pub fn describe(value: u64) -> String {
 
 /// Reads the machine's taint value.
 pub fn read(root: &HostRoot) -> std::io::Result<u64> {
-    let text = root.read_line(PATH)?;
+    number(&root.read_line(PATH)?)
+}
+
+pub(super) fn number(text: &str) -> std::io::Result<u64> {
     text.parse().map_err(|_| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,

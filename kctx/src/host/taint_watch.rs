@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    root::HostRoot,
+    root::Reread,
     taint::{self, TaintFlag},
 };
 
@@ -62,9 +62,9 @@ impl TaintWatch {
         })
     }
 
-    /// Reads the machine's value and observes it. After an error the watch is as it was before.
-    pub fn poll(&mut self, root: &HostRoot, time_ns: u64) -> std::io::Result<Option<TaintChange>> {
-        Ok(self.observe(taint::read(root)?, time_ns))
+    /// Reads the machine's value from [`taint::PATH`] and observes it. After an error the watch is as it was before.
+    pub fn poll(&mut self, file: &Reread, time_ns: u64) -> std::io::Result<Option<TaintChange>> {
+        Ok(self.observe(taint::number(&file.read()?)?, time_ns))
     }
 
     /// The value observed last.
@@ -103,19 +103,17 @@ mod tests {
     }
 
     #[test]
-    fn polls_the_file_and_survives_its_absence() {
+    fn polls_the_file_and_survives_what_it_does_not_know() {
         let directory = tempfile::tempdir().unwrap();
-        let root = HostRoot::new(directory.path());
+        let path = directory.path().join("tainted");
+        std::fs::write(&path, "0\n").unwrap();
+        let file = Reread::open(&path).unwrap();
         let mut watch = TaintWatch::new();
-        assert!(watch.poll(&root, 1).is_err());
-        let kernel = directory.path().join("proc/sys/kernel");
-        std::fs::create_dir_all(&kernel).unwrap();
-        std::fs::write(kernel.join("tainted"), "0\n").unwrap();
-        assert_eq!(watch.poll(&root, 2).unwrap(), None);
-        std::fs::write(kernel.join("tainted"), "many\n").unwrap();
-        assert!(watch.poll(&root, 3).is_err());
-        std::fs::write(kernel.join("tainted"), "4096\n").unwrap();
-        let change = watch.poll(&root, 4).unwrap().unwrap();
+        assert_eq!(watch.poll(&file, 2).unwrap(), None);
+        std::fs::write(&path, "many\n").unwrap();
+        assert!(watch.poll(&file, 3).is_err());
+        std::fs::write(&path, "4096\n").unwrap();
+        let change = watch.poll(&file, 4).unwrap().unwrap();
         assert_eq!((change.before, change.letters().as_str()), (0, "O"));
         let json = serde_json::to_string(&change).unwrap();
         assert_eq!(serde_json::from_str::<TaintChange>(&json).unwrap(), change);

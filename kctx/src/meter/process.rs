@@ -1,11 +1,11 @@
 //! This process: CPU time by thread, and memory.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use rustc_hash::FxHashMap;
 
 use super::ThreadTime;
-use crate::host::{HostRoot, clock};
+use crate::host::{HostRoot, Reread, clock};
 
 /// The first thread. Its own name is that of the program's file.
 pub const MAIN: &str = "main";
@@ -14,6 +14,15 @@ pub const OTHER: &str = "other";
 
 /// How kctx's threads are called.
 const OURS: &str = "kctx-";
+
+/// The files that tell of this process, open.
+#[derive(Debug)]
+pub struct Files {
+    root: HostRoot,
+    statm: Option<Reread>,
+    /// What each thread is called here, and its account.
+    threads: FxHashMap<u32, (String, Reread)>,
+}
 
 /// What was read of the threads at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +33,24 @@ pub struct Reading {
     pub threads: Vec<(u32, String, u64)>,
 }
 
-impl Reading {
-    /// Reads /proc/self. A kernel that keeps no such account of threads (without `CONFIG_SCHED_INFO`) leaves all to the
-    /// process's own clock.
+impl Files {
+    /// Those of the running process.
     #[must_use]
-    pub fn now(root: &HostRoot) -> Self {
+    pub fn open(root: HostRoot) -> Self {
+        Self {
+            statm: root.reread("/proc/self/statm").ok(),
+            root,
+            threads: FxHashMap::default(),
+        }
+    }
+
+    /// Reads what the threads used. A kernel that keeps no such account of them (without `CONFIG_SCHED_INFO`) leaves all
+    /// to the process's own clock.
+    #[must_use]
+    pub fn reading(&mut self) -> Reading {
         let mut threads = Vec::new();
-        let main = std::process::id();
-        for entry in std::fs::read_dir(root.path("/proc/self/task"))
+        let mut before = std::mem::take(&mut self.threads);
+        for entry in std::fs::read_dir(self.root.path("/proc/self/task"))
             .into_iter()
             .flatten()
             .flatten()
@@ -39,21 +58,40 @@ impl Reading {
             let Ok(tid) = entry.file_name().to_string_lossy().parse() else {
                 continue;
             };
-            // It may end between the one look and the other.
-            let read = |file: &str| std::fs::read_to_string(entry.path().join(file));
-            if let (Ok(comm), Ok(schedstat)) = (read("comm"), read("schedstat"))
-                && let Some(cpu_ns) = cpu_of_schedstat(&schedstat)
-            {
-                let name = name_of(comm.trim_end(), tid == main).to_owned();
-                threads.push((tid, name, cpu_ns));
+            // It may end between the one look and the other. The file of one that ended cannot be read, also where its
+            // number is another's by now.
+            let known = |(name, file): (String, Reread)| {
+                let cpu_ns = cpu_of_schedstat(&file.read().ok()?)?;
+                Some((name, file, cpu_ns))
+            };
+            // A thread that has just begun has its maker's name until it has said its own.
+            let before = before.remove(&tid).filter(|(name, _)| name != OTHER);
+            let read = (before.and_then(known)).or_else(|| known(account(&entry.path(), tid)?));
+            if let Some((name, file, cpu_ns)) = read {
+                threads.push((tid, name.clone(), cpu_ns));
+                self.threads.insert(tid, (name, file));
             }
         }
-        Self {
+        Reading {
             // After the threads: their sum is no more than this.
             total_ns: clock::cpu_time_ns(),
             threads,
         }
     }
+
+    /// Resident memory: the second number of /proc/self/statm, in pages.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let statm = self.statm.as_ref()?.read().ok()?;
+        pages_of_statm(&statm)?.checked_mul(rustix::param::page_size() as u64)
+    }
+}
+
+/// What a thread is called, and its account.
+fn account(task: &Path, tid: u32) -> Option<(String, Reread)> {
+    let comm = std::fs::read_to_string(task.join("comm")).ok()?;
+    let name = name_of(comm.trim_end(), tid == std::process::id()).to_owned();
+    Some((name, Reread::open(&task.join("schedstat")).ok()?))
 }
 
 /// The first number in a thread's schedstat: `sum_exec_runtime`, as of its last tick or switch where it runs now
@@ -68,14 +106,6 @@ fn name_of(comm: &str, is_main: bool) -> &str {
         ours if ours.starts_with(OURS) => ours,
         _ => OTHER,
     }
-}
-
-/// Resident memory: the second number of /proc/self/statm, in pages.
-#[must_use]
-pub fn resident_bytes(root: &HostRoot) -> Option<u64> {
-    let statm = root.read_bounded("/proc/self/statm", 256).ok()?;
-    pages_of_statm(&String::from_utf8_lossy(&statm.bytes))?
-        .checked_mul(rustix::param::page_size() as u64)
 }
 
 fn pages_of_statm(text: &str) -> Option<u64> {
@@ -229,9 +259,28 @@ mod tests {
 
     #[test]
     fn this_process_is_read() {
-        let reading = Reading::now(&HostRoot::system());
+        let mut files = Files::open(HostRoot::system());
+        let reading = files.reading();
         assert!(reading.total_ns > 0);
         assert!(reading.threads.iter().any(|(_, name, _)| name == MAIN));
-        assert!(resident_bytes(&HostRoot::system()).is_some_and(|bytes| bytes > 100_000));
+        assert!(files.resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        // A thread comes and goes between the readings; its name is not another's.
+        let of_ours = |files: &mut Files| {
+            let threads = files.reading().threads.into_iter();
+            threads
+                .filter(|(_, name, _)| name == "kctx-counted")
+                .count()
+        };
+        let (ask, asked) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("kctx-counted".to_owned());
+        let thread = thread.spawn(move || asked.recv()).unwrap();
+        let begun = std::time::Instant::now();
+        while of_ours(&mut files) == 0 {
+            assert!(begun.elapsed().as_secs() < 60, "{files:?}");
+        }
+        drop(ask);
+        assert!(thread.join().unwrap().is_err());
+        assert_eq!(of_ours(&mut files), 0);
+        assert!(!files.threads.is_empty());
     }
 }

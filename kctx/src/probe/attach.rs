@@ -11,7 +11,7 @@ use aya::{
 use super::{PAIRS, PROBES, ProbeKind, ProbeSpec, clock::CpuClock, load::Loaded};
 use crate::{
     aggregate::window::{Family, ProbeStatus},
-    host::{HostRoot, cpus},
+    host::{HostRoot, btf, cpus},
 };
 
 /// An attachment; dropping it detaches.
@@ -81,8 +81,10 @@ pub fn attach(
     samples: u64,
     wanted: impl Fn(&ProbeSpec) -> bool,
 ) -> (Attached, Vec<ProbeStatus>) {
-    // The loader's own reading of the same BTF: it needs the ids to attach by.
-    let btf = Btf::from_sys_fs();
+    // The loader's own reading of the same BTF: it needs the ids to attach by. Both are megabytes, and nobody asks them
+    // once everything is attached.
+    let ids = Btf::from_sys_fs();
+    let index = loaded.btf.take();
     let mut results: Vec<AttachResult> = Vec::with_capacity(PROBES.len());
     for spec in &PROBES {
         results.push(if !wanted(spec) {
@@ -93,7 +95,7 @@ pub fn attach(
         } else if spec.kind == ProbeKind::Clock {
             start_clock(&mut loaded.ebpf, samples)
         } else {
-            attach_one(loaded, btf.as_ref(), spec)
+            attach_one(loaded, ids.as_ref(), index.as_ref(), spec)
         });
     }
     for (start, end) in PAIRS {
@@ -157,19 +159,20 @@ fn without_its_start(results: &mut [AttachResult], start: &str, end: &str) {
 /// The attachment, and where it is not by the best mechanism, why.
 fn attach_one(
     loaded: &mut Loaded,
-    btf: Result<&Btf, &aya::BtfError>,
+    ids: Result<&Btf, &aya::BtfError>,
+    index: Option<&btf::Btf>,
     spec: &ProbeSpec,
 ) -> Result<(Link, Option<String>), String> {
     match spec.kind {
         ProbeKind::Rare => attach_classic(loaded, spec).map(|link| (Link::Classic(link), None)),
         ProbeKind::Clock => Err("not a tracepoint".to_owned()),
-        ProbeKind::HotTyped => match (btf, &loaded.btf) {
+        ProbeKind::HotTyped => match (ids, index) {
             (Ok(_), Some(_)) if loaded.unknown_of_task.is_some() => Err(format!(
                 "the kernel's BTF does not tell where a task's fields are ({})",
                 loaded.unknown_of_task.unwrap_or_default()
             )),
-            (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
-                attach_btf(&mut loaded.ebpf, spec, btf).map(|link| (Link::Btf(link), None))
+            (Ok(ids), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
+                attach_btf(&mut loaded.ebpf, spec, ids).map(|link| (Link::Btf(link), None))
             }
             (Ok(_), Some(_)) => Err(format!("this kernel has no tracepoint {}", spec.name())),
             _ => Err(
@@ -177,9 +180,9 @@ fn attach_one(
             ),
         },
         ProbeKind::Hot => {
-            let no_btf = match (btf, &loaded.btf) {
-                (Ok(btf), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
-                    match attach_btf(&mut loaded.ebpf, spec, btf) {
+            let no_btf = match (ids, index) {
+                (Ok(ids), Some(index)) if index.has_tracepoint(spec.tracepoint) => {
+                    match attach_btf(&mut loaded.ebpf, spec, ids) {
                         Ok(link) => return Ok((Link::Btf(link), None)),
                         Err(reason) => reason,
                     }

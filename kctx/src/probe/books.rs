@@ -46,6 +46,8 @@ pub struct Books {
     pub stacks: Stacks,
     pending: HashMap<MapData, u64, PendingWork>,
     programs: Programs,
+    online_list: Option<cpus::Online>,
+    /// As of the last [`Self::contexts`].
     online: Vec<u32>,
     last_counters: [FamilyCounters; FAMILIES],
     last_misses: [u64; FAMILIES],
@@ -127,6 +129,7 @@ impl Books {
             ),
             pending: take(loaded, "PENDING")?,
             programs,
+            online_list: cpus::Online::open(&HostRoot::system()).ok(),
             online: Vec::new(),
             last_counters: [FamilyCounters::default(); FAMILIES],
             last_misses: [0; FAMILIES],
@@ -194,7 +197,7 @@ impl Books {
     pub fn contexts(&mut self) -> Result<(Vec<ContextTimes>, Vec<RunningThread>), MapError> {
         let mut states = self.states()?;
         let now_ns = clock::monotonic_ns();
-        if let Ok(online) = cpus::online(&HostRoot::system()) {
+        if let Ok(online) = self.online_now() {
             for (cpu, state) in self.possible.iter().zip(&mut states) {
                 if online.binary_search(cpu).is_err() {
                     contexts::gone(state);
@@ -222,6 +225,14 @@ impl Books {
             .map(|(state, cpu)| self.running(*cpu, state, now_ns))
             .collect();
         Ok((times, running))
+    }
+
+    /// The CPUs that are online now.
+    pub fn online_now(&self) -> std::io::Result<Vec<u32>> {
+        match &self.online_list {
+            Some(list) => list.now(),
+            None => cpus::online(&HostRoot::system()),
+        }
     }
 
     fn running(&self, cpu: u32, state: &CpuState, now_ns: u64) -> RunningThread {

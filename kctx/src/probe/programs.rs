@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,7 +14,7 @@ use aya::{
 use kctx_common::counters::FAMILIES;
 
 use super::{PROBES, attach::one_line};
-use crate::{aggregate::window::Family, meter::programs::Counted};
+use crate::{aggregate::window::Family, host::Reread, meter::programs::Counted};
 
 /// The programs that are loaded.
 pub struct Programs(Vec<Program>);
@@ -21,7 +22,10 @@ pub struct Programs(Vec<Program>);
 struct Program {
     name: Arc<str>,
     family: Family,
-    fd: ProgramFd,
+    /// Its file in /proc/self/fdinfo.
+    fdinfo: Reread,
+    /// What that file tells of.
+    _fd: ProgramFd,
     seen: FdInfo,
 }
 
@@ -34,10 +38,12 @@ impl Programs {
         });
         let programs = names.filter_map(|(family, name)| {
             let fd = ebpf.program(&name)?.fd().ok()?.try_clone().ok()?;
+            let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
             Some(Program {
                 name: Arc::from(name),
                 family,
-                fd,
+                fdinfo: Reread::open(Path::new(&path)).ok()?,
+                _fd: fd,
                 seen: FdInfo::default(),
             })
         });
@@ -47,8 +53,7 @@ impl Programs {
     /// Asks the kernel anew.
     pub(super) fn renew(&mut self) {
         for program in &mut self.0 {
-            let path = format!("/proc/self/fdinfo/{}", program.fd.as_fd().as_raw_fd());
-            if let Ok(text) = std::fs::read_to_string(path) {
+            if let Ok(text) = program.fdinfo.read() {
                 program.seen = FdInfo::parse(&text);
             }
         }

@@ -1,7 +1,8 @@
 //! The drain: a thread of its own that empties the rings, keeps the kernel's books, and closes windows.
 //!
 //! It polls, since the probes never wake anybody, and adapts how long it sleeps to how full it found the
-//! fullest ring.
+//! fullest ring. What is little stays in its ring for a while: to take it costs more than to look at it, by the thread
+//! that is woken for it.
 
 use std::{
     sync::{
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     aggregate::window::{ContextTimes, ProbeStatus},
-    host::{HostIdentity, HostRoot, clock, cpus},
+    host::{HostIdentity, clock},
     probe::{
         books::{Books, Staged},
         clock::CpuClock,
@@ -35,6 +36,9 @@ use crate::{
 
 /// A ring found this full calls for the shortest sleep.
 const TARGET_FILL: f64 = 0.25;
+/// Less than this is left in a ring, unless a window closes or it may have waited for [`LONGEST_LEFT`].
+const WORTH_TAKING: f64 = 1.0 / 16.0;
+const LONGEST_LEFT: Duration = Duration::from_millis(500);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// Pending works older than this were cancelled, or wait for a stuck pool; their entries go.
@@ -195,6 +199,7 @@ impl Drain {
         let mut next_window = self.window.map(|every| started + every);
         let mut next_sweep = started + SWEEP_EVERY;
         let mut next_look = started + LOOK_AT_CPUS_EVERY;
+        let mut next_emptying = started + LONGEST_LEFT;
         let mut sleep = SHORTEST_SLEEP;
         while !stop.load(Ordering::Acquire) {
             if let Some(log) = &mut self.log {
@@ -204,13 +209,21 @@ impl Drain {
             if self.end_after.is_some_and(|after| now - started >= after) {
                 break;
             }
-            let fullest = self.fullest_drained(buffer);
-            let Ok(fullest) = fullest else { break };
+            let closes = next_window.is_some_and(|at| now >= at);
+            let worth = if closes || now >= next_emptying {
+                next_emptying = now + LONGEST_LEFT;
+                0.0
+            } else {
+                WORTH_TAKING
+            };
+            let Ok(fullest) = self.fullest_drained(worth, buffer) else {
+                break;
+            };
             if self.look_around()?.is_err() {
                 break;
             }
             if let (Some(at), Some(every)) = (next_window, self.window)
-                && now >= at
+                && closes
             {
                 let now_ns = clock::monotonic_ns();
                 let contexts = self.books.contexts()?;
@@ -247,7 +260,7 @@ impl Drain {
     /// Has the stacks of CPUs that came online sampled too.
     fn follow_cpus(&mut self) {
         if let Some(clock) = &mut self.clock
-            && let Ok(online) = cpus::online(&HostRoot::system())
+            && let Ok(online) = self.books.online_now()
             && let Err(reason) = clock.follow(&mut self.loaded.ebpf, &online)
         {
             tracing::warn!(
@@ -282,12 +295,16 @@ impl Drain {
             .map_err(|_| Disconnected)
     }
 
-    /// Empties all rings once; how full the fullest was found, from 0 to 1.
-    fn fullest_drained(&mut self, buffer: &mut BytesMut) -> Result<f64, Disconnected> {
+    /// Empties the rings that are at least this full, and the one for rare events; how full the fullest was found, from
+    /// 0 to 1.
+    fn fullest_drained(&mut self, worth: f64, buffer: &mut BytesMut) -> Result<f64, Disconnected> {
         let mut fullest = 0.0_f64;
         for (cpu, ring) in &mut self.rings {
-            let drained = drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
-            fullest = fullest.max(drained as f64 / ring.size() as f64);
+            let full = ring.filled() as f64 / ring.size() as f64;
+            if full >= worth {
+                drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
+            }
+            fullest = fullest.max(full);
         }
         drain_ring(&mut self.rare, 0, buffer, &self.out, &mut self.metering)?;
         Ok(fullest)

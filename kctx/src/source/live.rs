@@ -15,6 +15,7 @@ use super::{
 use crate::{
     aggregate::window::{Family, ProbeStatus, Source},
     governor::CpuShare,
+    heap,
     host::{
         HostIdentity, HostRoot,
         kallsyms::{self, Kallsyms, Symbols},
@@ -113,7 +114,7 @@ impl Prepared {
         {
             books.switches_attached()?;
         }
-        let watch = Watch::open(HostRoot::system(), settings.log);
+        let watch = Watch::open(&HostRoot::system(), settings.log);
         probes.extend_from_slice(watch.probes());
         let metering = Metering::prepare(settings.sample);
         // Before any thread is made: each inherits what this one has left.
@@ -139,6 +140,7 @@ impl Prepared {
             log: settings.sizes.bpf_log.then(|| loaded.take_log()).flatten(),
             loaded,
         };
+        heap::give_back();
         let prepared = Self {
             drain,
             attached,

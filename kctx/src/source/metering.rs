@@ -8,7 +8,7 @@ use crate::{
     host::{HostRoot, clock},
     meter::{
         OwnCost, Sample,
-        process::{self, Threads},
+        process::{Files, Threads},
         programs::{Programs, Reading},
     },
     probe::programs::BpfStats,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Owns the account of what kctx costs.
 pub struct Metering {
-    root: HostRoot,
+    files: Files,
     threads: Threads,
     programs: Programs,
     /// Held while the kernel counts.
@@ -48,7 +48,7 @@ impl Metering {
             Err(reason) => (None, Some(reason)),
         };
         Self {
-            root: HostRoot::system(),
+            files: Files::open(HostRoot::system()),
             threads: Threads::default(),
             programs: Programs::default(),
             stats,
@@ -72,7 +72,7 @@ impl Metering {
         let hold_ns = self.hold.map(|hold| hold.as_nanos() as u64);
         self.until_ns = hold_ns.map(|hold| reading.monotonic_ns.saturating_add(hold));
         self.programs.look(reading, false);
-        self.threads.look(&process::Reading::now(&self.root));
+        self.threads.look(&self.files.reading());
     }
 
     /// Whether the sample is over: [`Self::end_sample`] wants a reading.
@@ -96,11 +96,11 @@ impl Metering {
     /// A window closes: what was used in it.
     pub fn close(&mut self, reading: Reading) -> Control {
         self.programs.look(reading, self.stats.is_some());
-        self.threads.look(&process::Reading::now(&self.root));
+        self.threads.look(&self.files.reading());
         let fullest = std::mem::take(&mut self.fullest).min(1.0);
         Control::OwnCost(Box::new(OwnCost {
             threads: self.threads.take(),
-            memory_bytes: process::resident_bytes(&self.root),
+            memory_bytes: self.files.resident_bytes(),
             ring_bytes: std::mem::take(&mut self.ring_bytes),
             fullest_ring_ppm: (fullest * f64::from(PPM)) as u32,
             bpf: self.programs.take(self.reason.as_deref()),

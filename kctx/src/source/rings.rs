@@ -1,7 +1,9 @@
 //! One CPU's ring buffer, read in whole runs of committed entries.
 //!
 //! The kernel's contract: kernel/bpf/ringbuf.c (6.18). The consumer's position is a page of its own,
-//! writable; the producer's page and the data, which is mapped twice in a row, are read-only.
+//! writable; the producer's page and the data behind it are read-only. The kernel would map the data twice in a row, so
+//! that nothing lies over its end; once is enough for a copy in two parts, and is half the memory that this process is
+//! said to have.
 #![allow(unsafe_code)]
 
 use std::{
@@ -55,37 +57,6 @@ impl Mapping {
         };
         Ok(Self { address, len })
     }
-
-    /// What the kernel gives of a ring's producer side: its page, then the data twice in a row. Of a file, whose
-    /// mapping has the data once, put together from two.
-    fn doubled(fd: BorrowedFd<'_>, page: usize, size: usize) -> rustix::io::Result<Self> {
-        let len = page + 2 * size;
-        // SAFETY: fresh addresses of the kernel's choice.
-        let address = unsafe {
-            rustix::mm::mmap_anonymous(
-                core::ptr::null_mut(),
-                len,
-                ProtFlags::empty(),
-                MapFlags::PRIVATE,
-            )?
-        };
-        // Whole from here on: it is unmapped whichever of the two below fails.
-        let whole = Self { address, len };
-        for (at, file_offset, len) in [(0, page, page + size), (page + size, 2 * page, size)] {
-            // SAFETY: inside of what was mapped above, which nobody has seen yet.
-            unsafe {
-                rustix::mm::mmap(
-                    whole.address.cast::<u8>().add(at).cast(),
-                    len,
-                    ProtFlags::READ,
-                    MapFlags::SHARED | MapFlags::FIXED,
-                    fd,
-                    file_offset as u64,
-                )?;
-            }
-        }
-        Ok(whole)
-    }
 }
 
 impl Drop for Mapping {
@@ -102,7 +73,7 @@ impl Ring {
         let fd = ring.as_fd();
         Ok(Self {
             consumer: Mapping::new(fd, 0, page, ProtFlags::READ | ProtFlags::WRITE)?,
-            producer: Mapping::new(fd, page as u64, page + 2 * size, ProtFlags::READ)?,
+            producer: Mapping::new(fd, page as u64, page + size, ProtFlags::READ)?,
             page,
             size,
             position: 0,
@@ -123,7 +94,7 @@ impl Ring {
         }
         Ok(Self {
             consumer: Mapping::new(fd, 0, page, ProtFlags::READ | ProtFlags::WRITE)?,
-            producer: Mapping::doubled(fd, page, size)?,
+            producer: Mapping::new(fd, page as u64, page + size, ProtFlags::READ)?,
             page,
             size,
             position: 0,
@@ -134,6 +105,12 @@ impl Ring {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Bytes that lie in the ring, of entries that are not committed yet too.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        (self.producer_position() - self.position) as usize
     }
 
     fn consumer_position(&self) -> &AtomicU64 {
@@ -152,7 +129,7 @@ impl Ring {
     fn header(&self, position: u64) -> u32 {
         let offset = (position as usize) & (self.size - 1);
         // SAFETY: an entry starts at each position that is walked to, on an 8-byte boundary inside the
-        // data area, which is mapped twice. The kernel sets the header last, with a release (xchg).
+        // data area. The kernel sets the header last, with a release (xchg).
         let header = unsafe {
             let data = self.producer.address.cast::<u8>().add(self.page);
             AtomicU32::from_ptr(data.add(offset).cast())
@@ -177,13 +154,16 @@ impl Ring {
             return 0;
         }
         let offset = (start as usize) & (self.size - 1);
-        // SAFETY: the range lies in the doubled data area, is committed, and the kernel does not write
-        // there until the consumer's position has moved past it.
-        let committed = unsafe {
-            let data = self.producer.address.cast::<u8>().add(self.page + offset);
-            core::slice::from_raw_parts(data, len)
-        };
-        out.extend_from_slice(committed);
+        let before_end = len.min(self.size - offset);
+        for (offset, len) in [(offset, before_end), (0, len - before_end)] {
+            // SAFETY: the range lies in the data area, is committed, and the kernel does not write there until the
+            // consumer's position has moved past it.
+            let committed = unsafe {
+                let data = self.producer.address.cast::<u8>().add(self.page + offset);
+                core::slice::from_raw_parts(data, len)
+            };
+            out.extend_from_slice(committed);
+        }
         // Pairs with the kernel's acquire load in `__bpf_ringbuf_reserve`.
         self.consumer_position()
             .store(self.position, Ordering::Release);

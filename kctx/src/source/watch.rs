@@ -5,7 +5,7 @@ use super::Control;
 use crate::{
     aggregate::window::{LogRow, LogRows, ProbeStatus, Source},
     host::{
-        HostRoot, kmsg,
+        HostRoot, Reread, kmsg,
         kmsg_follow::{KmsgFollower, LogBounds, LogLine, Polled},
         kmsg_window::{LogSummary, LogWindow},
         taint,
@@ -18,7 +18,7 @@ const EVERY_NS: u64 = 250_000_000;
 
 /// The watch, from when it was opened.
 pub struct Watch {
-    root: HostRoot,
+    tainted: Option<Reread>,
     kmsg: Option<KmsgFollower>,
     probes: [ProbeStatus; 2],
     log: LogWindow,
@@ -48,19 +48,23 @@ pub enum Next {
 impl Watch {
     /// Opens what it will read, while this process may.
     #[must_use]
-    pub fn open(root: HostRoot, bounds: LogBounds) -> Self {
-        let kmsg = KmsgFollower::open(&root, &bounds);
+    pub fn open(root: &HostRoot, bounds: LogBounds) -> Self {
+        let kmsg = KmsgFollower::open(root, &bounds);
         let readable = |path, result: Result<(), &std::io::Error>| {
             result.map_err(|error| format!("{path}: {error}"))
         };
         let log = readable(kmsg::PATH, kmsg.as_ref().map(|_| ()));
-        let tainted = readable(taint::PATH, taint::read(&root).as_ref().map(|_| ()));
+        let tainted = root.reread(taint::PATH);
+        let taint = (tainted.as_ref().map_err(std::io::Error::to_string))
+            .and_then(|file| TaintWatch::new().poll(file, 0).map_err(|e| e.to_string()))
+            .map(|_| ())
+            .map_err(|error| format!("{}: {error}", taint::PATH));
         Self {
-            root,
+            tainted: tainted.ok(),
             kmsg: kmsg.ok(),
             probes: [
                 ProbeStatus::of_file(Source::Log, kmsg::PATH, log),
-                ProbeStatus::of_file(Source::Taint, taint::PATH, tainted),
+                ProbeStatus::of_file(Source::Taint, taint::PATH, taint),
             ],
             log: LogWindow::new(bounds),
             taint: TaintWatch::new(),
@@ -84,7 +88,7 @@ impl Watch {
             self.failed(&error);
         }
         self.taint = TaintWatch::new();
-        let _ = self.taint.poll(&self.root, now_ns);
+        let _ = self.look_at_taint(now_ns);
         self.next_ns = now_ns + EVERY_NS;
     }
 
@@ -147,7 +151,8 @@ impl Watch {
 
     /// A change of the taint, and the taint.
     fn look_at_taint(&mut self, now_ns: u64) -> (Option<Control>, Option<u64>) {
-        let Ok(change) = self.taint.poll(&self.root, now_ns) else {
+        let Some(Ok(change)) = (self.tainted.as_ref()).map(|file| self.taint.poll(file, now_ns))
+        else {
             return (None, None);
         };
         let control = change.map(|change| Control::Taint {

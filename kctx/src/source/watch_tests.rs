@@ -26,7 +26,7 @@ fn log(root: &Path, record: &str) {
 }
 
 fn open(root: &Path) -> Watch {
-    Watch::open(HostRoot::new(root), LogBounds::default())
+    Watch::open(&HostRoot::new(root), LogBounds::default())
 }
 
 fn log_of(closed: &Closed) -> Option<&LogRows> {
