@@ -156,7 +156,7 @@ pub(super) const KCTX: Group = Group {
             kind: Kind::UpDownCounter,
             unit: "By",
             description: "Resident memory of kctx.",
-            meaning: "The rings that userspace reads are in it, each twice.",
+            meaning: "The rings that userspace reads are in it.",
             attributes: &[],
             sources: &["/proc/self/statm"],
             cardinality: "1",
