@@ -17,6 +17,7 @@ use crate::{
         resource::Resource,
         totals::Totals,
     },
+    host::{HostRoot, cpus},
 };
 
 /// How long the last export may take.
@@ -55,15 +56,22 @@ impl Sinks {
         let lookup = |name: &str| std::env::var(name).ok();
         let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup)
             .context("cannot set up the Prometheus scrape")?;
-        Self::resolve(config, wishes, &resolved, Some(config.run.interval))
+        let cpus = cpus::online(&HostRoot::system()).map(|online| online.len());
+        let limits = config.export.limits(cpus.ok());
+        Self::resolve(config, wishes, &resolved, Some(config.run.interval), limits)
     }
 
-    /// Of a replay. Only the command line makes it answer scrapes, for it then stays: what the configuration says is
-    /// meant for the daemon.
-    pub fn of_a_recording(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
+    /// Of a replay, of a machine that had so many CPUs. Only the command line makes it answer scrapes, for it then
+    /// stays: what the configuration says is meant for the daemon.
+    pub fn of_a_recording(
+        config: &Config,
+        wishes: &Wishes,
+        cpus: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let resolved = settings::resolve(wishes.listen, &PrometheusConfig::default(), &|_| None)
             .context("cannot set up the Prometheus scrape")?;
-        Self::resolve(config, wishes, &resolved, None)
+        let limits = config.export.limits(cpus);
+        Self::resolve(config, wishes, &resolved, None, limits)
     }
 
     fn resolve(
@@ -71,6 +79,7 @@ impl Sinks {
         wishes: &Wishes,
         scrape: &settings::Resolved,
         window: Option<Duration>,
+        limits: Limits,
     ) -> anyhow::Result<Self> {
         let lookup = |name: &str| std::env::var(name).ok();
         let otlp = otlp::env::resolve(&wishes.otlp, &config.otlp, &lookup)
@@ -85,7 +94,7 @@ impl Sinks {
         Ok(Self {
             otlp: otlp.settings,
             prometheus,
-            limits: otlp.limits,
+            limits,
             resource,
         })
     }

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::attributes::{Attributes, Value};
-use super::exponential::ExponentialHistogram;
+use super::exponential::{DEFAULT_MAX_SIZE, ExponentialHistogram};
+use super::metric::{Selection, SeriesMut};
 use super::otlp::ExporterStats;
-use super::rows::absorb;
+use super::rows::{absorb, add};
 use super::series::SeriesSet;
 use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
@@ -21,12 +22,25 @@ pub struct Limits {
     pub max_buckets: usize,
     /// Most series of one metric, the overflow series among them.
     pub max_series: usize,
-    /// Whether softirq, hardirq and CPU time series are kept apart by `cpu.logical_number`.
+    /// Whether series of what a CPU did are kept apart by `cpu.logical_number`, or summed up.
     pub per_cpu: bool,
+    /// Which metrics there are.
+    pub selection: Selection,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_buckets: DEFAULT_MAX_SIZE,
+            max_series: 2000,
+            per_cpu: true,
+            selection: Selection::ALL,
+        }
+    }
 }
 
 /// What has been counted since the start of each series. Its fields are the metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Cumulative {
     pub(super) limits: Limits,
     /// End of the last window folded in, strictly rising; every point's time.
@@ -69,43 +83,17 @@ impl Cumulative {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let max = limits.max_series;
-        Self {
+        let mut state = Self {
             limits,
-            time_unix_ns: 0,
-            clock_steps: 0,
-            softirq_wait: SeriesSet::new(max),
-            softirq_gross: SeriesSet::new(max),
-            softirq_net: SeriesSet::new(max),
-            softirq_raised: SeriesSet::new(max),
-            hardirq: SeriesSet::new(max),
-            hardirq_unhandled: SeriesSet::new(max),
-            tasklet: SeriesSet::new(max),
-            workqueue_wait: SeriesSet::new(max),
-            workqueue_activate: SeriesSet::new(max),
-            workqueue: SeriesSet::new(max),
-            workqueue_net: SeriesSet::new(max),
-            napi: SeriesSet::new(max),
-            napi_packets: SeriesSet::new(max),
-            napi_exhausted: SeriesSet::new(max),
-            kthread_wait: SeriesSet::new(max),
-            kthread_cpu_ns: SeriesSet::new(max),
-            context_time_ns: SeriesSet::new(max),
-            module_events: SeriesSet::new(max),
-            taint: SeriesSet::new(max),
-            log_lines: SeriesSet::new(max),
-            records: SeriesSet::new(max),
-            probe_attached: SeriesSet::new(max),
-            governor_limited: SeriesSet::new(max),
-            governor_since_ns: SeriesSet::new(max),
-            self_cpu_ns: SeriesSet::new(max),
-            self_bpf_ns: SeriesSet::new(max),
-            self_bpf_runs: SeriesSet::new(max),
-            self_memory: SeriesSet::new(max),
-            exported_points: SeriesSet::new(max),
-            export_duration: SeriesSet::new(max),
-            collection_duration: SeriesSet::new(max),
+            ..Self::default()
+        };
+        for (metric, wanted) in limits.selection.each() {
+            match metric.series_mut(&mut state) {
+                SeriesMut::Durations(set) => set.allow(limits.max_series, wanted),
+                SeriesMut::Numbers(set) => set.allow(limits.max_series, wanted),
+            }
         }
+        state
     }
 
     /// Time of every point of the next request.
@@ -132,7 +120,7 @@ impl Cumulative {
             let attributes = Attributes::new()
                 .with("kctx.module.event", row.event.as_str())
                 .with_some("kctx.module.name", name);
-            *self.module_events.entry(attributes, start, || 0) += 1;
+            add(&mut self.module_events, attributes, 1, start);
         }
         self.replace_taint(window.taint_value, start);
         self.fold_accounting(&window.accounting, start);
@@ -147,7 +135,7 @@ impl Cumulative {
         let mut set = |error: Option<&String>, points: u64| {
             if points > 0 {
                 let attributes = component.clone().with_some("error.type", error);
-                *self.exported_points.entry(attributes, start, || 0) = points;
+                self.exported_points.set(attributes, start, points);
             }
         };
         set(None, stats.points_exported);
@@ -217,13 +205,11 @@ impl Cumulative {
     fn fold_accounting(&mut self, accounting: &Accounting, start: u64) {
         for (family, counts) in Family::ALL.iter().zip(&accounting.by_family) {
             let mut add = |outcome: &'static str, reason: Option<&String>, count: u64| {
-                if count > 0 {
-                    let attributes = Attributes::new()
-                        .with("kctx.probe.family", family.as_str())
-                        .with("kctx.record.outcome", outcome)
-                        .with_some("error.type", reason);
-                    *self.records.entry(attributes, start, || 0) += count;
-                }
+                let attributes = Attributes::new()
+                    .with("kctx.probe.family", family.as_str())
+                    .with("kctx.record.outcome", outcome)
+                    .with_some("error.type", reason);
+                add(&mut self.records, attributes, count, start);
             };
             add("streamed", None, counts.streamed);
             add("spilled", None, counts.spilled);
@@ -243,7 +229,7 @@ impl Cumulative {
         let Some(value) = value else { return };
         let mut set = |flag: Value, is_set: u64| {
             let attributes = Attributes::new().with("kctx.kernel.taint.flag", flag);
-            *self.taint.entry(attributes, start, || 0) = is_set;
+            self.taint.set(attributes, start, is_set);
         };
         for flag in &TAINT_FLAGS {
             set(flag.name.into(), value >> flag.bit & 1);
@@ -265,13 +251,13 @@ impl Cumulative {
                 (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
             if let Some(row) = limited {
                 let since = attributes.clone();
-                *self.governor_since_ns.entry(since, start, || 0) = row.since_unix_ns;
+                self.governor_since_ns.set(since, start, row.since_unix_ns);
             }
             // A family that never was limited has no series: most hosts never limit any.
             let known = (self.governor_limited.iter()).any(|(known, _)| *known == attributes);
             if known || limited.is_some() {
                 let value = u64::from(limited.is_some());
-                *self.governor_limited.entry(attributes, start, || 0) = value;
+                self.governor_limited.set(attributes, start, value);
             }
         }
     }
@@ -290,7 +276,7 @@ impl Cumulative {
                 .with_some("kctx.probe.mechanism", probe.mechanism.as_ref())
                 .with_some("error.type", reason.as_ref());
             let value = u64::from(probe.attached);
-            *self.probe_attached.entry(attributes.clone(), start, || 0) = value;
+            self.probe_attached.set(attributes.clone(), start, value);
             current.push(attributes);
         }
         self.probe_attached

@@ -114,6 +114,27 @@ impl ExponentialHistogram {
         }
     }
 
+    /// Adds all of `other`. The scale is then the lower of the two, or lower still; no count moves by more than that.
+    pub fn merge(&mut self, other: &Self) {
+        self.zero_count += other.zero_count;
+        self.count += other.count;
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        if other.counts.is_empty() {
+            return;
+        }
+        while self.scale > other.scale {
+            self.downscale();
+        }
+        let finest = MAX_SCALE - other.scale;
+        let end = other.offset + other.counts.len() as i32;
+        self.make_room(other.offset << finest, (end << finest) - 1);
+        for (index, count) in (other.offset..).zip(&other.counts) {
+            let at = (index >> (other.scale - self.scale)) - self.offset;
+            self.counts[at as usize] += count;
+        }
+    }
+
     /// Makes `low..=high` (at [`MAX_SCALE`]) addressable, lowering the scale where needed.
     fn make_room(&mut self, low: i32, high: i32) {
         if self.counts.is_empty() {
@@ -143,6 +164,10 @@ impl ExponentialHistogram {
 
     /// One scale coarser: two neighbours become one, exactly ("perfect subsetting").
     fn downscale(&mut self) {
+        self.scale -= 1;
+        if self.counts.is_empty() {
+            return;
+        }
         let offset = self.offset >> 1;
         let last = (self.offset + self.counts.len() as i32 - 1) >> 1;
         let mut counts = vec![0; (last - offset) as usize + 1];
@@ -151,7 +176,6 @@ impl ExponentialHistogram {
         }
         self.offset = offset;
         self.counts = counts;
-        self.scale -= 1;
     }
 
     /// The scale: `base = 2^(2^-scale)`.

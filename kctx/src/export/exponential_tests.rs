@@ -125,6 +125,41 @@ proptest! {
         prop_assert_eq!(exponential.max_ns(), max);
     }
 
+    /// Whatever is merged with whatever: the same as if all had been seen by one, at the lower of the scales.
+    #[test]
+    fn merged_is_as_if_seen_by_one(
+        parts in prop::collection::vec(prop::collection::vec(0_u64..1 << 40, 0..20), 1..6),
+        max_size in prop::sample::select(vec![160_usize, 320]),
+    ) {
+        let mut merged = ExponentialHistogram::new(max_size);
+        let mut all = ExponentialHistogram::new(max_size);
+        let mut lowest = MAX_SCALE;
+        for values in &parts {
+            let mut part = ExponentialHistogram::new(max_size);
+            part.absorb(&durations(values));
+            merged.merge(&part);
+            all.absorb(&durations(values));
+            lowest = lowest.min(merged.scale());
+            prop_assert!(merged.scale() <= part.scale() && merged.scale() == lowest);
+            prop_assert!(merged.counts().len() <= max_size);
+        }
+        while merged.scale() > all.scale() {
+            merged.downscale();
+        }
+        while all.scale() > merged.scale() {
+            all.downscale();
+        }
+        let buckets = |of: &ExponentialHistogram| {
+            let counts = (of.offset()..).zip(of.counts().to_vec());
+            counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(buckets(&merged), buckets(&all));
+        prop_assert_eq!(
+            (merged.count(), merged.sum_ns(), merged.max_ns(), merged.zero_count()),
+            (all.count(), all.sum_ns(), all.max_ns(), all.zero_count())
+        );
+    }
+
     #[test]
     fn quantiles_stay_within_the_stated_error(
         exponents in prop::collection::vec(7.0_f64..30.0, 1..300),

@@ -15,8 +15,13 @@ pub mod otlp;
 pub mod prometheus;
 pub mod resource;
 pub mod series;
+pub mod settings;
 pub mod totals;
 
 mod rows;
 #[cfg(test)]
+mod size_tests;
+#[cfg(test)]
 mod testing;
+
+pub use settings::ExportConfig;

@@ -179,7 +179,7 @@ impl Cumulative {
             add(&mut self.self_bpf_runs, attributes, runs.runs, start);
         }
         if let Some(memory) = cost.memory_bytes {
-            *self.self_memory.entry(Attributes::new(), start, || 0) = memory;
+            self.self_memory.set(Attributes::new(), start, memory);
         }
     }
 
@@ -204,10 +204,14 @@ fn origin_kind(kind: OriginKind) -> &'static str {
 }
 
 /// Adds to the counter of `attributes`; one that never counted anything does not exist.
-fn add(set: &mut SeriesSet<u64>, attributes: Attributes, n: u64, start: u64) {
+pub(super) fn add(set: &mut SeriesSet<u64>, attributes: Attributes, n: u64, start: u64) {
     if n > 0 {
-        let total = set.entry(attributes, start, || 0);
-        *total = total.saturating_add(n);
+        set.change(
+            attributes,
+            start,
+            || 0,
+            |total| *total = total.saturating_add(n),
+        );
     }
 }
 
@@ -220,9 +224,11 @@ pub(super) fn absorb(
     max_buckets: usize,
 ) {
     if durations.count() > 0 {
-        set.entry(attributes.clone(), start, || {
-            ExponentialHistogram::new(max_buckets)
-        })
-        .absorb(durations);
+        set.change(
+            attributes.clone(),
+            start,
+            || ExponentialHistogram::new(max_buckets),
+            |histogram| histogram.absorb(durations),
+        );
     }
 }

@@ -21,26 +21,46 @@ pub struct Series<T> {
 pub struct SeriesSet<T> {
     series: BTreeMap<Attributes, Series<T>>,
     limit: usize,
+    wanted: bool,
+}
+
+/// Without room for any: [`SeriesSet::allow`] makes it.
+impl<T> Default for SeriesSet<T> {
+    fn default() -> Self {
+        Self {
+            series: BTreeMap::new(),
+            limit: 0,
+            wanted: false,
+        }
+    }
+}
+
+impl SeriesSet<u64> {
+    /// Sets the value of `attributes`: a state.
+    pub fn set(&mut self, attributes: Attributes, start_unix_ns: u64, value: u64) {
+        self.change(attributes, start_unix_ns, || 0, |known| *known = value);
+    }
 }
 
 impl<T> SeriesSet<T> {
-    /// Empty.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self {
-            series: BTreeMap::new(),
-            limit: limit.max(2),
-        }
+    /// Takes at most `limit` series from now on; none at all where they are not `wanted`.
+    pub fn allow(&mut self, limit: usize, wanted: bool) {
+        self.limit = limit.max(2);
+        self.wanted = wanted;
     }
 
-    /// The value of `attributes`, or of the overflow series when the limit is reached. A new one counts
+    /// Changes the value of `attributes`, or that of the overflow series when the limit is reached. A new one counts
     /// from `start_unix_ns`.
-    pub fn entry(
+    pub fn change(
         &mut self,
         attributes: Attributes,
         start_unix_ns: u64,
         new: impl FnOnce() -> T,
-    ) -> &mut T {
+        change: impl FnOnce(&mut T),
+    ) {
+        if !self.wanted {
+            return;
+        }
         // One place is kept for the overflow series itself.
         let full = self.series.len() >= self.limit - 1 && !self.series.contains_key(&attributes);
         let attributes = if full {
@@ -52,7 +72,7 @@ impl<T> SeriesSet<T> {
             start_unix_ns,
             value: new(),
         });
-        &mut series.value
+        change(&mut series.value);
     }
 
     /// All series, in the order of their attributes.
@@ -93,10 +113,11 @@ mod tests {
 
     #[test]
     fn over_the_limit_goes_to_the_overflow_series_and_nothing_is_lost() {
-        let mut set = SeriesSet::new(4);
+        let mut set = SeriesSet::default();
+        set.allow(4, true);
         for round in 1..=3_u64 {
             for number in 0..10 {
-                *set.entry(key(number), round, || 0) += 1;
+                set.change(key(number), round, || 0, |n| *n += 1);
             }
         }
         assert_eq!(set.len(), 4);
@@ -104,5 +125,13 @@ mod tests {
         let overflow = set.iter().find(|(key, _)| **key == Attributes::overflow());
         assert_eq!(overflow.unwrap().1.value, 21);
         assert!(set.iter().all(|(_, series)| series.start_unix_ns == 1));
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_kept() {
+        let mut set = SeriesSet::default();
+        set.allow(4, false);
+        set.set(key(1), 1, 1);
+        assert!(set.is_empty());
     }
 }

@@ -1,8 +1,10 @@
 //! What several tests need: windows, readers of metrics, a port of Prometheus' rules.
 
 mod everything;
+mod large_host;
 
 pub(in crate::export) use everything::{everything, fold_everything, probe};
+pub(in crate::export) use large_host::large_host;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +17,13 @@ use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{HardirqRow, SoftirqRow, Window, WorkqueueRow};
 use crate::export::cumulative::Limits;
 use crate::export::exponential::ExponentialHistogram;
+use crate::export::metric::Selection;
 
 pub(in crate::export) const LIMITS: Limits = Limits {
     max_buckets: 320,
     max_series: 2000,
     per_cpu: true,
+    selection: Selection::ALL,
 };
 
 pub(in crate::export) const SECOND: u64 = 1_000_000_000;

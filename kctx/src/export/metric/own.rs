@@ -1,6 +1,6 @@
 //! kctx itself.
 
-use super::{Attribute, Group, Kind, Metric, SeriesOf};
+use super::{Attribute, Group, Kind, Metric};
 
 static FAMILY: Attribute = Attribute {
     key: "kctx.probe.family",
@@ -45,6 +45,7 @@ static EXPORT: [&Attribute; 5] = [
 ];
 
 pub(super) const KCTX: Group = Group {
+    family: "kctx",
     title: "kctx itself",
     metrics: &[
         Metric {
@@ -65,7 +66,7 @@ pub(super) const KCTX: Group = Group {
             ],
             sources: &["the kernel's counters"],
             cardinality: "8 families × 4 outcomes × reasons",
-            series: |state| SeriesOf::Count(&state.records),
+            place: count!(records),
         },
         Metric {
             name: "kctx.probe.attached",
@@ -88,7 +89,7 @@ pub(super) const KCTX: Group = Group {
             ],
             sources: &["each probe"],
             cardinality: "probes and files (35)",
-            series: |state| SeriesOf::Count(&state.probe_attached),
+            place: count!(probe_attached),
         },
         Metric {
             name: "kctx.governor.limited",
@@ -100,7 +101,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY, &REASON],
             sources: &["kctx's own CPU time", "the kernel's counters"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Count(&state.governor_limited),
+            place: count!(governor_limited),
         },
         Metric {
             name: "kctx.governor.limited.since",
@@ -111,7 +112,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY, &REASON],
             sources: &["kctx's own CPU time", "the kernel's counters"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Seconds(&state.governor_since_ns),
+            place: seconds!(governor_since_ns),
         },
         Metric {
             name: "kctx.self.cpu.time",
@@ -125,7 +126,7 @@ pub(super) const KCTX: Group = Group {
             }],
             sources: &["/proc/self/task/*/schedstat"],
             cardinality: "6 threads",
-            series: |state| SeriesOf::Seconds(&state.self_cpu_ns),
+            place: seconds!(self_cpu_ns),
         },
         Metric {
             name: "kctx.self.bpf.time",
@@ -138,7 +139,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY],
             sources: &["the kernel's run times of its programs"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Seconds(&state.self_bpf_ns),
+            place: seconds!(self_bpf_ns),
         },
         Metric {
             name: "kctx.self.bpf.runs",
@@ -149,7 +150,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY],
             sources: &["the kernel's run times of its programs"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Count(&state.self_bpf_runs),
+            place: count!(self_bpf_runs),
         },
         Metric {
             name: "kctx.self.memory.usage",
@@ -160,7 +161,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[],
             sources: &["/proc/self/statm"],
             cardinality: "1",
-            series: |state| SeriesOf::Count(&state.self_memory),
+            place: count!(self_memory),
         },
         Metric {
             name: "otel.sdk.exporter.metric_data_point.exported",
@@ -171,7 +172,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
-            series: |state| SeriesOf::Count(&state.exported_points),
+            place: count!(exported_points),
         },
         Metric {
             name: "otel.sdk.exporter.operation.duration",
@@ -182,7 +183,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
-            series: |state| SeriesOf::Durations(&state.export_duration),
+            place: durations!(export_duration),
         },
         Metric {
             name: "otel.sdk.metric_reader.collection.duration",
@@ -193,7 +194,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&COMPONENT_TYPE, &COMPONENT_NAME],
             sources: &["the OTLP export"],
             cardinality: "1",
-            series: |state| SeriesOf::Durations(&state.collection_duration),
+            place: durations!(collection_duration),
         },
     ],
 };

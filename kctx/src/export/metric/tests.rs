@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::aggregate::accounting::FAMILIES;
+use crate::export::series::SeriesSet;
 use crate::probe::PROBES;
 
 #[test]
@@ -33,7 +34,7 @@ fn each_metric_is_well_formed_and_there_once() {
             unit == "s" || unit == "By" || unit.starts_with('{') && unit.ends_with('}'),
             "{name}: {unit}"
         );
-        let durations = matches!((metric.series)(&empty()), SeriesOf::Durations(_));
+        let durations = matches!(metric.series(&empty()), SeriesOf::Durations(_));
         assert_eq!(durations, metric.kind == Kind::Histogram, "{name}");
         assert!(!durations || name.ends_with(".duration"), "{name}");
     }
@@ -67,7 +68,7 @@ fn keys(state: &Cumulative) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             .collect()
     }
     let keys = metrics().map(|metric| {
-        let keys = match (metric.series)(state) {
+        let keys = match metric.series(state) {
             SeriesOf::Durations(set) => of(set),
             SeriesOf::Count(set) | SeriesOf::Seconds(set) => of(set),
         };

@@ -14,9 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::endpoint::Endpoint;
 use super::settings::{
     ClientIdentity, Compression, HistogramKind, OtlpConfig, OtlpSettings, Protocol, SettingsError,
-    check_limits,
 };
-use crate::export::cumulative::Limits;
 use crate::export::resource::Resource;
 
 /// What came of all sources together.
@@ -24,8 +22,6 @@ use crate::export::resource::Resource;
 pub struct Resolved {
     /// How to export; `None` when no endpoint is set or the environment turns the export off.
     pub settings: Option<OtlpSettings>,
-    /// Bounds of the cumulative state, which a scrape reads too.
-    pub limits: Limits,
     /// Resource attributes that win over those found on the host, in the order to be set.
     pub resource: Vec<(String, String)>,
     /// What was ignored and why, one line each.
@@ -61,11 +57,8 @@ pub fn resolve(
     } else {
         settings(&config, &mut env)?
     };
-    let limits = config.limits();
-    check_limits(&limits)?;
     Ok(Resolved {
         settings,
-        limits,
         resource,
         warnings: env.warnings,
     })
@@ -127,7 +120,6 @@ fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSetting
             ));
         }
     };
-    settings.limits = config.limits();
     if let Some(size) = config.max_request_size {
         settings.max_request_bytes = size.0;
     }

@@ -174,8 +174,7 @@ fn defaults() {
     assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
     assert_eq!(settings.interval, Duration::from_secs(10));
     assert_eq!(settings.histogram, HistogramKind::Exponential);
-    assert_eq!(settings.limits.max_buckets, 320);
-    assert!(settings.limits.per_cpu && settings.headers.is_empty());
+    assert!(settings.headers.is_empty());
     assert_eq!(settings.max_request_bytes, 3 << 20);
     assert_eq!(settings.max_response_bytes, 4 << 20);
 }
@@ -332,7 +331,7 @@ fn command_line_then_file_then_environment() {
     .unwrap();
     let cli = OtlpConfig {
         endpoint: Some("http://cli".to_owned()),
-        per_cpu: Some(false),
+        interval: Some(Span(Duration::from_secs(7))),
         ..OtlpConfig::default()
     };
     let vars = [
@@ -348,7 +347,8 @@ fn command_line_then_file_then_environment() {
     assert_eq!(from_file.headers[0].0, "k");
     let both = resolve_with(&cli, &file, &vars).unwrap().settings.unwrap();
     assert_eq!(both.endpoint, "http://cli/v1/metrics");
-    assert!(!both.limits.per_cpu && from_file.limits.per_cpu);
+    assert_eq!(both.interval, Duration::from_secs(7));
+    assert_eq!(from_file.interval, Duration::from_secs(10));
 }
 
 #[test]
@@ -371,11 +371,9 @@ fn bad_configuration_is_an_error() {
         resolve_with(&config, &OtlpConfig::default(), &[])
     };
     assert!(on(|_| {}).is_ok());
-    let bad: [fn(&mut OtlpConfig); 6] = [
-        |c| c.max_buckets = Some(10),
+    let bad: [fn(&mut OtlpConfig); 4] = [
         |c| c.interval = Some(Span(Duration::ZERO)),
         |c| c.max_request_size = Some(Bytes(10)),
-        |c| c.max_series = Some(1),
         |c| c.client_key = Some(PathBuf::from("/k")),
         |c| c.headers = Some([("a b".to_owned(), "v".to_owned())].into()),
     ];

@@ -9,7 +9,7 @@ use super::*;
 use crate::aggregate::window::ContextTimes;
 use crate::export::otlp::settings::{Compression, Protocol};
 use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
-use crate::export::testing::{exponential_points, number, number_points, softirq, window};
+use crate::export::testing::{LIMITS, exponential_points, number, number_points, softirq, window};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,7 @@ fn spawn(mut settings: OtlpSettings) -> OtlpExporter {
 fn spawn_paced(settings: OtlpSettings) -> OtlpExporter {
     let mut resource = Resource::default();
     resource.set("service.name", "kctx");
-    let totals = Arc::new(Totals::new(settings.limits));
+    let totals = Arc::new(Totals::new(LIMITS));
     OtlpExporter::spawn(settings, resource, totals).unwrap()
 }
 
@@ -421,7 +421,7 @@ fn a_missing_certificate_is_one_clear_line() {
     let endpoint = "https://127.0.0.1:1/v1/metrics".parse().unwrap();
     let mut settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
     settings.certificate = Some("/nonexistent/ca.pem".into());
-    let totals = Arc::new(Totals::new(settings.limits));
+    let totals = Arc::new(Totals::new(LIMITS));
     let error = OtlpExporter::spawn(settings, Resource::default(), totals)
         .unwrap_err()
         .to_string();

@@ -17,7 +17,7 @@ use crate::export::series::SeriesSet;
 /// All metrics of the state as of its last window; a metric without points is left out.
 #[must_use]
 pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
-    metric::metrics()
+    (state.limits.selection.metrics())
         .filter_map(|metric| {
             Some(Metric {
                 name: metric.name.to_owned(),
@@ -32,7 +32,7 @@ pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
 
 fn data(metric: &metric::Metric, state: &Cumulative, histogram: HistogramKind) -> Option<Data> {
     let time = state.time_unix_ns();
-    let (set, value): (_, fn(u64) -> number_data_point::Value) = match (metric.series)(state) {
+    let (set, value): (_, fn(u64) -> number_data_point::Value) = match metric.series(state) {
         SeriesOf::Durations(set) => return histogram_data(set, histogram, time),
         SeriesOf::Count(set) => (set, count),
         SeriesOf::Seconds(set) => (set, seconds),

@@ -77,7 +77,7 @@ pub fn write(
     format: &mut dyn Format,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    for metric in metric::metrics() {
+    for metric in state.limits.selection.metrics() {
         write_metric(metric, state, format, out)?;
     }
     let target = Family {
@@ -108,7 +108,7 @@ fn write_metric(
         },
         unit: name::unit(metric),
     };
-    match (metric.series)(state) {
+    match metric.series(state) {
         SeriesOf::Durations(set) => samples(&family, set.iter(), Sample::Durations, format, out),
         SeriesOf::Count(set) => samples(&family, set.iter(), |n| Sample::Count(*n), format, out),
         SeriesOf::Seconds(set) => {
