@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     export::{
         cumulative::Limits,
+        interval::Temporality,
         otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, ShutdownOutcome},
         prometheus::{
             PrometheusServer, PrometheusSettings,
@@ -101,7 +102,14 @@ impl Sinks {
 
     /// Starts the exports. After privileges were dropped: their threads need none of them.
     pub(super) fn start(self, pace: Pace) -> anyhow::Result<Exports> {
-        let totals = Arc::new(Totals::new(self.limits));
+        let scraped = self.prometheus.is_some();
+        let totals = match &self.otlp {
+            Some(OtlpSettings { temporality, .. }) if *temporality != Temporality::Cumulative => {
+                Totals::with_intervals(self.limits, *temporality, scraped)
+            }
+            _ => Totals::new(self.limits),
+        };
+        let totals = Arc::new(totals);
         let prometheus = match self.prometheus {
             Some(settings) => {
                 let resource = self.resource.clone();

@@ -1,14 +1,12 @@
 //! The cumulative state of the export: windows are folded in, nothing is ever lost or reset.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::attributes::{Attributes, Value};
 use super::exponential::{DEFAULT_MAX_SIZE, ExponentialHistogram};
-use super::metric::{Selection, SeriesMut};
-use super::otlp::ExporterStats;
-use super::rows::{absorb, add};
+use super::metric::{Metric, Selection, SeriesMut};
+use super::rows::add;
 use super::series::SeriesSet;
-use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
 use crate::host::taint::{self, TAINT_FLAGS};
 
@@ -110,6 +108,11 @@ impl Cumulative {
 
     /// Adds a closed window.
     pub fn fold(&mut self, window: &Window) {
+        if self.is_long_before(window) {
+            // Points in the future would stay invisible until the clock gets there: start everything anew, which is a
+            // reset with a known cause.
+            self.start_anew(|_| false);
+        }
         // A series first seen now was 0 at the end of the collection before: counting from there gives
         // its first value the right rate (SDK specification, "Start timestamps").
         let start = self.advance(window);
@@ -129,45 +132,40 @@ impl Cumulative {
         self.fold_own_cost(window.own_cost.as_ref(), start);
     }
 
-    /// Takes the export's own counters as of now, which are reported with the next request.
-    pub fn set_export_stats(&mut self, stats: &ExporterStats, component: &Attributes) {
-        let start = self.time_unix_ns;
-        let mut set = |error: Option<&String>, points: u64| {
-            if points > 0 {
-                let attributes = component.clone().with_some("error.type", error);
-                self.exported_points.set(attributes, start, points);
+    /// Whether the window ends so long before the last one that the clock was set back: by more than an interval.
+    pub(super) fn is_long_before(&self, window: &Window) -> bool {
+        let end = window.start_unix_ns.saturating_add(window.duration_ns);
+        let back = self.time_unix_ns.saturating_sub(end);
+        back > window.duration_ns.max(SMALL_STEP_NS)
+    }
+
+    /// Forgets the time, and what is counted but for the metrics to be kept.
+    pub(super) fn start_anew(&mut self, keep: impl Fn(&Metric) -> bool) {
+        self.time_unix_ns = 0;
+        self.clock_steps += 1;
+        for (metric, _) in self.limits.selection.each() {
+            if keep(metric) {
+                continue;
             }
-        };
-        set(None, stats.points_exported);
-        set(Some(&"rejected".to_owned()), stats.points_rejected);
-        for (reason, points) in &stats.points_failed {
-            set(Some(reason), *points);
+            match metric.series_mut(self) {
+                SeriesMut::Durations(set) => set.clear(),
+                SeriesMut::Numbers(set) => set.clear(),
+            }
         }
     }
 
-    /// Takes how long an export took that has ended, and how it failed where it did.
-    pub fn note_export(&mut self, took: Duration, error: Option<&String>, component: &Attributes) {
-        let attributes = component.clone().with_some("error.type", error);
-        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
-        absorb(
-            &mut self.export_duration,
-            &attributes,
-            &once(took),
-            start,
-            max,
-        );
+    /// Has points be of this time at least.
+    pub(super) fn reach(&mut self, time_unix_ns: u64) {
+        self.time_unix_ns = self.time_unix_ns.max(time_unix_ns);
     }
 
-    /// Takes how long it took to make the requests of an export.
-    pub fn note_collection(&mut self, took: Duration, reader: &Attributes) {
-        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
-        absorb(
-            &mut self.collection_duration,
-            reader,
-            &once(took),
-            start,
-            max,
-        );
+    /// The same without anything counted.
+    pub(super) fn empty_at_that_time(&self) -> Self {
+        Self {
+            time_unix_ns: self.time_unix_ns,
+            clock_steps: self.clock_steps,
+            ..Self::new(self.limits)
+        }
     }
 
     /// Moves the clock to the window's end and returns the start of series first seen in it.
@@ -178,26 +176,12 @@ impl Cumulative {
             return window.start_unix_ns;
         }
         let start = self.time_unix_ns;
-        if end > start {
-            self.time_unix_ns = end;
-            return start;
+        if end <= start {
+            // A small step back is waited out.
+            self.clock_steps += 1;
         }
-        self.clock_steps += 1;
-        if start - end <= window.duration_ns.max(SMALL_STEP_NS) {
-            self.time_unix_ns = start + 1;
-            return start;
-        }
-        // The clock was set back by more than an interval. Points in the future would stay invisible
-        // until it gets there: start everything anew, which is a reset with a known cause.
-        self.clear();
-        self.time_unix_ns = end.max(window.start_unix_ns + 1);
-        window.start_unix_ns
-    }
-
-    fn clear(&mut self) {
-        let clock_steps = self.clock_steps;
-        *self = Self::new(self.limits);
-        self.clock_steps = clock_steps;
+        self.time_unix_ns = end.max(start + 1);
+        start
     }
 
     /// Outcomes are disjoint. `partial` is no record: it is what was seen of executions that never
@@ -282,11 +266,6 @@ impl Cumulative {
         self.probe_attached
             .retain(|attributes| current.contains(attributes));
     }
-}
-
-fn once(took: Duration) -> Durations {
-    let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    std::iter::once(ns).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What a backend is told of kctx's own cost, and of the export's.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     aggregate::window::Family,
     export::{
         attributes::Attributes,
+        health::Ended,
         otlp::{points::metrics, settings::HistogramKind},
         testing::{
             LIMITS, SECOND, exponential_points, find, labels, number, number_points, window,
@@ -115,9 +118,14 @@ fn how_long_exports_take_is_told_by_how_they_end() {
     state.fold(&window(1));
     let component = Attributes::new().with("otel.component.type", "otlp_http_metric_exporter");
     let ms = Duration::from_millis;
-    state.note_export(ms(20), None, &component);
-    state.note_export(ms(30), None, &component);
-    state.note_export(ms(10_000), Some(&"timeout".to_owned()), &component);
+    for (took, error) in [(20, None), (30, None), (10_000, Some("timeout"))] {
+        let ended = Ended {
+            took: ms(took),
+            error,
+            ..Ended::default()
+        };
+        state.note_export(&ended, &component);
+    }
     state.note_collection(ms(1), &component);
     let metrics = metrics(&state, HistogramKind::Exponential);
     let exports = exponential_points(&metrics, "otel.sdk.exporter.operation.duration");

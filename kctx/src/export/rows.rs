@@ -232,3 +232,27 @@ pub(super) fn absorb(
         );
     }
 }
+
+/// Adds each counter of `others`, whose series need not be there yet.
+pub(super) fn add_all(set: &mut SeriesSet<u64>, others: &SeriesSet<u64>) {
+    for (attributes, series) in others.iter() {
+        let start = series.start_unix_ns;
+        add(set, attributes.clone(), series.value, start);
+    }
+}
+
+/// Adds each histogram of `others`, whose series need not be there yet.
+pub(super) fn merge_all(
+    set: &mut SeriesSet<ExponentialHistogram>,
+    others: &SeriesSet<ExponentialHistogram>,
+    max_buckets: usize,
+) {
+    for (attributes, series) in others.iter() {
+        set.change(
+            attributes.clone(),
+            series.start_unix_ns,
+            || ExponentialHistogram::new(max_buckets),
+            |histogram| histogram.merge(&series.value),
+        );
+    }
+}

@@ -76,7 +76,7 @@ pub(super) const CPU_TIME: Group = Group {
     title: "CPU time",
     metrics: &[Metric {
         name: "kctx.cpu.context.time",
-        kind: Kind::Counter,
+        kind: Kind::ObservedCounter,
         unit: "s",
         description: "CPU time by kernel context; the contexts are disjoint.",
         meaning: "Contexts do not overlap, and together they are the whole of the time; `ksoftirqd`, `kthread` and \

@@ -59,8 +59,10 @@ impl Metric {
 pub enum Kind {
     /// Durations by how long they were.
     Histogram,
-    /// A sum that only grows.
+    /// A sum that only grows, of what is seen to happen.
     Counter,
+    /// A sum that only grows, read as a total from where it is kept (an asynchronous counter of OpenTelemetry).
+    ObservedCounter,
     /// A sum that also falls.
     UpDownCounter,
     /// A state.
@@ -68,12 +70,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it is a sum that only grows.
+    #[must_use]
+    pub fn is_counter(self) -> bool {
+        matches!(self, Self::Counter | Self::ObservedCounter)
+    }
+
     /// As people call it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Histogram => "histogram",
-            Self::Counter => "counter",
+            Self::Counter | Self::ObservedCounter => "counter",
             Self::UpDownCounter => "up-down counter",
             Self::Gauge => "gauge",
         }

@@ -50,7 +50,7 @@ pub(super) const KCTX: Group = Group {
     metrics: &[
         Metric {
             name: "kctx.records",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "{record}",
             description: "Executions seen by the probes, by where their record went.",
             meaning: "",
@@ -116,7 +116,7 @@ pub(super) const KCTX: Group = Group {
         },
         Metric {
             name: "kctx.self.cpu.time",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "s",
             description: "CPU time of kctx's own threads.",
             meaning: "",
@@ -130,7 +130,7 @@ pub(super) const KCTX: Group = Group {
         },
         Metric {
             name: "kctx.self.bpf.time",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "s",
             description: "Time in kctx's BPF programs: counted by the kernel for the first seconds, then estimated from that.",
             meaning: "The kernel's counts for the first seconds (`[meter] sample`), then each program's mean run then, times \
@@ -143,7 +143,7 @@ pub(super) const KCTX: Group = Group {
         },
         Metric {
             name: "kctx.self.bpf.runs",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "{run}",
             description: "Runs of kctx's BPF programs, known in the same way.",
             meaning: "",

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::export::interval::Temporality;
+use crate::export::otlp::settings::HistogramKind;
 use crate::export::otlp::settings::{Bytes, Span};
 
 fn resolve_env(vars: &[(&str, &str)]) -> Result<Resolved, SettingsError> {
@@ -199,7 +201,7 @@ fn the_metrics_variable_wins() {
         ),
         (
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-            "Cumulative",
+            "LowMemory",
         ),
     ]);
     assert_eq!(settings.compression, Compression::None);
@@ -210,6 +212,46 @@ fn the_metrics_variable_wins() {
     assert_eq!(settings.headers[0].0, "b");
     assert_eq!(settings.interval, Duration::from_secs(30));
     assert_eq!(settings.histogram, HistogramKind::Explicit);
+    assert_eq!(settings.temporality, Temporality::LowMemory);
+}
+
+/// A backend may drop what it does not expect without a word: that one source overrules another is said.
+#[test]
+fn what_is_configured_wins_over_the_environment_and_says_so() {
+    let file: OtlpConfig = serde_json::from_str(
+        r#"{"endpoint": "http://h", "temporality": "delta", "histogram": "explicit"}"#,
+    )
+    .unwrap();
+    let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let histogram = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    let of = |vars: &[(&str, &str)]| {
+        let resolved = resolve_with(&OtlpConfig::default(), &file, vars).unwrap();
+        let settings = resolved.settings.unwrap();
+        assert_eq!(settings.temporality, Temporality::Delta);
+        assert_eq!(settings.histogram, HistogramKind::Explicit);
+        resolved.warnings
+    };
+    assert_eq!(of(&[]), [""; 0]);
+    assert_eq!(
+        of(&[
+            (temporality, "DELTA"),
+            (histogram, "explicit_bucket_histogram")
+        ]),
+        [""; 0]
+    );
+    assert_eq!(
+        of(&[
+            (temporality, "cumulative"),
+            (histogram, "base2_exponential_bucket_histogram")
+        ]),
+        [
+            format!(
+                "{histogram} says base2_exponential_bucket_histogram, but otlp.histogram is explicit_bucket_histogram, \
+                 which wins"
+            ),
+            format!("{temporality} says cumulative, but otlp.temporality is delta, which wins"),
+        ]
+    );
 }
 
 type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
@@ -250,7 +292,10 @@ fn what_cannot_be_understood_is_named_and_ignored() {
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
             "summary",
         ),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "deltas",
+        ),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b"),
     ];
     let default = format!("{:?}", settings_of(&[]));

@@ -431,6 +431,9 @@ fn a_missing_certificate_is_one_clear_line() {
     );
 }
 
+#[path = "delta_wire_tests.rs"]
+mod delta;
+
 #[path = "governor_wire_tests.rs"]
 mod governor;
 

@@ -11,35 +11,82 @@ use super::settings::HistogramKind;
 use crate::export::attributes::{Attributes, Value};
 use crate::export::cumulative::Cumulative;
 use crate::export::exponential::{ExponentialHistogram, explicit_bounds};
+use crate::export::interval::Taken;
 use crate::export::metric::{self, Kind, SeriesOf};
-use crate::export::series::SeriesSet;
+use crate::export::series::{Series, SeriesSet};
 
 /// All metrics of the state as of its last window; a metric without points is left out.
 #[must_use]
-pub fn metrics(state: &Cumulative, kind: HistogramKind) -> Vec<Metric> {
+pub fn metrics(state: &Cumulative, histogram: HistogramKind) -> Vec<Metric> {
+    of_state(state, histogram, |_| None)
+}
+
+/// All metrics of an interval; a metric without points is left out.
+#[must_use]
+pub fn deltas(taken: &Taken, histogram: HistogramKind) -> Vec<Metric> {
+    of_state(&taken.state, histogram, |metric| {
+        taken.is_delta(metric).then_some(taken.since_unix_ns)
+    })
+}
+
+/// `since` is the start of a metric's points, where all of them have the same.
+fn of_state(
+    state: &Cumulative,
+    histogram: HistogramKind,
+    since: impl Fn(&metric::Metric) -> Option<u64>,
+) -> Vec<Metric> {
     (state.limits.selection.metrics())
         .filter_map(|metric| {
+            let span = Span {
+                since_unix_ns: since(metric),
+                time_unix_ns: state.time_unix_ns(),
+            };
             Some(Metric {
                 name: metric.name.to_owned(),
                 description: metric.description.to_owned(),
                 unit: metric.unit.to_owned(),
                 metadata: Vec::new(),
-                data: Some(data(metric, state, kind)?),
+                data: Some(data(metric, state, histogram, span)?),
             })
         })
         .collect()
 }
 
-fn data(metric: &metric::Metric, state: &Cumulative, histogram: HistogramKind) -> Option<Data> {
-    let time = state.time_unix_ns();
+/// From when to when points count.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Of deltas: the start of all of them.
+    since_unix_ns: Option<u64>,
+    time_unix_ns: u64,
+}
+
+impl Span {
+    fn temporality(self) -> i32 {
+        match self.since_unix_ns {
+            Some(_) => AggregationTemporality::Delta.into(),
+            None => AggregationTemporality::Cumulative.into(),
+        }
+    }
+
+    fn start<T>(self, series: &Series<T>) -> u64 {
+        self.since_unix_ns.unwrap_or(series.start_unix_ns)
+    }
+}
+
+fn data(
+    metric: &metric::Metric,
+    state: &Cumulative,
+    histogram: HistogramKind,
+    span: Span,
+) -> Option<Data> {
     let (set, value): (_, fn(u64) -> number_data_point::Value) = match metric.series(state) {
-        SeriesOf::Durations(set) => return histogram_data(set, histogram, time),
+        SeriesOf::Durations(set) => return histogram_data(set, histogram, span),
         SeriesOf::Count(set) => (set, count),
         SeriesOf::Seconds(set) => (set, seconds),
     };
     match metric.kind {
-        Kind::Gauge => gauge_data(set, time, value),
-        kind => sum_data(set, time, kind == Kind::Counter, value),
+        Kind::Gauge => gauge_data(set, span, value),
+        kind => sum_data(set, span, kind.is_counter(), value),
     }
 }
 
@@ -83,7 +130,7 @@ fn to_seconds(ns: u64) -> f64 {
 
 fn sum_data(
     set: &SeriesSet<u64>,
-    time_unix_nano: u64,
+    span: Span,
     is_monotonic: bool,
     value: fn(u64) -> number_data_point::Value,
 ) -> Option<Data> {
@@ -91,8 +138,8 @@ fn sum_data(
         .iter()
         .map(|(attributes, series)| NumberDataPoint {
             attributes: key_values(attributes),
-            start_time_unix_nano: series.start_unix_ns,
-            time_unix_nano,
+            start_time_unix_nano: span.start(series),
+            time_unix_nano: span.time_unix_ns,
             value: Some(value(series.value)),
             ..NumberDataPoint::default()
         })
@@ -100,7 +147,7 @@ fn sum_data(
     (!data_points.is_empty()).then(|| {
         Data::Sum(Sum {
             data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            aggregation_temporality: span.temporality(),
             is_monotonic,
         })
     })
@@ -109,14 +156,14 @@ fn sum_data(
 /// A gauge has no start: it is not counted from anywhere.
 fn gauge_data(
     set: &SeriesSet<u64>,
-    time_unix_nano: u64,
+    span: Span,
     value: fn(u64) -> number_data_point::Value,
 ) -> Option<Data> {
     let data_points: Vec<_> = set
         .iter()
         .map(|(attributes, series)| NumberDataPoint {
             attributes: key_values(attributes),
-            time_unix_nano,
+            time_unix_nano: span.time_unix_ns,
             value: Some(value(series.value)),
             ..NumberDataPoint::default()
         })
@@ -124,17 +171,16 @@ fn gauge_data(
     (!data_points.is_empty()).then_some(Data::Gauge(Gauge { data_points }))
 }
 
-/// The maximum is exact over the life of the series. The minimum is not sent: the window's histograms
-/// know it only to within a bucket.
+/// The maximum is exact. The minimum is the lower edge of a bucket of the windows' histograms: 1/128 below at most.
 fn histogram_data(
     set: &SeriesSet<ExponentialHistogram>,
     kind: HistogramKind,
-    time_unix_nano: u64,
+    span: Span,
 ) -> Option<Data> {
     if set.is_empty() {
         return None;
     }
-    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    let aggregation_temporality = span.temporality();
     Some(match kind {
         HistogramKind::Exponential => Data::ExponentialHistogram(ExponentialData {
             aggregation_temporality,
@@ -142,8 +188,8 @@ fn histogram_data(
                 .iter()
                 .map(|(attributes, series)| ExponentialHistogramDataPoint {
                     attributes: key_values(attributes),
-                    start_time_unix_nano: series.start_unix_ns,
-                    time_unix_nano,
+                    start_time_unix_nano: span.start(series),
+                    time_unix_nano: span.time_unix_ns,
                     count: series.value.count(),
                     sum: Some(to_seconds(series.value.sum_ns())),
                     scale: series.value.scale(),
@@ -152,6 +198,7 @@ fn histogram_data(
                         offset: series.value.offset(),
                         bucket_counts: series.value.counts().to_vec(),
                     }),
+                    min: Some(to_seconds(series.value.min_ns())),
                     max: Some(to_seconds(series.value.max_ns())),
                     ..ExponentialHistogramDataPoint::default()
                 })
@@ -163,12 +210,13 @@ fn histogram_data(
                 .iter()
                 .map(|(attributes, series)| HistogramDataPoint {
                     attributes: key_values(attributes),
-                    start_time_unix_nano: series.start_unix_ns,
-                    time_unix_nano,
+                    start_time_unix_nano: span.start(series),
+                    time_unix_nano: span.time_unix_ns,
                     count: series.value.count(),
                     sum: Some(to_seconds(series.value.sum_ns())),
                     bucket_counts: series.value.explicit_counts(),
                     explicit_bounds: explicit_bounds(),
+                    min: Some(to_seconds(series.value.min_ns())),
                     max: Some(to_seconds(series.value.max_ns())),
                     ..HistogramDataPoint::default()
                 })

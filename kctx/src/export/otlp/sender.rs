@@ -7,13 +7,14 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::client::{Client, TlsError};
+use super::collect::Collector;
 use super::deliver::{Delivery, deliver};
 use super::exporter::{Closing, Shared, ShutdownOutcome};
-use super::points::metrics;
 use super::request::{Part, proto_resource, split};
 use super::settings::{OtlpSettings, Protocol};
 use super::stats::Reporter;
 use crate::export::attributes::Attributes;
+use crate::export::health::Ended;
 use crate::export::resource::Resource;
 use crate::export::totals::lock;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) struct Sender {
     shared: Arc<Shared>,
     client: Client,
     settings: OtlpSettings,
+    collector: Collector,
     resource: Resource,
     component: Attributes,
     reporter: Reporter,
@@ -53,6 +55,7 @@ impl Sender {
         resource: Resource,
     ) -> Result<Self, TlsError> {
         Ok(Self {
+            collector: Collector::new(Arc::clone(&shared.totals), &settings),
             shared,
             client: Client::new(&settings)?,
             component: component(&settings),
@@ -122,6 +125,9 @@ impl Sender {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(alarm) => {}
                 ended = landing(&mut flight) => {
+                    let delivery = ended.as_ref().map(|(delivery, ..)| delivery);
+                    let lost = self.collector.ended(delivery);
+                    lock(&self.shared.progress).stats.points_lost += lost;
                     if let Some((delivery, covers, took)) = ended {
                         self.note_export(took, &delivery);
                         last_failure = self.landed(delivery);
@@ -169,11 +175,7 @@ impl Sender {
     /// The state of now, with every window that was offered so far.
     fn parts(&mut self) -> Vec<Part> {
         let started = Instant::now();
-        let stats = lock(&self.shared.progress).stats.clone();
-        let (metrics, folded) = self.shared.totals.read(|state, folded| {
-            state.set_export_stats(&stats, &self.component);
-            (metrics(state, self.settings.histogram), folded)
-        });
+        let (metrics, folded) = self.collector.collect();
         self.folded = folded;
         self.taken = folded;
         let parts = split(
@@ -182,20 +184,21 @@ impl Sender {
             self.max_request_bytes,
         );
         // Goes with the next one.
-        self.shared
-            .totals
-            .read(|state, _| state.note_collection(started.elapsed(), &reader()));
+        let took = started.elapsed();
+        (self.shared.totals).note(|state| state.note_collection(took, &reader()));
         parts
     }
 
     fn note_export(&self, took: Duration, delivery: &Delivery) {
-        let error = delivery
-            .failure
-            .as_ref()
-            .map(|failure| failure.kind.to_string());
-        self.shared
-            .totals
-            .read(|state, _| state.note_export(took, error.as_ref(), &self.component));
+        let failure = delivery.failure.as_ref();
+        let ended = Ended {
+            took,
+            error: failure.map(|failure| &*failure.kind),
+            exported: delivery.exported,
+            rejected: delivery.rejected,
+            failed: &delivery.failed,
+        };
+        (self.shared.totals).note(|state| state.note_export(&ended, &self.component));
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use hyper::http::{HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::export::interval::Temporality;
+
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -60,6 +62,15 @@ pub enum HistogramKind {
     Exponential,
     /// Fixed power-of-two bounds, for backends without exponential histograms.
     Explicit,
+}
+
+impl fmt::Display for HistogramKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exponential => "base2_exponential_bucket_histogram",
+            Self::Explicit => "explicit_bucket_histogram",
+        })
+    }
 }
 
 impl FromStr for HistogramKind {
@@ -171,6 +182,8 @@ pub struct OtlpConfig {
     pub timeout: Option<Span>,
     /// `exponential` or `explicit`.
     pub histogram: Option<HistogramKind>,
+    /// `cumulative`, `delta` or `lowmemory`.
+    pub temporality: Option<Temporality>,
     /// Between two exports.
     pub interval: Option<Span>,
     /// Largest request before compression.
@@ -225,6 +238,7 @@ impl OtlpConfig {
             compression,
             timeout,
             histogram,
+            temporality,
             interval,
             max_request_size,
             max_response_size,
@@ -258,6 +272,8 @@ pub struct OtlpSettings {
     pub client_identity: Option<ClientIdentity>,
     /// How durations are aggregated.
     pub histogram: HistogramKind,
+    /// Since when points count.
+    pub temporality: Temporality,
     /// Between two exports; whoever closes windows keeps it.
     pub interval: Duration,
     /// Largest request before compression.
@@ -288,6 +304,7 @@ impl OtlpSettings {
             certificate: None,
             client_identity: None,
             histogram: HistogramKind::Exponential,
+            temporality: Temporality::Cumulative,
             interval: Duration::from_secs(10),
             max_request_bytes: 3 << 20,
             max_response_bytes: 4 << 20,
@@ -328,6 +345,7 @@ impl fmt::Debug for OtlpSettings {
             .field("certificate", &self.certificate)
             .field("client_identity", &self.client_identity)
             .field("histogram", &self.histogram)
+            .field("temporality", &self.temporality)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }

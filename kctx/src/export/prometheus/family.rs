@@ -103,7 +103,7 @@ fn write_metric(
         help: metric.description,
         kind: match metric.kind {
             Kind::Histogram => FamilyKind::Histogram,
-            Kind::Counter => FamilyKind::Counter,
+            Kind::Counter | Kind::ObservedCounter => FamilyKind::Counter,
             Kind::UpDownCounter | Kind::Gauge => FamilyKind::Gauge,
         },
         unit: name::unit(metric),

@@ -9,7 +9,8 @@ use crate::aggregate::window::{
 };
 use crate::export::attributes::Attributes;
 use crate::export::cumulative::Cumulative;
-use crate::export::otlp::{ExporterStats, OtlpSettings, component, settings::Protocol};
+use crate::export::health::Ended;
+use crate::export::otlp::{OtlpSettings, component, settings::Protocol};
 use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
@@ -191,14 +192,15 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     state.fold(&limited);
     let endpoint = "http://127.0.0.1:4318/v1/metrics".parse().unwrap();
     let settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
-    let stats = ExporterStats {
-        points_exported: 8,
-        points_failed: [("503".to_owned(), 2)].into(),
-        ..ExporterStats::default()
-    };
-    state.set_export_stats(&stats, &component(&settings));
     let took = Duration::from_millis(3);
-    state.note_export(took, Some(&"503".to_owned()), &component(&settings));
+    let ended = Ended {
+        took,
+        error: Some("503"),
+        exported: 8,
+        rejected: 0,
+        failed: &[("503".to_owned(), 2)],
+    };
+    state.note_export(&ended, &component(&settings));
     let reader = Attributes::new()
         .with("otel.component.type", "periodic_metric_reader")
         .with("otel.component.name", "periodic_metric_reader/0");
