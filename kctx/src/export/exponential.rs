@@ -18,7 +18,7 @@ pub const SMALLEST_MAX_SIZE: usize = 160;
 /// Upper bounds of the explicit buckets are the powers of two of a second from this exponent ...
 pub const EXPLICIT_MIN_EXPONENT: i32 = -23;
 /// ... up to this one.
-pub const EXPLICIT_MAX_EXPONENT: i32 = 2;
+pub const EXPLICIT_MAX_EXPONENT: i32 = 4;
 
 /// Room that a new histogram leaves above what it was first given: a tenfold longer duration, in buckets
 /// at [`MAX_SCALE`] (256 * log2(10)). Otherwise each of the first exports would lower the scale a step,
@@ -258,7 +258,7 @@ impl ExponentialHistogram {
     }
 }
 
-/// Upper bounds in seconds of the explicit buckets: 119 ns to 4 s by powers of two.
+/// Upper bounds in seconds of the explicit buckets: 119 ns to 16 s by powers of two.
 #[must_use]
 pub fn explicit_bounds() -> Vec<f64> {
     (EXPLICIT_MIN_EXPONENT..=EXPLICIT_MAX_EXPONENT)

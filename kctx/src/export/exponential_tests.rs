@@ -56,6 +56,16 @@ fn every_u64_fits_the_smallest_size_at_scale_one() {
     assert!(exponential.counts().len() <= SMALLEST_MAX_SIZE);
 }
 
+/// From what a softirq takes at least to what nobody waits for: 100 ns to 10 s are told apart.
+#[test]
+fn explicit_bounds_are_those_of_kernel_work() {
+    let bounds = explicit_bounds();
+    assert_eq!(bounds.len(), 28);
+    assert!(bounds[0] < 120e-9 && bounds[1] < 240e-9);
+    assert!(bounds[27] > 10.0 && bounds[26] < 10.0);
+    assert!(bounds.windows(2).all(|pair| pair[1] == 2.0 * pair[0]));
+}
+
 #[test]
 fn explicit_buckets_hold_their_bounds() {
     let bounds = explicit_bounds();
@@ -68,6 +78,7 @@ fn explicit_buckets_hold_their_bounds() {
         1_953_126,
         1_000_000_000,
         9_000_000_000,
+        17_000_000_000,
     ];
     for value in values {
         let mut exponential = ExponentialHistogram::new(160);

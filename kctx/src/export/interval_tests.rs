@@ -155,6 +155,37 @@ fn up_down_counters_and_gauges_stay_as_they_are() {
     }
 }
 
+/// Where a backend refuses exponential histograms it gets deltas of the explicit buckets, which add up too.
+#[test]
+fn deltas_of_explicit_buckets_add_up() {
+    let explicit = |metrics: Vec<Sent>| {
+        let metric = find(&metrics, "kctx.softirq.duration").unwrap();
+        let Some(Data::Histogram(data)) = &metric.data else {
+            panic!("{metric:?}");
+        };
+        let point = &data.data_points[0];
+        assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+        (data.aggregation_temporality, point.bucket_counts.clone())
+    };
+    let mut interval = Interval::new(LIMITS, Temporality::Delta);
+    let mut whole = Cumulative::new(LIMITS);
+    let mut sums = vec![0; 29];
+    for (end, values) in (101..).zip([[150, 90_000], [150, 20_000_000_000], [1, 10_000_000_000]]) {
+        interval.fold(&served(end, &values));
+        whole.fold(&served(end, &values));
+        let taken = interval.take().unwrap();
+        let (temporality, counts) = explicit(points::deltas(&taken, HistogramKind::Explicit));
+        assert_eq!((temporality, counts.iter().sum::<u64>()), (DELTA, 2));
+        sums.iter_mut()
+            .zip(counts)
+            .for_each(|(sum, count)| *sum += count);
+    }
+    let (_, counts) = explicit(points::metrics(&whole, HistogramKind::Explicit));
+    assert_eq!(sums, counts);
+    // 16 s and more; 8 to 16 s; 1 ns and 150 ns on both sides of the first bound.
+    assert_eq!((counts[28], counts[27], counts[0], counts[1]), (1, 1, 1, 2));
+}
+
 #[test]
 fn a_preference_is_one_of_three_words() {
     assert_eq!("Delta".parse(), Ok(Temporality::Delta));
