@@ -1,6 +1,9 @@
 //! Where windows go beside the display: which exports there are, from their settings to their end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
@@ -141,6 +144,7 @@ impl Sinks {
             otlp,
             prometheus,
             pace,
+            online: Online::of(pace),
         })
     }
 }
@@ -151,6 +155,32 @@ pub(super) struct Exports {
     otlp: Option<OtlpExporter>,
     prometheus: Option<PrometheusServer>,
     pace: Pace,
+    online: Online,
+}
+
+/// Which CPUs are online, asked from time to time. Not in a replay: those are this machine's.
+struct Online {
+    next: Mutex<Option<Instant>>,
+}
+
+impl Online {
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn of(pace: Pace) -> Self {
+        Self {
+            next: Mutex::new((pace != Pace::EachWindow).then(Instant::now)),
+        }
+    }
+
+    fn look(&self) -> Option<Vec<u32>> {
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|at| now < at) {
+            return None;
+        }
+        *next = Some(now + Self::EVERY);
+        cpus::online(&HostRoot::system()).ok()
+    }
 }
 
 impl Exports {
@@ -158,6 +188,9 @@ impl Exports {
     pub(super) fn offer(&self, window: Arc<Window>) {
         if self.otlp.is_none() && self.prometheus.is_none() {
             return;
+        }
+        if let Some(cpus) = self.online.look() {
+            self.totals.set_online(&cpus);
         }
         self.totals.offer(window);
         if let Some(server) = &self.prometheus {

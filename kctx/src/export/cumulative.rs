@@ -209,47 +209,46 @@ impl Cumulative {
     /// A state. Each flag that is known has its series from the start, so that a backend sees it change; what this
     /// version has no name for only where it is set.
     fn replace_taint(&mut self, value: Option<u64>, start: u64) {
-        self.taint.retain(|_| false);
-        let Some(value) = value else { return };
-        let mut set = |flag: Value, is_set: u64| {
+        let state = |flag: Value, is_set: u64| {
             let attributes = Attributes::new().with("kctx.kernel.taint.flag", flag);
-            self.taint.set(attributes, start, is_set);
+            (attributes, is_set)
         };
-        for flag in &TAINT_FLAGS {
-            set(flag.name.into(), value >> flag.bit & 1);
+        let mut states = Vec::new();
+        if let Some(value) = value {
+            let flags = TAINT_FLAGS.iter();
+            states.extend(flags.map(|flag| state(flag.name.into(), value >> flag.bit & 1)));
+            let newer = taint::unknown_bits(value).into_iter();
+            states.extend(newer.map(|bit| state((&format!("bit_{bit}")).into(), 1)));
         }
-        for bit in taint::unknown_bits(value) {
-            set((&format!("bit_{bit}")).into(), 1);
-        }
+        self.taint.replace(states, start, self.time_unix_ns);
     }
 
     /// Which families the governor keeps from the rings at the window's end, and since when. Why is always the
     /// same: what kctx used was over its limit; with how much, the log and the summary say.
     fn replace_governor(&mut self, rows: &[GovernorRow], start: u64) {
-        self.governor_since_ns.retain(|_| false);
+        let (mut limited, mut since) = (Vec::new(), Vec::new());
         for family in Family::ALL {
             let attributes = Attributes::new()
                 .with("kctx.probe.family", family.as_str())
                 .with("kctx.governor.reason", "cpu_limit");
-            let limited =
-                (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
-            if let Some(row) = limited {
-                let since = attributes.clone();
-                self.governor_since_ns.set(since, start, row.since_unix_ns);
+            let row = (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
+            if let Some(row) = row {
+                since.push((attributes.clone(), row.since_unix_ns));
             }
             // A family that never was limited has no series: most hosts never limit any.
             let known = (self.governor_limited.iter()).any(|(known, _)| *known == attributes);
-            if known || limited.is_some() {
-                let value = u64::from(limited.is_some());
-                self.governor_limited.set(attributes, start, value);
+            if known || row.is_some() {
+                limited.push((attributes, u64::from(row.is_some())));
             }
         }
+        let now = self.time_unix_ns;
+        self.governor_limited.replace(limited, start, now);
+        self.governor_since_ns.replace(since, start, now);
     }
 
     /// A state, not a count: only what holds now is kept.
     fn replace_probes(&mut self, probes: &[ProbeStatus], start: u64) {
-        let mut current = Vec::with_capacity(probes.len());
-        for probe in probes {
+        let states = probes.iter().map(|probe| {
             let reason = (!probe.attached).then(|| match &probe.reason {
                 Some(reason) => Arc::from(reason.chars().take(120).collect::<String>().as_str()),
                 None => Arc::from("_OTHER"),
@@ -259,12 +258,10 @@ impl Cumulative {
                 .with("kctx.probe.family", probe.family.as_str())
                 .with_some("kctx.probe.mechanism", probe.mechanism.as_ref())
                 .with_some("error.type", reason.as_ref());
-            let value = u64::from(probe.attached);
-            self.probe_attached.set(attributes.clone(), start, value);
-            current.push(attributes);
-        }
-        self.probe_attached
-            .retain(|attributes| current.contains(attributes));
+            (attributes, u64::from(probe.attached))
+        });
+        let now = self.time_unix_ns;
+        self.probe_attached.replace(states.collect(), start, now);
     }
 }
 

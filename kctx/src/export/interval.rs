@@ -115,6 +115,13 @@ impl Interval {
         self.state.fold(window);
     }
 
+    /// Ends the series of what is no longer there, of those that go on from interval to interval.
+    pub fn end_gone(&mut self, online: Option<&[u32]>) {
+        let temporality = self.temporality;
+        self.state
+            .end_gone(online, |metric| temporality.is_delta(metric.kind));
+    }
+
     /// The state, to which something is to be added beside windows.
     pub fn state(&mut self) -> &mut Cumulative {
         &mut self.state

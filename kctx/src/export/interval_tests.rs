@@ -16,7 +16,7 @@ use crate::export::testing::{
 const DELTA: i32 = 1;
 
 fn sent(taken: &Taken) -> Vec<Sent> {
-    points::deltas(taken, HistogramKind::Exponential)
+    points::deltas(taken, None, HistogramKind::Exponential)
 }
 
 fn temporality(metric: &Sent) -> i32 {
@@ -174,7 +174,7 @@ fn deltas_of_explicit_buckets_add_up() {
         interval.fold(&served(end, &values));
         whole.fold(&served(end, &values));
         let taken = interval.take().unwrap();
-        let (temporality, counts) = explicit(points::deltas(&taken, HistogramKind::Explicit));
+        let (temporality, counts) = explicit(points::deltas(&taken, None, HistogramKind::Explicit));
         assert_eq!((temporality, counts.iter().sum::<u64>()), (DELTA, 2));
         sums.iter_mut()
             .zip(counts)

@@ -20,6 +20,7 @@ pub mod series;
 pub mod settings;
 pub mod totals;
 
+mod gone;
 mod rows;
 #[cfg(test)]
 mod size_tests;

@@ -161,7 +161,11 @@ impl Cumulative {
 
     /// Of a stream that does not tell there are no points; nor of programs whose time is not known.
     pub(super) fn fold_own_cost(&mut self, cost: Option<&OwnCost>, start: u64) {
-        self.self_memory.retain(|_| false);
+        let memory = cost.and_then(|cost| cost.memory_bytes);
+        let now = self.time_unix_ns();
+        let memory = memory.map(|bytes| (Attributes::new(), bytes));
+        self.self_memory
+            .replace(memory.into_iter().collect(), start, now);
         let Some(cost) = cost else { return };
         for thread in &cost.threads {
             let attributes = Attributes::new().with("thread.name", &thread.thread);
@@ -177,9 +181,6 @@ impl Cumulative {
                 start,
             );
             add(&mut self.self_bpf_runs, attributes, runs.runs, start);
-        }
-        if let Some(memory) = cost.memory_bytes {
-            self.self_memory.set(Attributes::new(), start, memory);
         }
     }
 

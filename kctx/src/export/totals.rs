@@ -16,7 +16,10 @@ use crate::aggregate::window::Window;
 /// megabytes, and a replay closes them as fast as it reads.
 const MAX_QUEUED: usize = 8;
 
-/// Cumulative series, shared by the exports.
+/// How often it is looked for what is no longer there.
+const LOOK_EVERY_NS: u64 = 10_000_000_000;
+
+/// Series, shared by the exports.
 #[derive(Debug)]
 pub struct Totals {
     queue: Mutex<Queue>,
@@ -28,6 +31,8 @@ pub struct Totals {
 struct Queue {
     windows: VecDeque<Arc<Window>>,
     last_offered: Option<Instant>,
+    /// CPUs that were online when that was last asked; `None`: nobody did.
+    online: Option<Arc<[u32]>>,
 }
 
 #[derive(Debug)]
@@ -37,6 +42,8 @@ struct State {
     is_read: bool,
     interval: Option<Interval>,
     folded: u64,
+    /// When it was last looked for what is no longer there, by the windows' time.
+    looked_unix_ns: u64,
 }
 
 /// Takes a lock, also of one that panicked.
@@ -56,6 +63,7 @@ impl Totals {
                 is_read: true,
                 interval: None,
                 folded: 0,
+                looked_unix_ns: 0,
             }),
         }
     }
@@ -83,6 +91,11 @@ impl Totals {
         if queued > MAX_QUEUED {
             self.fold_queued();
         }
+    }
+
+    /// Takes which CPUs are online: series of others end after a while.
+    pub fn set_online(&self, cpus: &[u32]) {
+        lock(&self.queue).online = Some(Arc::from(cpus));
     }
 
     /// Folds what is queued, and returns how many windows are folded in all.
@@ -141,18 +154,40 @@ impl Totals {
 
     fn fold_into(&self, state: &mut State) -> u64 {
         loop {
-            // A statement of its own, so that the queue is not locked while folding.
-            let next = lock(&self.queue).windows.pop_front();
+            // So that the queue is not locked while folding.
+            let (next, online) = {
+                let mut queue = lock(&self.queue);
+                (queue.windows.pop_front(), queue.online.clone())
+            };
             let Some(window) = next else {
                 return state.folded;
             };
-            if state.is_read {
-                state.cumulative.fold(&window);
-            }
-            if let Some(interval) = &mut state.interval {
-                interval.fold(&window);
-            }
-            state.folded += 1;
+            state.fold(&window);
+            state.end_gone(&window, online.as_deref());
+        }
+    }
+}
+
+impl State {
+    fn fold(&mut self, window: &Window) {
+        if self.is_read {
+            self.cumulative.fold(window);
+        }
+        if let Some(interval) = &mut self.interval {
+            interval.fold(window);
+        }
+        self.folded += 1;
+    }
+
+    /// Looks from time to time for what is no longer there.
+    fn end_gone(&mut self, window: &Window, online: Option<&[u32]>) {
+        if window.start_unix_ns.abs_diff(self.looked_unix_ns) < LOOK_EVERY_NS {
+            return;
+        }
+        self.looked_unix_ns = window.start_unix_ns;
+        self.cumulative.end_gone(online, |_| false);
+        if let Some(interval) = &mut self.interval {
+            interval.end_gone(online);
         }
     }
 }

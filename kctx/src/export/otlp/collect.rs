@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 
 use super::deliver::Delivery;
-use super::points::{deltas, metrics};
+use super::points::{deltas, metrics_after};
 use super::settings::{HistogramKind, OtlpSettings};
 use crate::export::interval::{Taken, Temporality};
 use crate::export::totals::Totals;
@@ -18,6 +18,9 @@ pub(super) struct Collector {
     histogram: HistogramKind,
     /// The interval under way.
     taken: Option<Taken>,
+    /// Time of the points under way, and of the last that the endpoint took.
+    under_way_unix_ns: u64,
+    sent_unix_ns: Option<u64>,
 }
 
 impl Collector {
@@ -28,17 +31,27 @@ impl Collector {
             temporality: settings.temporality,
             histogram: settings.histogram,
             taken: None,
+            under_way_unix_ns: 0,
+            sent_unix_ns: None,
         }
     }
 
     /// What is to be sent now, and how many windows are in it and in what was sent before.
     pub(super) fn collect(&mut self) -> (Vec<Metric>, u64) {
+        let (histogram, sent) = (self.histogram, self.sent_unix_ns);
         if self.temporality == Temporality::Cumulative {
-            let histogram = self.histogram;
-            return (self.totals).read(|state, folded| (metrics(state, histogram), folded));
+            let (metrics, time, folded) = self.totals.read(|state, folded| {
+                let metrics = metrics_after(state, sent, histogram);
+                (metrics, state.time_unix_ns(), folded)
+            });
+            self.under_way_unix_ns = time;
+            return (metrics, folded);
         }
         let (taken, folded) = self.totals.take_interval();
-        let metrics = taken.as_ref().map(|taken| deltas(taken, self.histogram));
+        let metrics = taken.as_ref().map(|taken| {
+            self.under_way_unix_ns = taken.state.time_unix_ns();
+            deltas(taken, sent, histogram)
+        });
         self.taken = taken;
         (metrics.unwrap_or_default(), folded)
     }
@@ -49,6 +62,9 @@ impl Collector {
     /// An interval of which nothing was taken, for a reason that may pass, is put back: the next export begins where it
     /// did. One that got there in part is not, since nobody could tell the parts apart any more.
     pub(super) fn ended(&mut self, delivery: Option<&Delivery>) -> u64 {
+        if delivery.is_some_and(|delivery| delivery.failure.is_none()) {
+            self.sent_unix_ns = Some(self.under_way_unix_ns);
+        }
         let Some(taken) = self.taken.take() else {
             return 0;
         };
