@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attributes::{Attributes, Value};
 use super::exponential::{DEFAULT_MAX_SIZE, ExponentialHistogram};
 use super::metric::{Metric, Selection, SeriesMut};
+use super::peaks::Peaks;
 use super::rows::add;
 use super::series::SeriesSet;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
@@ -43,6 +44,8 @@ pub struct Cumulative {
     pub(super) limits: Limits,
     /// End of the last window folded in, strictly rising; every point's time.
     time_unix_ns: u64,
+    /// Start of that window.
+    opened_unix_ns: u64,
     clock_steps: u64,
     pub(super) softirq_wait: SeriesSet<ExponentialHistogram>,
     pub(super) softirq_gross: SeriesSet<ExponentialHistogram>,
@@ -72,6 +75,13 @@ pub struct Cumulative {
     pub(super) self_bpf_ns: SeriesSet<u64>,
     pub(super) self_bpf_runs: SeriesSet<u64>,
     pub(super) self_memory: SeriesSet<u64>,
+    pub(super) ring_fill_ppm: SeriesSet<u64>,
+    pub(super) ring_bytes: SeriesSet<u64>,
+    pub(super) ring_peaks: Peaks,
+    pub(super) points_inflight: SeriesSet<u64>,
+    pub(super) export_queue: SeriesSet<u64>,
+    pub(super) exports_merged: SeriesSet<u64>,
+    pub(super) points_dropped: SeriesSet<u64>,
     pub(super) exported_points: SeriesSet<u64>,
     pub(super) export_duration: SeriesSet<ExponentialHistogram>,
     pub(super) collection_duration: SeriesSet<ExponentialHistogram>,
@@ -100,6 +110,11 @@ impl Cumulative {
         self.time_unix_ns
     }
 
+    /// Start of a state that is told beside windows: before every point's time.
+    pub(super) fn opened_unix_ns(&self) -> u64 {
+        self.opened_unix_ns
+    }
+
     /// How often a window did not end after the one before it.
     #[must_use]
     pub fn clock_steps(&self) -> u64 {
@@ -116,6 +131,7 @@ impl Cumulative {
         // A series first seen now was 0 at the end of the collection before: counting from there gives
         // its first value the right rate (SDK specification, "Start timestamps").
         let start = self.advance(window);
+        self.opened_unix_ns = start;
         self.fold_rows(window, start);
         for row in &window.module {
             // What is asked for is any user's free text: only what was really loaded is an attribute.
@@ -163,6 +179,7 @@ impl Cumulative {
     pub(super) fn empty_at_that_time(&self) -> Self {
         Self {
             time_unix_ns: self.time_unix_ns,
+            opened_unix_ns: self.opened_unix_ns,
             clock_steps: self.clock_steps,
             ..Self::new(self.limits)
         }

@@ -29,6 +29,7 @@ fn names_units_and_attributes_are_those_of_the_design() {
         exported: 8,
         rejected: 0,
         failed: &[("503".to_owned(), 2)],
+        lost: false,
     };
     state.note_export(&ended, &Attributes::new().with("otel.component.type", "t"));
     let shown: Vec<String> = exported(&state)
@@ -80,6 +81,8 @@ fn names_units_and_attributes_are_those_of_the_design() {
         .collect();
     let expected = [
         "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 3",
+        "kctx.ring.utilization gauge 1 cpu.logical_number=3 0.25",
+        "kctx.ring.read counter By  4096",
         "kctx.self.bpf.runs counter {run} kctx.probe.family=napi 3",
         "kctx.self.bpf.time counter s kctx.probe.family=napi 0.0000006",
         "kctx.self.cpu.time counter s thread.name=kctx-drain 0.000001",

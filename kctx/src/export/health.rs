@@ -20,6 +20,17 @@ pub struct Ended<'a> {
     pub rejected: u64,
     /// Data points of requests that failed, by why.
     pub failed: &'a [(String, u64)],
+    /// Those are lost: no later export has their counts.
+    pub lost: bool,
+}
+
+/// What an export still has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Windows that the endpoint does not have.
+    pub windows: u64,
+    /// Data points of the export under way.
+    pub inflight: u64,
 }
 
 impl Cumulative {
@@ -35,10 +46,27 @@ impl Cumulative {
         add(points, of(Some("rejected")), ended.rejected, start);
         for (why, failed) in ended.failed {
             add(points, of(Some(why)), *failed, start);
+            if ended.lost {
+                add(&mut self.points_dropped, of(Some(why)), *failed, start);
+            }
         }
         let max = self.limits.max_buckets;
         let durations = &mut self.export_duration;
         absorb(durations, &of(ended.error), &once(ended.took), start, max);
+    }
+
+    /// Takes what the export still has to do.
+    pub fn note_backlog(&mut self, backlog: Backlog, component: &Attributes) {
+        let start = self.opened_unix_ns();
+        let (queue, inflight) = (&mut self.export_queue, &mut self.points_inflight);
+        queue.set(component.clone(), start, backlog.windows);
+        inflight.set(component.clone(), start, backlog.inflight);
+    }
+
+    /// Takes that an export was due while another was under way.
+    pub fn note_merged(&mut self, exports: u64, component: &Attributes) {
+        let start = self.time_unix_ns();
+        add(&mut self.exports_merged, component.clone(), exports, start);
     }
 
     /// Takes how long it took to make the requests of an export.

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod totals;
 
 mod gone;
+mod peaks;
 mod rows;
 #[cfg(test)]
 mod size_tests;

@@ -166,6 +166,7 @@ impl Cumulative {
         let memory = memory.map(|bytes| (Attributes::new(), bytes));
         self.self_memory
             .replace(memory.into_iter().collect(), start, now);
+        self.replace_rings(cost, start);
         let Some(cost) = cost else { return };
         for thread in &cost.threads {
             let attributes = Attributes::new().with("thread.name", &thread.thread);
@@ -182,6 +183,34 @@ impl Cumulative {
             );
             add(&mut self.self_bpf_runs, attributes, runs.runs, start);
         }
+    }
+
+    /// How full the rings were found: at their fullest in the last minute, since that may be over when an export looks.
+    fn replace_rings(&mut self, cost: Option<&OwnCost>, start: u64) {
+        let now = self.time_unix_ns();
+        self.ring_peaks.reach(now);
+        let Some(cost) = cost else {
+            self.ring_fill_ppm.replace(Vec::new(), start, now);
+            return;
+        };
+        add(
+            &mut self.ring_bytes,
+            Attributes::new(),
+            cost.ring_bytes,
+            start,
+        );
+        if self.limits.per_cpu {
+            for ring in &cost.rings {
+                self.ring_peaks.note(Some(ring.cpu), ring.fullest_ppm);
+            }
+        } else {
+            self.ring_peaks.note(None, cost.fullest_ring_ppm);
+        }
+        let states = self.ring_peaks.iter().map(|(cpu, ppm)| {
+            let attributes = Attributes::new().with_some("cpu.logical_number", cpu);
+            (attributes, u64::from(ppm))
+        });
+        self.ring_fill_ppm.replace(states.collect(), start, now);
     }
 
     /// Parts of lines that came apart have no level, and are no lines.

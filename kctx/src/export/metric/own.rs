@@ -1,6 +1,6 @@
 //! kctx itself.
 
-use super::{Attribute, Group, Kind, Metric};
+use super::{Attribute, CPU, Group, Kind, Metric};
 
 static FAMILY: Attribute = Attribute {
     key: "kctx.probe.family",
@@ -29,20 +29,21 @@ static COMPONENT_NAME: Attribute = Attribute {
     values: "the type with `/0`",
 };
 
+static ADDRESS: Attribute = Attribute {
+    key: "server.address",
+    values: "the endpoint's host",
+};
+
+static PORT: Attribute = Attribute {
+    key: "server.port",
+    values: "the endpoint's port",
+};
+
+/// The exporter.
+static COMPONENT: [&Attribute; 4] = [&COMPONENT_TYPE, &COMPONENT_NAME, &ADDRESS, &PORT];
+
 /// An export, and how it failed.
-static EXPORT: [&Attribute; 5] = [
-    &COMPONENT_TYPE,
-    &COMPONENT_NAME,
-    &Attribute {
-        key: "server.address",
-        values: "the endpoint's host",
-    },
-    &Attribute {
-        key: "server.port",
-        values: "the endpoint's port",
-    },
-    &ERROR,
-];
+static EXPORT: [&Attribute; 5] = [&COMPONENT_TYPE, &COMPONENT_NAME, &ADDRESS, &PORT, &ERROR];
 
 pub(super) const KCTX: Group = Group {
     family: "kctx",
@@ -164,11 +165,81 @@ pub(super) const KCTX: Group = Group {
             place: count!(self_memory),
         },
         Metric {
+            name: "kctx.ring.utilization",
+            kind: Kind::Gauge,
+            unit: "1",
+            description: "How full a ring was found, at its fullest in the last minute.",
+            meaning: "What was in it when it was drained, of its size; at 1 records may have been spilled. With \
+                      `cpu.logical_number` each CPU's ring, without it the fullest. A peak is seen for a minute, so that no \
+                      export misses it.",
+            attributes: &[&CPU],
+            sources: &["the rings"],
+            cardinality: "CPUs",
+            place: millionths!(ring_fill_ppm),
+        },
+        Metric {
+            name: "kctx.ring.read",
+            kind: Kind::Counter,
+            unit: "By",
+            description: "Bytes that came through the rings.",
+            meaning: "",
+            attributes: &[],
+            sources: &["the rings"],
+            cardinality: "1",
+            place: count!(ring_bytes),
+        },
+        Metric {
+            name: "kctx.export.queue.size",
+            kind: Kind::UpDownCounter,
+            unit: "{window}",
+            description: "Closed windows that the endpoint does not have yet.",
+            meaning: "As of the last export's start or end: some (`[otlp] interval` over `[run] interval`) at a start, 0 at an \
+                      end, more while exports fail. It has no capacity: what waits is merged, so memory is bounded by the \
+                      series and no count is dropped.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(export_queue),
+        },
+        Metric {
+            name: "kctx.export.merged",
+            kind: Kind::Counter,
+            unit: "{export}",
+            description: "Exports that were due while another was under way: the next one has their counts.",
+            meaning: "What is lost by that is resolution in time.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(exports_merged),
+        },
+        Metric {
+            name: "kctx.export.dropped",
+            kind: Kind::Counter,
+            unit: "{data_point}",
+            description: "Data points of deltas that were given up: no later export has their counts.",
+            meaning: "Of cumulative exports there are none.",
+            attributes: &EXPORT,
+            sources: &["the OTLP export"],
+            cardinality: "kinds of failure",
+            place: count!(points_dropped),
+        },
+        Metric {
+            name: "otel.sdk.exporter.metric_data_point.inflight",
+            kind: Kind::UpDownCounter,
+            unit: "{data_point}",
+            description: "Data points that were passed to the exporter, and of which it is not known yet whether they arrived.",
+            meaning: "0 in every push, which is made when none is under way; what a scrape finds may be more.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(points_inflight),
+        },
+        Metric {
             name: "otel.sdk.exporter.metric_data_point.exported",
             kind: Kind::Counter,
             unit: "{data_point}",
             description: "Data points for which the export has finished, either successful or failed.",
-            meaning: "Of the OTLP export; in a scrape as of its last push.",
+            meaning: "",
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
@@ -179,7 +250,8 @@ pub(super) const KCTX: Group = Group {
             kind: Kind::Histogram,
             unit: "s",
             description: "The duration of exporting a batch of telemetry records.",
-            meaning: "One export, its retries included; told with the next one.",
+            meaning: "One export, its retries included; told with the next one. Its count by `error.type` is how many exports \
+                      failed, and why.",
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",

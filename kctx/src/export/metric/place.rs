@@ -25,6 +25,11 @@ pub enum Place {
         fn(&Cumulative) -> &Numbers,
         fn(&mut Cumulative) -> &mut Numbers,
     ),
+    /// Millionths that are handed out as a part of one.
+    Millionths(
+        fn(&Cumulative) -> &Numbers,
+        fn(&mut Cumulative) -> &mut Numbers,
+    ),
 }
 
 /// The series of a metric, by what their values are.
@@ -36,6 +41,8 @@ pub enum SeriesOf<'a> {
     Count(&'a Numbers),
     /// Nanoseconds that are handed out in seconds.
     Seconds(&'a Numbers),
+    /// Millionths that are handed out as a part of one.
+    Millionths(&'a Numbers),
 }
 
 /// The series of a metric, to be changed.
@@ -54,6 +61,7 @@ impl Place {
             Self::Durations(read, _) => SeriesOf::Durations(read(state)),
             Self::Count(read, _) => SeriesOf::Count(read(state)),
             Self::Seconds(read, _) => SeriesOf::Seconds(read(state)),
+            Self::Millionths(read, _) => SeriesOf::Millionths(read(state)),
         }
     }
 
@@ -61,7 +69,9 @@ impl Place {
     pub(super) fn of_mut(self, state: &mut Cumulative) -> SeriesMut<'_> {
         match self {
             Self::Durations(_, change) => SeriesMut::Durations(change(state)),
-            Self::Count(_, change) | Self::Seconds(_, change) => SeriesMut::Numbers(change(state)),
+            Self::Count(_, change) | Self::Seconds(_, change) | Self::Millionths(_, change) => {
+                SeriesMut::Numbers(change(state))
+            }
         }
     }
 }
@@ -81,5 +91,11 @@ macro_rules! count {
 macro_rules! seconds {
     ($field:ident) => {
         $crate::export::metric::Place::Seconds(|state| &state.$field, |state| &mut state.$field)
+    };
+}
+
+macro_rules! millionths {
+    ($field:ident) => {
+        $crate::export::metric::Place::Millionths(|state| &state.$field, |state| &mut state.$field)
     };
 }

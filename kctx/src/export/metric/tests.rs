@@ -31,7 +31,10 @@ fn each_metric_is_well_formed_and_there_once() {
         // A gauge of 0 and 1 in unit 1 would be called a ratio by Prometheus.
         let unit = metric.unit;
         assert!(
-            unit == "s" || unit == "By" || unit.starts_with('{') && unit.ends_with('}'),
+            unit == "s"
+                || unit == "By"
+                || unit == "1" && name.ends_with(".utilization")
+                || unit.starts_with('{') && unit.ends_with('}'),
             "{name}: {unit}"
         );
         let durations = matches!(metric.series(&empty()), SeriesOf::Durations(_));
@@ -70,7 +73,7 @@ fn keys(state: &Cumulative) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let keys = metrics().map(|metric| {
         let keys = match metric.series(state) {
             SeriesOf::Durations(set) => of(set),
-            SeriesOf::Count(set) | SeriesOf::Seconds(set) => of(set),
+            SeriesOf::Count(set) | SeriesOf::Seconds(set) | SeriesOf::Millionths(set) => of(set),
         };
         (metric.name, keys)
     });

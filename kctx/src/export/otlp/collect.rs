@@ -56,24 +56,24 @@ impl Collector {
         (metrics.unwrap_or_default(), folded)
     }
 
-    /// Books what became of what was collected last; `None`: it was stopped, and nobody knows. Returns how many points
-    /// are lost by that, since no later export has their counts.
+    /// Books what became of what was collected last; `None`: it was stopped, and nobody knows. Whether what failed of it is
+    /// lost: no later export has its counts.
     ///
     /// An interval of which nothing was taken, for a reason that may pass, is put back: the next export begins where it
     /// did. One that got there in part is not, since nobody could tell the parts apart any more.
-    pub(super) fn ended(&mut self, delivery: Option<&Delivery>) -> u64 {
+    pub(super) fn ended(&mut self, delivery: Option<&Delivery>) -> bool {
         if delivery.is_some_and(|delivery| delivery.failure.is_none()) {
             self.sent_unix_ns = Some(self.under_way_unix_ns);
         }
         let Some(taken) = self.taken.take() else {
-            return 0;
+            return false;
         };
         match delivery {
-            Some(delivery) if !delivery.may_be_repeated() => delivery.failed(),
+            Some(delivery) if !delivery.may_be_repeated() => delivery.failure.is_some(),
             // Whether a request that was not answered arrived cannot be known: the specification has it sent again.
             _ => {
                 self.totals.put_back(taken);
-                0
+                false
             }
         }
     }

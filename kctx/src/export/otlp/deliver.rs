@@ -31,11 +31,6 @@ impl Delivery {
         let passing = |failure: &Failure| matches!(failure.verdict, Verdict::Retry { .. });
         self.exported == 0 && self.rejected == 0 && self.failure.as_ref().is_some_and(passing)
     }
-
-    /// Points in requests that failed.
-    pub(super) fn failed(&self) -> u64 {
-        self.failed.iter().map(|(_, points)| points).sum()
-    }
 }
 
 /// Sends all parts, in order and one at a time.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::export::cumulative::Limits;
 use crate::export::interval::Temporality;
-use crate::export::testing::{SECOND, labels};
+use crate::export::testing::SECOND;
 
 fn spawn_deltas(stub: &HttpStub) -> OtlpExporter {
     let mut settings = settings(stub);
@@ -54,15 +54,19 @@ fn what_was_refused_is_a_gap_that_is_counted_and_what_was_not_heard_comes_again(
     assert!(stats.points_lost > 0 && stats.points_failed["503"] > 0);
     assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Flushed);
     // The export's own counters are deltas too: what was refused was said once, in the next export.
-    let own = "otel.sdk.exporter.metric_data_point.exported";
-    let refused: Vec<_> = (stub.received().iter())
-        .map(|received| {
-            let points = number_points(received.metrics(), own).iter();
-            let refused = points.filter(|p| labels(&p.attributes).ends_with("error.type=400"));
-            refused.map(|point| number(point) as u64).sum::<u64>()
-        })
-        .collect();
-    assert_eq!(refused, [0, 0, stats.points_lost, 0, 0, 0]);
+    for own in [
+        "otel.sdk.exporter.metric_data_point.exported",
+        "kctx.export.dropped",
+    ] {
+        let refused: Vec<_> = (stub.received().iter())
+            .map(|received| {
+                let points = number_points(received.metrics(), own).iter();
+                let refused = points.filter(|p| labels(&p.attributes).ends_with("error.type=400"));
+                refused.map(|point| number(point) as u64).sum::<u64>()
+            })
+            .collect();
+        assert_eq!(refused, [0, 0, stats.points_lost, 0, 0, 0]);
+    }
 }
 
 #[test]

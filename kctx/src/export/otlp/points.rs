@@ -118,6 +118,7 @@ fn data(
         SeriesOf::Durations(set) => return histogram_data(set, histogram, span),
         SeriesOf::Count(set) => (set, count),
         SeriesOf::Seconds(set) => (set, seconds),
+        SeriesOf::Millionths(set) => (set, part),
     };
     match metric.kind {
         Kind::Gauge => gauge_data(set, span, value),
@@ -157,6 +158,10 @@ fn count(value: u64) -> number_data_point::Value {
 
 fn seconds(ns: u64) -> number_data_point::Value {
     number_data_point::Value::AsDouble(to_seconds(ns))
+}
+
+fn part(ppm: u64) -> number_data_point::Value {
+    number_data_point::Value::AsDouble(ppm as f64 / 1e6)
 }
 
 fn to_seconds(ns: u64) -> f64 {

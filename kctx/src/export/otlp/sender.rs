@@ -14,7 +14,7 @@ use super::request::{Part, proto_resource, split};
 use super::settings::{OtlpSettings, Protocol};
 use super::stats::Reporter;
 use crate::export::attributes::Attributes;
-use crate::export::health::Ended;
+use crate::export::health::{Backlog, Ended};
 use crate::export::resource::Resource;
 use crate::export::totals::lock;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Sender {
     /// Windows that are in the state, and how many of them an export has taken.
     folded: u64,
     taken: u64,
+    /// Of those, how many the endpoint has or will never have.
+    settled: u64,
     final_chance_used: bool,
     /// When the next export is to start. One that cannot, because another is under way, is merged with it.
     next_due: Instant,
@@ -66,6 +68,7 @@ impl Sender {
             reporter: Reporter::default(),
             folded: 0,
             taken: 0,
+            settled: 0,
             final_chance_used: false,
         })
     }
@@ -88,7 +91,7 @@ impl Sender {
             if paced && due && closing.is_none() {
                 self.next_due = now.max(self.next_due) + self.settings.interval;
                 if flight.is_some() {
-                    lock(&self.shared.progress).stats.collections_merged += 1;
+                    self.note_merged(1);
                 }
             }
             if flight.is_none() && due {
@@ -127,10 +130,13 @@ impl Sender {
                 ended = landing(&mut flight) => {
                     let delivery = ended.as_ref().map(|(delivery, ..)| delivery);
                     let lost = self.collector.ended(delivery);
-                    lock(&self.shared.progress).stats.points_lost += lost;
                     if let Some((delivery, covers, took)) = ended {
-                        self.note_export(took, &delivery);
-                        last_failure = self.landed(delivery);
+                        if delivery.failure.is_none() || lost {
+                            self.settled = covers;
+                        }
+                        self.note_backlog(0);
+                        self.note_export(took, &delivery, lost);
+                        last_failure = self.landed(delivery, lost);
                         lock(&self.shared.progress).settled = covers;
                         self.shared.changed.notify_all();
                     }
@@ -153,7 +159,7 @@ impl Sender {
         } else {
             0
         };
-        lock(&self.shared.progress).stats.collections_merged += merged;
+        self.note_merged(merged);
         if parts.is_empty() {
             lock(&self.shared.progress).settled = self.taken;
             self.shared.changed.notify_all();
@@ -165,6 +171,7 @@ impl Sender {
             (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
             (timeout, rest) => timeout.or(rest),
         };
+        self.note_backlog(parts.iter().map(|part| part.points).sum());
         Some(Flight {
             task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
             covers: self.taken,
@@ -175,6 +182,7 @@ impl Sender {
     /// The state of now, with every window that was offered so far.
     fn parts(&mut self) -> Vec<Part> {
         let started = Instant::now();
+        self.note_backlog(0);
         let (metrics, folded) = self.collector.collect();
         self.folded = folded;
         self.taken = folded;
@@ -189,7 +197,7 @@ impl Sender {
         parts
     }
 
-    fn note_export(&self, took: Duration, delivery: &Delivery) {
+    fn note_export(&self, took: Duration, delivery: &Delivery, lost: bool) {
         let failure = delivery.failure.as_ref();
         let ended = Ended {
             took,
@@ -197,12 +205,26 @@ impl Sender {
             exported: delivery.exported,
             rejected: delivery.rejected,
             failed: &delivery.failed,
+            lost,
         };
         (self.shared.totals).note(|state| state.note_export(&ended, &self.component));
     }
 
+    fn note_backlog(&self, inflight: u64) {
+        let backlog = Backlog {
+            windows: self.folded - self.settled,
+            inflight,
+        };
+        (self.shared.totals).note(|state| state.note_backlog(backlog, &self.component));
+    }
+
+    fn note_merged(&self, exports: u64) {
+        lock(&self.shared.progress).stats.collections_merged += exports;
+        (self.shared.totals).note(|state| state.note_merged(exports, &self.component));
+    }
+
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
-    fn landed(&mut self, delivery: Delivery) -> Option<String> {
+    fn landed(&mut self, delivery: Delivery, lost: bool) -> Option<String> {
         let endpoint = &self.settings.endpoint;
         for remark in &delivery.remarks {
             if self.reporter.remarked(remark) {
@@ -225,6 +247,13 @@ impl Sender {
         stats.retries += delivery.retries;
         stats.points_exported += delivery.exported;
         stats.points_rejected += delivery.rejected;
+        if lost {
+            stats.points_lost += delivery
+                .failed
+                .iter()
+                .map(|(_, points)| points)
+                .sum::<u64>();
+        }
         for (kind, points) in delivery.failed {
             *stats.points_failed.entry(kind).or_default() += points;
         }

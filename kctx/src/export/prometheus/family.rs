@@ -48,8 +48,8 @@ pub type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 pub enum Sample<'a> {
     /// A whole number.
     Count(u64),
-    /// Seconds.
-    Seconds(f64),
+    /// Seconds, or a part of one.
+    Real(f64),
     /// Durations.
     Durations(&'a ExponentialHistogram),
 }
@@ -112,8 +112,12 @@ fn write_metric(
         SeriesOf::Durations(set) => samples(&family, set.iter(), Sample::Durations, format, out),
         SeriesOf::Count(set) => samples(&family, set.iter(), |n| Sample::Count(*n), format, out),
         SeriesOf::Seconds(set) => {
-            let seconds = |ns: &u64| Sample::Seconds(*ns as f64 / 1e9);
+            let seconds = |ns: &u64| Sample::Real(*ns as f64 / 1e9);
             samples(&family, set.iter(), seconds, format, out)
+        }
+        SeriesOf::Millionths(set) => {
+            let part = |ppm: &u64| Sample::Real(*ppm as f64 / 1e6);
+            samples(&family, set.iter(), part, format, out)
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A busy machine with many CPUs, of which kctx sees everything that it can see.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    hash::{Hash, Hasher as _},
+    sync::Arc,
+};
 
 use super::{SECOND, durations, softirq, window, workqueue};
 use crate::aggregate::duration::Durations;
@@ -23,27 +26,26 @@ const ORIGINS: [OriginKind; 5] = [
 const FUNCTIONS: usize = 400;
 const QUEUES: usize = 60;
 
-/// Durations from 200 ns to some ms, most of them short, in a few different mixtures.
-static MIXTURES: LazyLock<Vec<Durations>> = LazyLock::new(|| {
-    let mixture = |seed: u64| {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let values: Vec<u64> = (0..60)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                let doublings =
-                    (state % 8) + (state >> 8 & 3) + u64::from(state >> 16 & 15 == 0) * 4;
-                200 * (1 << doublings) + (state >> 32) % (100 << doublings)
-            })
-            .collect();
-        durations(&values)
+/// Sixty durations from 200 ns to some ms, most of them short; others for each `of`.
+fn some(of: impl Hash) -> Durations {
+    let mut hasher = rustc_hash::FxHasher::default();
+    of.hash(&mut hasher);
+    let mut state = hasher.finish() | 1;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
     };
-    (1..=32).map(mixture).collect()
-});
-
-fn some(of: usize) -> Durations {
-    MIXTURES[of % MIXTURES.len()].clone()
+    let values: Vec<u64> = (0..60)
+        .map(|_| {
+            let random = random();
+            let long = if random >> 16 & 15 == 0 { 4 } else { 0 };
+            let doublings = random % 8 + (random >> 8 & 3) + long;
+            (200 << doublings) + (random >> 32) % (100 << doublings)
+        })
+        .collect();
+    durations(&values)
 }
 
 fn interrupts(cpu: u32) -> Vec<HardirqRow> {
@@ -55,7 +57,7 @@ fn interrupts(cpu: u32) -> Vec<HardirqRow> {
         count: 60,
         unhandled: 0,
         woke_thread: 0,
-        service: some(cpu as usize + name.len()),
+        service: some((cpu, name)),
     };
     let vectors = ["LOC", "RES", "CAL", "IWI"].map(|name| row(None, name));
     // A queue of each device on each CPU.
@@ -77,7 +79,7 @@ fn polls(cpu: u32) -> Vec<NapiRow> {
         exhausted: 1,
         packets: 300,
         packets_max: 64,
-        service: some(cpu as usize),
+        service: some((cpu, device)),
     };
     ["eth0", "eth1", "backlog"].map(poll).to_vec()
 }
@@ -85,12 +87,12 @@ fn polls(cpu: u32) -> Vec<NapiRow> {
 /// What one CPU did in a second that ends at `end`.
 fn of_cpu(cpu: u32, end: u64) -> Window {
     let mut second = window(end);
-    for (at, vector) in VECTORS.iter().enumerate() {
+    for vector in VECTORS {
         for (nth, context) in CONTEXTS.iter().enumerate() {
             let mut row = softirq(vector, cpu, &[]);
             row.context = context;
-            (row.wait, row.service, row.service_net) =
-                (some(at + nth), some(at), some(at + cpu as usize));
+            let of = |what: &str| some((cpu, vector, nth, what));
+            (row.wait, row.service, row.service_net) = (of("wait"), of("gross"), of("net"));
             second.softirq.push(row);
         }
         second
@@ -125,7 +127,8 @@ fn of_all(end: u64) -> Window {
     for n in 0..FUNCTIONS {
         let mut row = workqueue(&format!("some_driver_work_function_{n}"), false, &[]);
         row.workqueue = Arc::from(format!("queue-{}", n % QUEUES));
-        (row.wait, row.service, row.service_net) = (some(n), some(n + 1), some(n + 2));
+        let of = |what: &str| some((n, what));
+        (row.wait, row.service, row.service_net) = (of("wait"), of("gross"), of("net"));
         row.activate = if n % 4 == 0 {
             some(n)
         } else {
@@ -146,11 +149,12 @@ fn of_all(end: u64) -> Window {
         role,
         comm: Arc::from("any"),
         pid: 1,
-        workqueue: Arc::from(workqueue),
+        workqueue: Arc::from(workqueue.as_str()),
         overflow: false,
         count: 60,
         preempted: 0,
-        wait: some(role.len()),
+        wait: some((role, &workqueue)),
+
         service: Durations::default(),
         service_net: Durations::default(),
         cpu_ns: 1000,
