@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     aggregate::table::RowLimits,
-    export::{otlp::OtlpConfig, prometheus::PrometheusConfig},
+    export::{ExportConfig, otlp::OtlpConfig, prometheus::PrometheusConfig},
 };
 
 mod probes;
@@ -67,6 +67,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Stack samples.
     pub stacks: StacksConfig,
+    /// What both exports hand out.
+    pub export: ExportConfig,
     /// The OTLP export.
     pub otlp: OtlpConfig,
     /// The Prometheus scrape.

@@ -39,8 +39,20 @@ pub struct OwnCost {
     pub ring_bytes: u64,
     /// How full the fullest ring was found, in millionths.
     pub fullest_ring_ppm: u32,
+    /// The same of each CPU's ring in which something was found; nothing in a stream of a version that does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rings: Vec<RingFill>,
     /// What the programs used in the kernel.
     pub bpf: BpfCost,
+}
+
+/// How full a ring was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingFill {
+    /// Whose ring.
+    pub cpu: u32,
+    /// At its fullest, in millionths.
+    pub fullest_ppm: u32,
 }
 
 /// CPU time of one thread.

@@ -79,9 +79,8 @@ impl Host {
         Self {
             pipeline,
             series: Cumulative::new(Limits {
-                max_buckets: 320,
                 max_series: SERIES,
-                per_cpu: true,
+                ..Limits::default()
             }),
             fed: [0; FAMILIES],
             open: [0; FAMILIES],

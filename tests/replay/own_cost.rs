@@ -5,7 +5,7 @@ use bytes::Bytes;
 use kctx::{
     aggregate::{table::RowLimits, window::Family},
     capture::events::{Decoder, Encoder},
-    meter::{Basis, BpfCost, CpuTime, OwnCost, ProgramCost, ThreadTime},
+    meter::{Basis, BpfCost, CpuTime, OwnCost, ProgramCost, RingFill, ThreadTime},
     pipeline::Pipeline,
     report::{live, summary::Summary},
     resolve::Resolver,
@@ -24,6 +24,10 @@ fn own_cost() -> OwnCost {
         memory_bytes: Some(24 << 20),
         ring_bytes: 1000,
         fullest_ring_ppm: 10_000,
+        rings: vec![RingFill {
+            cpu: 1,
+            fullest_ppm: 10_000,
+        }],
         bpf: BpfCost {
             basis: Basis::Scaled,
             reason: None,

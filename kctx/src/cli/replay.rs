@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::{
     config::Config,
     daemon::{self, Wishes},
-    source::recorded::RecordedSource,
+    source::{Control, Item, recorded::RecordedSource},
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
     let mut source = RecordedSource::open(bundle).with_context(cannot)?;
+    let first = source.next_item().with_context(cannot)?;
+    let cpus = first.as_ref().and_then(cpus_of);
     let path = bundle.to_owned();
     let stream = std::iter::from_fn(move || match source.next_item() {
         Ok(Some(item)) => Some(Ok(item)),
@@ -43,6 +45,21 @@ pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow:
         }
         Err(error) => Some(Err(error.into())),
     });
-    let sinks = daemon::Sinks::of_a_recording(config, wishes)?;
+    let sinks = daemon::Sinks::of_a_recording(config, wishes, cpus)?;
+    let stream = first.map(Ok).into_iter().chain(stream);
     daemon::run_recorded(config, sinks, stream).with_context(cannot)
+}
+
+/// How many CPUs the machine had, which a stream begins with.
+fn cpus_of(first: &Item) -> Option<usize> {
+    match first {
+        Item::Control(control) => match &**control {
+            Control::Start { host, .. } => {
+                let cpus = host.cpus_online as usize;
+                (cpus > 0).then_some(cpus)
+            }
+            _ => None,
+        },
+        Item::Records { .. } => None,
+    }
 }

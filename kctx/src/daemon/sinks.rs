@@ -1,6 +1,9 @@
 //! Where windows go beside the display: which exports there are, from their settings to their end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
@@ -9,6 +12,7 @@ use crate::{
     config::Config,
     export::{
         cumulative::Limits,
+        interval::Temporality,
         otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, ShutdownOutcome},
         prometheus::{
             PrometheusServer, PrometheusSettings,
@@ -17,6 +21,7 @@ use crate::{
         resource::Resource,
         totals::Totals,
     },
+    host::{HostRoot, cpus},
 };
 
 /// How long the last export may take.
@@ -55,15 +60,22 @@ impl Sinks {
         let lookup = |name: &str| std::env::var(name).ok();
         let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup)
             .context("cannot set up the Prometheus scrape")?;
-        Self::resolve(config, wishes, &resolved, Some(config.run.interval))
+        let cpus = cpus::online(&HostRoot::system()).map(|online| online.len());
+        let limits = config.export.limits(cpus.ok());
+        Self::resolve(config, wishes, &resolved, Some(config.run.interval), limits)
     }
 
-    /// Of a replay. Only the command line makes it answer scrapes, for it then stays: what the configuration says is
-    /// meant for the daemon.
-    pub fn of_a_recording(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
+    /// Of a replay, of a machine that had so many CPUs. Only the command line makes it answer scrapes, for it then
+    /// stays: what the configuration says is meant for the daemon.
+    pub fn of_a_recording(
+        config: &Config,
+        wishes: &Wishes,
+        cpus: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let resolved = settings::resolve(wishes.listen, &PrometheusConfig::default(), &|_| None)
             .context("cannot set up the Prometheus scrape")?;
-        Self::resolve(config, wishes, &resolved, None)
+        let limits = config.export.limits(cpus);
+        Self::resolve(config, wishes, &resolved, None, limits)
     }
 
     fn resolve(
@@ -71,6 +83,7 @@ impl Sinks {
         wishes: &Wishes,
         scrape: &settings::Resolved,
         window: Option<Duration>,
+        limits: Limits,
     ) -> anyhow::Result<Self> {
         let lookup = |name: &str| std::env::var(name).ok();
         let otlp = otlp::env::resolve(&wishes.otlp, &config.otlp, &lookup)
@@ -85,14 +98,21 @@ impl Sinks {
         Ok(Self {
             otlp: otlp.settings,
             prometheus,
-            limits: otlp.limits,
+            limits,
             resource,
         })
     }
 
     /// Starts the exports. After privileges were dropped: their threads need none of them.
     pub(super) fn start(self, pace: Pace) -> anyhow::Result<Exports> {
-        let totals = Arc::new(Totals::new(self.limits));
+        let scraped = self.prometheus.is_some();
+        let totals = match &self.otlp {
+            Some(OtlpSettings { temporality, .. }) if *temporality != Temporality::Cumulative => {
+                Totals::with_intervals(self.limits, *temporality, scraped)
+            }
+            _ => Totals::new(self.limits),
+        };
+        let totals = Arc::new(totals);
         let prometheus = match self.prometheus {
             Some(settings) => {
                 let resource = self.resource.clone();
@@ -124,6 +144,7 @@ impl Sinks {
             otlp,
             prometheus,
             pace,
+            online: Online::of(pace),
         })
     }
 }
@@ -134,6 +155,32 @@ pub(super) struct Exports {
     otlp: Option<OtlpExporter>,
     prometheus: Option<PrometheusServer>,
     pace: Pace,
+    online: Online,
+}
+
+/// Which CPUs are online, asked from time to time. Not in a replay: those are this machine's.
+struct Online {
+    next: Mutex<Option<Instant>>,
+}
+
+impl Online {
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn of(pace: Pace) -> Self {
+        Self {
+            next: Mutex::new((pace != Pace::EachWindow).then(Instant::now)),
+        }
+    }
+
+    fn look(&self) -> Option<Vec<u32>> {
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|at| now < at) {
+            return None;
+        }
+        *next = Some(now + Self::EVERY);
+        cpus::online(&HostRoot::system()).ok()
+    }
 }
 
 impl Exports {
@@ -141,6 +188,9 @@ impl Exports {
     pub(super) fn offer(&self, window: Arc<Window>) {
         if self.otlp.is_none() && self.prometheus.is_none() {
             return;
+        }
+        if let Some(cpus) = self.online.look() {
+            self.totals.set_online(&cpus);
         }
         self.totals.offer(window);
         if let Some(server) = &self.prometheus {

@@ -1,13 +1,13 @@
 //! The cumulative state of the export: windows are folded in, nothing is ever lost or reset.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::attributes::{Attributes, Value};
-use super::exponential::ExponentialHistogram;
-use super::otlp::ExporterStats;
-use super::rows::absorb;
+use super::exponential::{DEFAULT_MAX_SIZE, ExponentialHistogram};
+use super::metric::{Metric, Selection, SeriesMut};
+use super::peaks::Peaks;
+use super::rows::add;
 use super::series::SeriesSet;
-use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{Accounting, Family, GovernorRow, ModuleEvent, ProbeStatus, Window};
 use crate::host::taint::{self, TAINT_FLAGS};
 
@@ -21,16 +21,31 @@ pub struct Limits {
     pub max_buckets: usize,
     /// Most series of one metric, the overflow series among them.
     pub max_series: usize,
-    /// Whether softirq, hardirq and CPU time series are kept apart by `cpu.logical_number`.
+    /// Whether series of what a CPU did are kept apart by `cpu.logical_number`, or summed up.
     pub per_cpu: bool,
+    /// Which metrics there are.
+    pub selection: Selection,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_buckets: DEFAULT_MAX_SIZE,
+            max_series: 2000,
+            per_cpu: true,
+            selection: Selection::ALL,
+        }
+    }
 }
 
 /// What has been counted since the start of each series. Its fields are the metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Cumulative {
     pub(super) limits: Limits,
     /// End of the last window folded in, strictly rising; every point's time.
     time_unix_ns: u64,
+    /// Start of that window.
+    opened_unix_ns: u64,
     clock_steps: u64,
     pub(super) softirq_wait: SeriesSet<ExponentialHistogram>,
     pub(super) softirq_gross: SeriesSet<ExponentialHistogram>,
@@ -60,6 +75,13 @@ pub struct Cumulative {
     pub(super) self_bpf_ns: SeriesSet<u64>,
     pub(super) self_bpf_runs: SeriesSet<u64>,
     pub(super) self_memory: SeriesSet<u64>,
+    pub(super) ring_fill_ppm: SeriesSet<u64>,
+    pub(super) ring_bytes: SeriesSet<u64>,
+    pub(super) ring_peaks: Peaks,
+    pub(super) points_inflight: SeriesSet<u64>,
+    pub(super) export_queue: SeriesSet<u64>,
+    pub(super) exports_merged: SeriesSet<u64>,
+    pub(super) points_dropped: SeriesSet<u64>,
     pub(super) exported_points: SeriesSet<u64>,
     pub(super) export_duration: SeriesSet<ExponentialHistogram>,
     pub(super) collection_duration: SeriesSet<ExponentialHistogram>,
@@ -69,49 +91,28 @@ impl Cumulative {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let max = limits.max_series;
-        Self {
+        let mut state = Self {
             limits,
-            time_unix_ns: 0,
-            clock_steps: 0,
-            softirq_wait: SeriesSet::new(max),
-            softirq_gross: SeriesSet::new(max),
-            softirq_net: SeriesSet::new(max),
-            softirq_raised: SeriesSet::new(max),
-            hardirq: SeriesSet::new(max),
-            hardirq_unhandled: SeriesSet::new(max),
-            tasklet: SeriesSet::new(max),
-            workqueue_wait: SeriesSet::new(max),
-            workqueue_activate: SeriesSet::new(max),
-            workqueue: SeriesSet::new(max),
-            workqueue_net: SeriesSet::new(max),
-            napi: SeriesSet::new(max),
-            napi_packets: SeriesSet::new(max),
-            napi_exhausted: SeriesSet::new(max),
-            kthread_wait: SeriesSet::new(max),
-            kthread_cpu_ns: SeriesSet::new(max),
-            context_time_ns: SeriesSet::new(max),
-            module_events: SeriesSet::new(max),
-            taint: SeriesSet::new(max),
-            log_lines: SeriesSet::new(max),
-            records: SeriesSet::new(max),
-            probe_attached: SeriesSet::new(max),
-            governor_limited: SeriesSet::new(max),
-            governor_since_ns: SeriesSet::new(max),
-            self_cpu_ns: SeriesSet::new(max),
-            self_bpf_ns: SeriesSet::new(max),
-            self_bpf_runs: SeriesSet::new(max),
-            self_memory: SeriesSet::new(max),
-            exported_points: SeriesSet::new(max),
-            export_duration: SeriesSet::new(max),
-            collection_duration: SeriesSet::new(max),
+            ..Self::default()
+        };
+        for (metric, wanted) in limits.selection.each() {
+            match metric.series_mut(&mut state) {
+                SeriesMut::Durations(set) => set.allow(limits.max_series, wanted),
+                SeriesMut::Numbers(set) => set.allow(limits.max_series, wanted),
+            }
         }
+        state
     }
 
     /// Time of every point of the next request.
     #[must_use]
     pub fn time_unix_ns(&self) -> u64 {
         self.time_unix_ns
+    }
+
+    /// Start of a state that is told beside windows: before every point's time.
+    pub(super) fn opened_unix_ns(&self) -> u64 {
+        self.opened_unix_ns
     }
 
     /// How often a window did not end after the one before it.
@@ -122,9 +123,15 @@ impl Cumulative {
 
     /// Adds a closed window.
     pub fn fold(&mut self, window: &Window) {
+        if self.is_long_before(window) {
+            // Points in the future would stay invisible until the clock gets there: start everything anew, which is a
+            // reset with a known cause.
+            self.start_anew(|_| false);
+        }
         // A series first seen now was 0 at the end of the collection before: counting from there gives
         // its first value the right rate (SDK specification, "Start timestamps").
         let start = self.advance(window);
+        self.opened_unix_ns = start;
         self.fold_rows(window, start);
         for row in &window.module {
             // What is asked for is any user's free text: only what was really loaded is an attribute.
@@ -132,7 +139,7 @@ impl Cumulative {
             let attributes = Attributes::new()
                 .with("kctx.module.event", row.event.as_str())
                 .with_some("kctx.module.name", name);
-            *self.module_events.entry(attributes, start, || 0) += 1;
+            add(&mut self.module_events, attributes, 1, start);
         }
         self.replace_taint(window.taint_value, start);
         self.fold_accounting(&window.accounting, start);
@@ -141,45 +148,41 @@ impl Cumulative {
         self.fold_own_cost(window.own_cost.as_ref(), start);
     }
 
-    /// Takes the export's own counters as of now, which are reported with the next request.
-    pub fn set_export_stats(&mut self, stats: &ExporterStats, component: &Attributes) {
-        let start = self.time_unix_ns;
-        let mut set = |error: Option<&String>, points: u64| {
-            if points > 0 {
-                let attributes = component.clone().with_some("error.type", error);
-                *self.exported_points.entry(attributes, start, || 0) = points;
+    /// Whether the window ends so long before the last one that the clock was set back: by more than an interval.
+    pub(super) fn is_long_before(&self, window: &Window) -> bool {
+        let end = window.start_unix_ns.saturating_add(window.duration_ns);
+        let back = self.time_unix_ns.saturating_sub(end);
+        back > window.duration_ns.max(SMALL_STEP_NS)
+    }
+
+    /// Forgets the time, and what is counted but for the metrics to be kept.
+    pub(super) fn start_anew(&mut self, keep: impl Fn(&Metric) -> bool) {
+        self.time_unix_ns = 0;
+        self.clock_steps += 1;
+        for (metric, _) in self.limits.selection.each() {
+            if keep(metric) {
+                continue;
             }
-        };
-        set(None, stats.points_exported);
-        set(Some(&"rejected".to_owned()), stats.points_rejected);
-        for (reason, points) in &stats.points_failed {
-            set(Some(reason), *points);
+            match metric.series_mut(self) {
+                SeriesMut::Durations(set) => set.clear(),
+                SeriesMut::Numbers(set) => set.clear(),
+            }
         }
     }
 
-    /// Takes how long an export took that has ended, and how it failed where it did.
-    pub fn note_export(&mut self, took: Duration, error: Option<&String>, component: &Attributes) {
-        let attributes = component.clone().with_some("error.type", error);
-        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
-        absorb(
-            &mut self.export_duration,
-            &attributes,
-            &once(took),
-            start,
-            max,
-        );
+    /// Has points be of this time at least.
+    pub(super) fn reach(&mut self, time_unix_ns: u64) {
+        self.time_unix_ns = self.time_unix_ns.max(time_unix_ns);
     }
 
-    /// Takes how long it took to make the requests of an export.
-    pub fn note_collection(&mut self, took: Duration, reader: &Attributes) {
-        let (start, max) = (self.time_unix_ns, self.limits.max_buckets);
-        absorb(
-            &mut self.collection_duration,
-            reader,
-            &once(took),
-            start,
-            max,
-        );
+    /// The same without anything counted.
+    pub(super) fn empty_at_that_time(&self) -> Self {
+        Self {
+            time_unix_ns: self.time_unix_ns,
+            opened_unix_ns: self.opened_unix_ns,
+            clock_steps: self.clock_steps,
+            ..Self::new(self.limits)
+        }
     }
 
     /// Moves the clock to the window's end and returns the start of series first seen in it.
@@ -190,26 +193,12 @@ impl Cumulative {
             return window.start_unix_ns;
         }
         let start = self.time_unix_ns;
-        if end > start {
-            self.time_unix_ns = end;
-            return start;
+        if end <= start {
+            // A small step back is waited out.
+            self.clock_steps += 1;
         }
-        self.clock_steps += 1;
-        if start - end <= window.duration_ns.max(SMALL_STEP_NS) {
-            self.time_unix_ns = start + 1;
-            return start;
-        }
-        // The clock was set back by more than an interval. Points in the future would stay invisible
-        // until it gets there: start everything anew, which is a reset with a known cause.
-        self.clear();
-        self.time_unix_ns = end.max(window.start_unix_ns + 1);
-        window.start_unix_ns
-    }
-
-    fn clear(&mut self) {
-        let clock_steps = self.clock_steps;
-        *self = Self::new(self.limits);
-        self.clock_steps = clock_steps;
+        self.time_unix_ns = end.max(start + 1);
+        start
     }
 
     /// Outcomes are disjoint. `partial` is no record: it is what was seen of executions that never
@@ -217,13 +206,11 @@ impl Cumulative {
     fn fold_accounting(&mut self, accounting: &Accounting, start: u64) {
         for (family, counts) in Family::ALL.iter().zip(&accounting.by_family) {
             let mut add = |outcome: &'static str, reason: Option<&String>, count: u64| {
-                if count > 0 {
-                    let attributes = Attributes::new()
-                        .with("kctx.probe.family", family.as_str())
-                        .with("kctx.record.outcome", outcome)
-                        .with_some("error.type", reason);
-                    *self.records.entry(attributes, start, || 0) += count;
-                }
+                let attributes = Attributes::new()
+                    .with("kctx.probe.family", family.as_str())
+                    .with("kctx.record.outcome", outcome)
+                    .with_some("error.type", reason);
+                add(&mut self.records, attributes, count, start);
             };
             add("streamed", None, counts.streamed);
             add("spilled", None, counts.spilled);
@@ -239,47 +226,46 @@ impl Cumulative {
     /// A state. Each flag that is known has its series from the start, so that a backend sees it change; what this
     /// version has no name for only where it is set.
     fn replace_taint(&mut self, value: Option<u64>, start: u64) {
-        self.taint.retain(|_| false);
-        let Some(value) = value else { return };
-        let mut set = |flag: Value, is_set: u64| {
+        let state = |flag: Value, is_set: u64| {
             let attributes = Attributes::new().with("kctx.kernel.taint.flag", flag);
-            *self.taint.entry(attributes, start, || 0) = is_set;
+            (attributes, is_set)
         };
-        for flag in &TAINT_FLAGS {
-            set(flag.name.into(), value >> flag.bit & 1);
+        let mut states = Vec::new();
+        if let Some(value) = value {
+            let flags = TAINT_FLAGS.iter();
+            states.extend(flags.map(|flag| state(flag.name.into(), value >> flag.bit & 1)));
+            let newer = taint::unknown_bits(value).into_iter();
+            states.extend(newer.map(|bit| state((&format!("bit_{bit}")).into(), 1)));
         }
-        for bit in taint::unknown_bits(value) {
-            set((&format!("bit_{bit}")).into(), 1);
-        }
+        self.taint.replace(states, start, self.time_unix_ns);
     }
 
     /// Which families the governor keeps from the rings at the window's end, and since when. Why is always the
     /// same: what kctx used was over its limit; with how much, the log and the summary say.
     fn replace_governor(&mut self, rows: &[GovernorRow], start: u64) {
-        self.governor_since_ns.retain(|_| false);
+        let (mut limited, mut since) = (Vec::new(), Vec::new());
         for family in Family::ALL {
             let attributes = Attributes::new()
                 .with("kctx.probe.family", family.as_str())
                 .with("kctx.governor.reason", "cpu_limit");
-            let limited =
-                (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
-            if let Some(row) = limited {
-                let since = attributes.clone();
-                *self.governor_since_ns.entry(since, start, || 0) = row.since_unix_ns;
+            let row = (rows.iter()).find(|row| row.family == family && row.until_unix_ns.is_none());
+            if let Some(row) = row {
+                since.push((attributes.clone(), row.since_unix_ns));
             }
             // A family that never was limited has no series: most hosts never limit any.
             let known = (self.governor_limited.iter()).any(|(known, _)| *known == attributes);
-            if known || limited.is_some() {
-                let value = u64::from(limited.is_some());
-                *self.governor_limited.entry(attributes, start, || 0) = value;
+            if known || row.is_some() {
+                limited.push((attributes, u64::from(row.is_some())));
             }
         }
+        let now = self.time_unix_ns;
+        self.governor_limited.replace(limited, start, now);
+        self.governor_since_ns.replace(since, start, now);
     }
 
     /// A state, not a count: only what holds now is kept.
     fn replace_probes(&mut self, probes: &[ProbeStatus], start: u64) {
-        let mut current = Vec::with_capacity(probes.len());
-        for probe in probes {
+        let states = probes.iter().map(|probe| {
             let reason = (!probe.attached).then(|| match &probe.reason {
                 Some(reason) => Arc::from(reason.chars().take(120).collect::<String>().as_str()),
                 None => Arc::from("_OTHER"),
@@ -289,18 +275,11 @@ impl Cumulative {
                 .with("kctx.probe.family", probe.family.as_str())
                 .with_some("kctx.probe.mechanism", probe.mechanism.as_ref())
                 .with_some("error.type", reason.as_ref());
-            let value = u64::from(probe.attached);
-            *self.probe_attached.entry(attributes.clone(), start, || 0) = value;
-            current.push(attributes);
-        }
-        self.probe_attached
-            .retain(|attributes| current.contains(attributes));
+            (attributes, u64::from(probe.attached))
+        });
+        let now = self.time_unix_ns;
+        self.probe_attached.replace(states.collect(), start, now);
     }
-}
-
-fn once(took: Duration) -> Durations {
-    let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    std::iter::once(ns).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{ContextTimes, GovernorRow};
+use crate::export::health::Ended;
 use crate::export::otlp::points::metrics;
 use crate::export::otlp::settings::HistogramKind;
 use crate::export::testing::{
@@ -20,12 +23,15 @@ fn names_units_and_attributes_are_those_of_the_design() {
     let first = everything();
     let mut state = Cumulative::new(LIMITS);
     state.fold(&first);
-    let stats = ExporterStats {
-        points_exported: 8,
-        points_failed: [("503".to_owned(), 2)].into(),
-        ..ExporterStats::default()
+    let ended = Ended {
+        took: Duration::from_millis(3),
+        error: Some("503"),
+        exported: 8,
+        rejected: 0,
+        failed: &[("503".to_owned(), 2)],
+        lost: false,
     };
-    state.set_export_stats(&stats, &Attributes::new().with("otel.component.type", "t"));
+    state.note_export(&ended, &Attributes::new().with("otel.component.type", "t"));
     let shown: Vec<String> = exported(&state)
         .iter()
         .flat_map(|metric| {
@@ -75,6 +81,8 @@ fn names_units_and_attributes_are_those_of_the_design() {
         .collect();
     let expected = [
         "kctx.softirq.wait.duration hist s kctx.softirq.vector=NET_RX,kctx.softirq.context=irq_tail,cpu.logical_number=3 3",
+        "kctx.ring.utilization gauge 1 cpu.logical_number=3 0.25",
+        "kctx.ring.read counter By  4096",
         "kctx.self.bpf.runs counter {run} kctx.probe.family=napi 3",
         "kctx.self.bpf.time counter s kctx.probe.family=napi 0.0000006",
         "kctx.self.cpu.time counter s thread.name=kctx-drain 0.000001",
@@ -120,6 +128,7 @@ fn names_units_and_attributes_are_those_of_the_design() {
         "kctx.probe.attached updown {probe} kctx.probe.name=module:load,kctx.probe.family=softirq,error.type=no BTF 0",
         "otel.sdk.exporter.metric_data_point.exported counter {data_point} otel.component.type=t 8",
         "otel.sdk.exporter.metric_data_point.exported counter {data_point} otel.component.type=t,error.type=503 2",
+        "otel.sdk.exporter.operation.duration hist s otel.component.type=t,error.type=503 1",
     ];
     let (mut shown, mut expected) = (shown, expected.map(str::to_owned).to_vec());
     shown.sort();

@@ -56,6 +56,16 @@ fn every_u64_fits_the_smallest_size_at_scale_one() {
     assert!(exponential.counts().len() <= SMALLEST_MAX_SIZE);
 }
 
+/// From what a softirq takes at least to what nobody waits for: 100 ns to 10 s are told apart.
+#[test]
+fn explicit_bounds_are_those_of_kernel_work() {
+    let bounds = explicit_bounds();
+    assert_eq!(bounds.len(), 28);
+    assert!(bounds[0] < 120e-9 && bounds[1] < 240e-9);
+    assert!(bounds[27] > 10.0 && bounds[26] < 10.0);
+    assert!(bounds.windows(2).all(|pair| pair[1] == 2.0 * pair[0]));
+}
+
 #[test]
 fn explicit_buckets_hold_their_bounds() {
     let bounds = explicit_bounds();
@@ -68,6 +78,7 @@ fn explicit_buckets_hold_their_bounds() {
         1_953_126,
         1_000_000_000,
         9_000_000_000,
+        17_000_000_000,
     ];
     for value in values {
         let mut exponential = ExponentialHistogram::new(160);
@@ -123,6 +134,41 @@ proptest! {
         }
         prop_assert_eq!((exponential.count(), exponential.sum_ns()), (count, sum));
         prop_assert_eq!(exponential.max_ns(), max);
+    }
+
+    /// Whatever is merged with whatever: the same as if all had been seen by one, at the lower of the scales.
+    #[test]
+    fn merged_is_as_if_seen_by_one(
+        parts in prop::collection::vec(prop::collection::vec(0_u64..1 << 40, 0..20), 1..6),
+        max_size in prop::sample::select(vec![160_usize, 320]),
+    ) {
+        let mut merged = ExponentialHistogram::new(max_size);
+        let mut all = ExponentialHistogram::new(max_size);
+        let mut lowest = MAX_SCALE;
+        for values in &parts {
+            let mut part = ExponentialHistogram::new(max_size);
+            part.absorb(&durations(values));
+            merged.merge(&part);
+            all.absorb(&durations(values));
+            lowest = lowest.min(merged.scale());
+            prop_assert!(merged.scale() <= part.scale() && merged.scale() == lowest);
+            prop_assert!(merged.counts().len() <= max_size);
+        }
+        while merged.scale() > all.scale() {
+            merged.downscale();
+        }
+        while all.scale() > merged.scale() {
+            all.downscale();
+        }
+        let buckets = |of: &ExponentialHistogram| {
+            let counts = (of.offset()..).zip(of.counts().to_vec());
+            counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(buckets(&merged), buckets(&all));
+        prop_assert_eq!(
+            (merged.count(), merged.sum_ns(), merged.max_ns(), merged.zero_count()),
+            (all.count(), all.sum_ns(), all.max_ns(), all.zero_count())
+        );
     }
 
     #[test]

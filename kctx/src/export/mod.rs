@@ -1,7 +1,7 @@
 //! Sinks that hand closed windows to other systems.
 //!
 //! ```text
-//! Window -> totals (one cumulative state) -> otlp (pushed) and prometheus (asked for)
+//! Window -> totals (cumulative, and since the last push) -> otlp (pushed) and prometheus (asked for)
 //! ```
 //!
 //! [`metric::GROUPS`] is the one list of what is exported: both sinks and the reference in docs/metrics.md take names,
@@ -10,13 +10,22 @@
 pub mod attributes;
 pub mod cumulative;
 pub mod exponential;
+pub mod health;
+pub mod interval;
 pub mod metric;
 pub mod otlp;
 pub mod prometheus;
 pub mod resource;
 pub mod series;
+pub mod settings;
 pub mod totals;
 
+mod gone;
+mod peaks;
 mod rows;
 #[cfg(test)]
+mod size_tests;
+#[cfg(test)]
 mod testing;
+
+pub use settings::ExportConfig;

@@ -1,16 +1,19 @@
 //! What a backend is told of kctx's own cost, and of the export's.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     aggregate::window::Family,
     export::{
         attributes::Attributes,
+        health::Ended,
         otlp::{points::metrics, settings::HistogramKind},
         testing::{
             LIMITS, SECOND, exponential_points, find, labels, number, number_points, window,
         },
     },
-    meter::{Basis, BpfCost, OwnCost, ProgramCost, ThreadTime},
+    meter::{Basis, BpfCost, OwnCost, ProgramCost, RingFill, ThreadTime},
 };
 
 fn cost(memory_bytes: Option<u64>) -> OwnCost {
@@ -34,6 +37,7 @@ fn cost(memory_bytes: Option<u64>) -> OwnCost {
         memory_bytes,
         ring_bytes: 1,
         fullest_ring_ppm: 1,
+        rings: Vec::new(),
         bpf: BpfCost {
             basis: Basis::Counted,
             programs: vec![
@@ -115,9 +119,14 @@ fn how_long_exports_take_is_told_by_how_they_end() {
     state.fold(&window(1));
     let component = Attributes::new().with("otel.component.type", "otlp_http_metric_exporter");
     let ms = Duration::from_millis;
-    state.note_export(ms(20), None, &component);
-    state.note_export(ms(30), None, &component);
-    state.note_export(ms(10_000), Some(&"timeout".to_owned()), &component);
+    for (took, error) in [(20, None), (30, None), (10_000, Some("timeout"))] {
+        let ended = Ended {
+            took: ms(took),
+            error,
+            ..Ended::default()
+        };
+        state.note_export(&ended, &component);
+    }
     state.note_collection(ms(1), &component);
     let metrics = metrics(&state, HistogramKind::Exponential);
     let exports = exponential_points(&metrics, "otel.sdk.exporter.operation.duration");
@@ -135,4 +144,42 @@ fn how_long_exports_take_is_told_by_how_they_end() {
     let collections = exponential_points(&metrics, "otel.sdk.metric_reader.collection.duration");
     assert_eq!(collections.len(), 1);
     assert_eq!(collections[0].start_time_unix_nano, SECOND);
+}
+
+/// A peak is told for a minute, to whoever looks then: by CPU where CPUs are kept apart.
+#[test]
+fn rings_are_told_at_their_fullest() {
+    let found = |fullest_ring_ppm, rings: &[(u32, u32)]| OwnCost {
+        fullest_ring_ppm,
+        rings: (rings.iter())
+            .map(|&(cpu, fullest_ppm)| RingFill { cpu, fullest_ppm })
+            .collect(),
+        ..cost(None)
+    };
+    let told = |per_cpu| {
+        let mut state = Cumulative::new(Limits { per_cpu, ..LIMITS });
+        let mut told = Vec::new();
+        for end in 101..=200 {
+            let mut each = window(end);
+            each.own_cost = Some(match end {
+                110 => found(900_000, &[(0, 20_000), (7, 900_000)]),
+                _ => found(20_000, &[(0, 20_000)]),
+            });
+            state.fold(&each);
+            told.push(points(&state, "kctx.ring.utilization"));
+        }
+        (told[9].clone(), told[60].clone(), told[99].clone())
+    };
+    let together = |fill: &str| vec![format!(" {fill}")];
+    assert_eq!(
+        told(false),
+        (together("0.9"), together("0.9"), together("0.02"))
+    );
+    let apart = |fill: &str| {
+        vec![
+            "cpu.logical_number=0 0.02".to_owned(),
+            format!("cpu.logical_number=7 {fill}"),
+        ]
+    };
+    assert_eq!(told(true), (apart("0.9"), apart("0.9"), apart("0")));
 }

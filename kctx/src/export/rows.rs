@@ -161,7 +161,12 @@ impl Cumulative {
 
     /// Of a stream that does not tell there are no points; nor of programs whose time is not known.
     pub(super) fn fold_own_cost(&mut self, cost: Option<&OwnCost>, start: u64) {
-        self.self_memory.retain(|_| false);
+        let memory = cost.and_then(|cost| cost.memory_bytes);
+        let now = self.time_unix_ns();
+        let memory = memory.map(|bytes| (Attributes::new(), bytes));
+        self.self_memory
+            .replace(memory.into_iter().collect(), start, now);
+        self.replace_rings(cost, start);
         let Some(cost) = cost else { return };
         for thread in &cost.threads {
             let attributes = Attributes::new().with("thread.name", &thread.thread);
@@ -178,9 +183,34 @@ impl Cumulative {
             );
             add(&mut self.self_bpf_runs, attributes, runs.runs, start);
         }
-        if let Some(memory) = cost.memory_bytes {
-            *self.self_memory.entry(Attributes::new(), start, || 0) = memory;
+    }
+
+    /// How full the rings were found: at their fullest in the last minute, since that may be over when an export looks.
+    fn replace_rings(&mut self, cost: Option<&OwnCost>, start: u64) {
+        let now = self.time_unix_ns();
+        self.ring_peaks.reach(now);
+        let Some(cost) = cost else {
+            self.ring_fill_ppm.replace(Vec::new(), start, now);
+            return;
+        };
+        add(
+            &mut self.ring_bytes,
+            Attributes::new(),
+            cost.ring_bytes,
+            start,
+        );
+        if self.limits.per_cpu {
+            for ring in &cost.rings {
+                self.ring_peaks.note(Some(ring.cpu), ring.fullest_ppm);
+            }
+        } else {
+            self.ring_peaks.note(None, cost.fullest_ring_ppm);
         }
+        let states = self.ring_peaks.iter().map(|(cpu, ppm)| {
+            let attributes = Attributes::new().with_some("cpu.logical_number", cpu);
+            (attributes, u64::from(ppm))
+        });
+        self.ring_fill_ppm.replace(states.collect(), start, now);
     }
 
     /// Parts of lines that came apart have no level, and are no lines.
@@ -204,10 +234,14 @@ fn origin_kind(kind: OriginKind) -> &'static str {
 }
 
 /// Adds to the counter of `attributes`; one that never counted anything does not exist.
-fn add(set: &mut SeriesSet<u64>, attributes: Attributes, n: u64, start: u64) {
+pub(super) fn add(set: &mut SeriesSet<u64>, attributes: Attributes, n: u64, start: u64) {
     if n > 0 {
-        let total = set.entry(attributes, start, || 0);
-        *total = total.saturating_add(n);
+        set.change(
+            attributes,
+            start,
+            || 0,
+            |total| *total = total.saturating_add(n),
+        );
     }
 }
 
@@ -220,9 +254,35 @@ pub(super) fn absorb(
     max_buckets: usize,
 ) {
     if durations.count() > 0 {
-        set.entry(attributes.clone(), start, || {
-            ExponentialHistogram::new(max_buckets)
-        })
-        .absorb(durations);
+        set.change(
+            attributes.clone(),
+            start,
+            || ExponentialHistogram::new(max_buckets),
+            |histogram| histogram.absorb(durations),
+        );
+    }
+}
+
+/// Adds each counter of `others`, whose series need not be there yet.
+pub(super) fn add_all(set: &mut SeriesSet<u64>, others: &SeriesSet<u64>) {
+    for (attributes, series) in others.iter() {
+        let start = series.start_unix_ns;
+        add(set, attributes.clone(), series.value, start);
+    }
+}
+
+/// Adds each histogram of `others`, whose series need not be there yet.
+pub(super) fn merge_all(
+    set: &mut SeriesSet<ExponentialHistogram>,
+    others: &SeriesSet<ExponentialHistogram>,
+    max_buckets: usize,
+) {
+    for (attributes, series) in others.iter() {
+        set.change(
+            attributes.clone(),
+            series.start_unix_ns,
+            || ExponentialHistogram::new(max_buckets),
+            |histogram| histogram.merge(&series.value),
+        );
     }
 }

@@ -1,10 +1,13 @@
-//! What several tests need: windows, readers of metrics, a port of Prometheus' rules.
+//! What several tests need: windows, readers of metrics, Prometheus' rules.
 
 mod everything;
+mod large_host;
+mod resets;
 
 pub(in crate::export) use everything::{everything, fold_everything, probe};
+pub(in crate::export) use large_host::large_host;
+pub(in crate::export) use resets::{Native, detects_reset};
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -15,11 +18,13 @@ use crate::aggregate::duration::Durations;
 use crate::aggregate::window::{HardirqRow, SoftirqRow, Window, WorkqueueRow};
 use crate::export::cumulative::Limits;
 use crate::export::exponential::ExponentialHistogram;
+use crate::export::metric::Selection;
 
 pub(in crate::export) const LIMITS: Limits = Limits {
     max_buckets: 320,
     max_series: 2000,
     per_cpu: true,
+    selection: Selection::ALL,
 };
 
 pub(in crate::export) const SECOND: u64 = 1_000_000_000;
@@ -97,44 +102,6 @@ pub(in crate::export) fn quantile(histogram: &ExponentialHistogram, q: f64) -> f
         }
     }
     unreachable!("counts do not add up")
-}
-
-/// Port of `FloatHistogram.DetectReset` (Prometheus 3.14, model/histogram/float_histogram.go) for
-/// histograms without negative buckets and with a zero threshold that never changes.
-pub(in crate::export) fn detects_reset(
-    now: &ExponentialHistogramDataPoint,
-    before: &ExponentialHistogramDataPoint,
-) -> bool {
-    let point = |point: &ExponentialHistogramDataPoint| {
-        let positive = point.positive.clone().unwrap_or_default();
-        let counts = positive.bucket_counts.iter().map(|count| *count as i64);
-        // Prometheus numbers buckets by their upper bounds.
-        let buckets = (positive.offset + 1..).zip(counts).collect();
-        (point.count, point.scale, point.zero_count, buckets)
-    };
-    detects_reset_of(&point(now), &point(before))
-}
-
-/// Count, schema, count of zeros, and buckets by Prometheus' index.
-pub(in crate::export) type Native = (u64, i32, u64, BTreeMap<i32, i64>);
-
-/// The same of what Prometheus holds.
-pub(in crate::export) fn detects_reset_of(now: &Native, before: &Native) -> bool {
-    if now.0 < before.0 || now.1 > before.1 || now.2 < before.2 {
-        return true;
-    }
-    let reduce = |(_, schema, _, buckets): &Native| {
-        let mut reduced = BTreeMap::new();
-        for (index, count) in buckets {
-            // `targetIdx`, same file.
-            *reduced
-                .entry(((index - 1) >> (schema - now.1)) + 1)
-                .or_insert(0) += count;
-        }
-        reduced
-    };
-    let current = reduce(now);
-    (reduce(before).iter()).any(|(index, count)| current.get(index).copied().unwrap_or(0) < *count)
 }
 
 pub(in crate::export) fn find<'a>(metrics: &'a [Metric], name: &str) -> Option<&'a Metric> {

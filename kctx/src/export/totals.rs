@@ -1,20 +1,25 @@
-//! The one owner of the cumulative state: windows come in, exports read.
+//! The one owner of what is counted: windows come in, exports read.
 //!
 //! Windows are deltas, so each is folded in exactly once, in order, whoever gets to it first. No export changes what
-//! another one reads: a scrape disturbs no push, nor the other way round.
+//! another one reads: a scrape disturbs no push, nor the other way round. Where the push sends deltas, what was counted
+//! since the last one is kept beside what was counted since the start.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::cumulative::{Cumulative, Limits};
+use super::interval::{Interval, Taken, Temporality};
 use crate::aggregate::window::Window;
 
 /// Windows that may wait for an export's thread; at more, whoever offers one folds them. Each can be
 /// megabytes, and a replay closes them as fast as it reads.
 const MAX_QUEUED: usize = 8;
 
-/// Cumulative series, shared by the exports.
+/// How often it is looked for what is no longer there.
+const LOOK_EVERY_NS: u64 = 10_000_000_000;
+
+/// Series, shared by the exports.
 #[derive(Debug)]
 pub struct Totals {
     queue: Mutex<Queue>,
@@ -26,12 +31,19 @@ pub struct Totals {
 struct Queue {
     windows: VecDeque<Arc<Window>>,
     last_offered: Option<Instant>,
+    /// CPUs that were online when that was last asked; `None`: nobody did.
+    online: Option<Arc<[u32]>>,
 }
 
 #[derive(Debug)]
 struct State {
+    /// Stays as it was made where nobody reads it.
     cumulative: Cumulative,
+    is_read: bool,
+    interval: Option<Interval>,
     folded: u64,
+    /// When it was last looked for what is no longer there, by the windows' time.
+    looked_unix_ns: u64,
 }
 
 /// Takes a lock, also of one that panicked.
@@ -48,9 +60,24 @@ impl Totals {
             queue: Mutex::default(),
             state: Mutex::new(State {
                 cumulative: Cumulative::new(limits),
+                is_read: true,
+                interval: None,
                 folded: 0,
+                looked_unix_ns: 0,
             }),
         }
+    }
+
+    /// With the intervals of an export that sends deltas; without anything else where nobody else reads (`scraped`).
+    #[must_use]
+    pub fn with_intervals(limits: Limits, temporality: Temporality, scraped: bool) -> Self {
+        let totals = Self::new(limits);
+        {
+            let mut state = lock(&totals.state);
+            state.interval = Some(Interval::new(limits, temporality));
+            state.is_read = scraped;
+        }
+        totals
     }
 
     /// Takes a closed window. It is folded later, by an export's thread; here only when none gets to it.
@@ -64,6 +91,11 @@ impl Totals {
         if queued > MAX_QUEUED {
             self.fold_queued();
         }
+    }
+
+    /// Takes which CPUs are online: series of others end after a while.
+    pub fn set_online(&self, cpus: &[u32]) {
+        lock(&self.queue).online = Some(Arc::from(cpus));
     }
 
     /// Folds what is queued, and returns how many windows are folded in all.
@@ -85,21 +117,77 @@ impl Totals {
         read(&mut state.cumulative, folded)
     }
 
+    /// Adds something beside windows, wherever it is counted.
+    pub fn note(&self, note: impl Fn(&mut Cumulative)) {
+        let state = &mut *lock(&self.state);
+        if state.is_read {
+            note(&mut state.cumulative);
+        }
+        if let Some(interval) = &mut state.interval {
+            note(interval.state());
+        }
+    }
+
+    /// Ends the interval with the last window that was offered: what was counted in it, and how many windows were folded
+    /// in all.
+    pub fn take_interval(&self) -> (Option<Taken>, u64) {
+        let mut state = lock(&self.state);
+        let folded = self.fold_into(&mut state);
+        (state.interval.as_mut().and_then(Interval::take), folded)
+    }
+
+    /// Takes back an interval that did not get anywhere.
+    pub fn put_back(&self, taken: Taken) {
+        if let Some(interval) = &mut lock(&self.state).interval {
+            interval.put_back(taken);
+        }
+    }
+
     /// How often a window did not end after the one before it.
     #[must_use]
     pub fn clock_steps(&self) -> u64 {
-        lock(&self.state).cumulative.clock_steps()
+        let state = &mut *lock(&self.state);
+        let interval = state.interval.as_mut();
+        let steps = interval.map(|interval| interval.state().clock_steps());
+        state.cumulative.clock_steps().max(steps.unwrap_or(0))
     }
 
     fn fold_into(&self, state: &mut State) -> u64 {
         loop {
-            // A statement of its own, so that the queue is not locked while folding.
-            let next = lock(&self.queue).windows.pop_front();
+            // So that the queue is not locked while folding.
+            let (next, online) = {
+                let mut queue = lock(&self.queue);
+                (queue.windows.pop_front(), queue.online.clone())
+            };
             let Some(window) = next else {
                 return state.folded;
             };
-            state.cumulative.fold(&window);
-            state.folded += 1;
+            state.fold(&window);
+            state.end_gone(&window, online.as_deref());
+        }
+    }
+}
+
+impl State {
+    fn fold(&mut self, window: &Window) {
+        if self.is_read {
+            self.cumulative.fold(window);
+        }
+        if let Some(interval) = &mut self.interval {
+            interval.fold(window);
+        }
+        self.folded += 1;
+    }
+
+    /// Looks from time to time for what is no longer there.
+    fn end_gone(&mut self, window: &Window, online: Option<&[u32]>) {
+        if window.start_unix_ns.abs_diff(self.looked_unix_ns) < LOOK_EVERY_NS {
+            return;
+        }
+        self.looked_unix_ns = window.start_unix_ns;
+        self.cumulative.end_gone(online, |_| false);
+        if let Some(interval) = &mut self.interval {
+            interval.end_gone(online);
         }
     }
 }

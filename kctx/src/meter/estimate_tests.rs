@@ -33,6 +33,7 @@ fn window(second: u64, basis: Basis) -> Window {
             memory_bytes: Some(1000 * second),
             ring_bytes: 64_000,
             fullest_ring_ppm: 100_000 * second as u32,
+            rings: Vec::new(),
             bpf: BpfCost {
                 basis,
                 reason: (basis == Basis::Unknown).then(|| "no CAP_SYS_ADMIN".to_owned()),

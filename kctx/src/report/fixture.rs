@@ -13,7 +13,7 @@ use crate::{
         },
     },
     host::{HostIdentity, identity::OsRelease},
-    meter::{Basis, BpfCost, CpuTime, OwnCost, ProgramCost, ThreadTime},
+    meter::{Basis, BpfCost, CpuTime, OwnCost, ProgramCost, RingFill, ThreadTime},
 };
 
 const MS: u64 = 1_000_000;
@@ -155,6 +155,10 @@ fn own_cost() -> OwnCost {
         memory_bytes: Some(24 << 20),
         ring_bytes: 20_000,
         fullest_ring_ppm: 25_000,
+        rings: vec![RingFill {
+            cpu: 1,
+            fullest_ppm: 25_000,
+        }],
         bpf: BpfCost {
             basis: Basis::Scaled,
             reason: None,

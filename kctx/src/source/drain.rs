@@ -302,18 +302,18 @@ impl Drain {
         for (cpu, ring) in &mut self.rings {
             let full = ring.filled() as f64 / ring.size() as f64;
             if full >= worth {
-                drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
+                drain_ring(ring, Some(*cpu), buffer, &self.out, &mut self.metering)?;
             }
             fullest = fullest.max(full);
         }
-        drain_ring(&mut self.rare, 0, buffer, &self.out, &mut self.metering)?;
+        drain_ring(&mut self.rare, None, buffer, &self.out, &mut self.metering)?;
         Ok(fullest)
     }
 
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
-        let mut drained = drain_ring(&mut self.rare, 0, buffer, &self.out, &mut self.metering)?;
+        let mut drained = drain_ring(&mut self.rare, None, buffer, &self.out, &mut self.metering)?;
         for (cpu, ring) in &mut self.rings {
-            drained += drain_ring(ring, *cpu, buffer, &self.out, &mut self.metering)?;
+            drained += drain_ring(ring, Some(*cpu), buffer, &self.out, &mut self.metering)?;
         }
         Ok(drained)
     }
@@ -356,16 +356,17 @@ impl Drain {
 
 fn drain_ring(
     ring: &mut Ring,
-    cpu: u32,
+    cpu: Option<u32>,
     buffer: &mut BytesMut,
     out: &SyncSender<Item>,
     metering: &mut Metering,
 ) -> Result<usize, Disconnected> {
     let drained = batches::of_ring(ring, buffer, |batch| {
+        let cpu = cpu.unwrap_or_default();
         out.send(Item::Records { cpu, batch })
             .map_err(|_| Disconnected)
     })?;
-    metering.drained(drained, ring.size());
+    metering.drained(cpu, drained, ring.size());
     Ok(drained)
 }
 

@@ -1,13 +1,13 @@
 //! The meter at work: what kctx itself used, for each window.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Control;
 use crate::{
     governor::PPM,
     host::{HostRoot, clock},
     meter::{
-        OwnCost, Sample,
+        OwnCost, RingFill, Sample,
         process::{Files, Threads},
         programs::{Programs, Reading},
     },
@@ -30,7 +30,9 @@ pub struct Metering {
     /// One was asked for.
     wanted: bool,
     ring_bytes: u64,
-    fullest: f64,
+    fullest_ppm: u32,
+    /// The same by CPU.
+    rings: BTreeMap<u32, u32>,
 }
 
 impl Metering {
@@ -57,7 +59,8 @@ impl Metering {
             reason,
             wanted: !matches!(sample, Sample::Never(_)),
             ring_bytes: 0,
-            fullest: 0.0,
+            fullest_ppm: 0,
+            rings: BTreeMap::new(),
         }
     }
 
@@ -87,22 +90,35 @@ impl Metering {
         self.stats = None;
     }
 
-    /// So many bytes of a ring were found.
-    pub fn drained(&mut self, bytes: usize, size: usize) {
+    /// So many bytes were found in a ring: that of a CPU, or the one for rare events.
+    pub fn drained(&mut self, cpu: Option<u32>, bytes: usize, size: usize) {
+        if bytes == 0 {
+            return;
+        }
         self.ring_bytes = self.ring_bytes.saturating_add(bytes as u64);
-        self.fullest = self.fullest.max(bytes as f64 / size.max(1) as f64);
+        // More than a ring holds may come out of it while it is drained.
+        let fill = (bytes as f64 / size.max(1) as f64).min(1.0);
+        let ppm = (fill * f64::from(PPM)) as u32;
+        self.fullest_ppm = self.fullest_ppm.max(ppm);
+        if let Some(cpu) = cpu {
+            let fullest = self.rings.entry(cpu).or_default();
+            *fullest = ppm.max(*fullest);
+        }
     }
 
     /// A window closes: what was used in it.
     pub fn close(&mut self, reading: Reading) -> Control {
         self.programs.look(reading, self.stats.is_some());
         self.threads.look(&self.files.reading());
-        let fullest = std::mem::take(&mut self.fullest).min(1.0);
+        let rings = std::mem::take(&mut self.rings).into_iter();
         Control::OwnCost(Box::new(OwnCost {
             threads: self.threads.take(),
             memory_bytes: self.files.resident_bytes(),
             ring_bytes: std::mem::take(&mut self.ring_bytes),
-            fullest_ring_ppm: (fullest * f64::from(PPM)) as u32,
+            fullest_ring_ppm: std::mem::take(&mut self.fullest_ppm),
+            rings: rings
+                .map(|(cpu, fullest_ppm)| RingFill { cpu, fullest_ppm })
+                .collect(),
             bpf: self.programs.take(self.reason.as_deref()),
         }))
     }

@@ -1,6 +1,6 @@
 //! Softirqs, interrupts, and what happens to the kernel.
 
-use super::{Attribute, CPU, Group, Kind, Metric, SeriesOf};
+use super::{Attribute, CPU, Group, Kind, Metric};
 
 static VECTOR: Attribute = Attribute {
     key: "kctx.softirq.vector",
@@ -19,6 +19,7 @@ static ORIGIN_KIND: Attribute = Attribute {
 };
 
 pub(super) const SOFTIRQ: Group = Group {
+    family: "softirq",
     title: "Softirqs",
     metrics: &[
         Metric {
@@ -31,7 +32,7 @@ pub(super) const SOFTIRQ: Group = Group {
             attributes: &[&VECTOR, &SOFTIRQ_CONTEXT, &CPU],
             sources: &["irq:softirq_raise", "irq:softirq_entry"],
             cardinality: "10 vectors × 8 contexts × CPUs",
-            series: |state| SeriesOf::Durations(&state.softirq_wait),
+            place: durations!(softirq_wait),
         },
         Metric {
             name: "kctx.softirq.duration",
@@ -42,7 +43,7 @@ pub(super) const SOFTIRQ: Group = Group {
             attributes: &[&VECTOR, &SOFTIRQ_CONTEXT, &CPU],
             sources: &["irq:softirq_entry", "irq:softirq_exit"],
             cardinality: "10 vectors × 8 contexts × CPUs",
-            series: |state| SeriesOf::Durations(&state.softirq_gross),
+            place: durations!(softirq_gross),
         },
         Metric {
             name: "kctx.softirq.exclusive.duration",
@@ -53,7 +54,7 @@ pub(super) const SOFTIRQ: Group = Group {
             attributes: &[&VECTOR, &SOFTIRQ_CONTEXT, &CPU],
             sources: &["irq:softirq_entry", "irq:softirq_exit"],
             cardinality: "10 vectors × 8 contexts × CPUs",
-            series: |state| SeriesOf::Durations(&state.softirq_net),
+            place: durations!(softirq_net),
         },
         Metric {
             name: "kctx.softirq.raised",
@@ -65,27 +66,32 @@ pub(super) const SOFTIRQ: Group = Group {
             attributes: &[&VECTOR, &ORIGIN_KIND, &CPU],
             sources: &["irq:softirq_raise", "irq:softirq_exit"],
             cardinality: "10 vectors × 6 kinds × CPUs",
-            series: |state| SeriesOf::Count(&state.softirq_raised),
-        },
-        Metric {
-            name: "kctx.cpu.context.time",
-            kind: Kind::Counter,
-            unit: "s",
-            description: "CPU time by kernel context; the contexts are disjoint.",
-            meaning: "Contexts do not overlap, and together they are the whole of the time; `ksoftirqd`, `kthread` and \
-                      `rest` are there where switches between tasks are followed.",
-            attributes: &[
-                &Attribute {
-                    key: "kctx.context",
-                    values: "`hardirq`, `softirq`, `ksoftirqd`, `kthread` (the others), `rest` (user tasks and idle)",
-                },
-                &CPU,
-            ],
-            sources: &["irq", "irq_vectors", "sched:sched_switch"],
-            cardinality: "5 contexts × CPUs",
-            series: |state| SeriesOf::Seconds(&state.context_time_ns),
+            place: count!(softirq_raised),
         },
     ],
+};
+
+pub(super) const CPU_TIME: Group = Group {
+    family: "cpu",
+    title: "CPU time",
+    metrics: &[Metric {
+        name: "kctx.cpu.context.time",
+        kind: Kind::ObservedCounter,
+        unit: "s",
+        description: "CPU time by kernel context; the contexts are disjoint.",
+        meaning: "Contexts do not overlap, and together they are the whole of the time; `ksoftirqd`, `kthread` and \
+                      `rest` are there where switches between tasks are followed.",
+        attributes: &[
+            &Attribute {
+                key: "kctx.context",
+                values: "`hardirq`, `softirq`, `ksoftirqd`, `kthread` (the others), `rest` (user tasks and idle)",
+            },
+            &CPU,
+        ],
+        sources: &["irq", "irq_vectors", "sched:sched_switch"],
+        cardinality: "5 contexts × CPUs",
+        place: seconds!(context_time_ns),
+    }],
 };
 
 static IRQ_NUMBER: Attribute = Attribute {
@@ -100,6 +106,7 @@ static IRQ_NAME: Attribute = Attribute {
 };
 
 pub(super) const HARDIRQ: Group = Group {
+    family: "hardirq",
     title: "Interrupts",
     metrics: &[
         Metric {
@@ -115,7 +122,7 @@ pub(super) const HARDIRQ: Group = Group {
                 "irq_vectors",
             ],
             cardinality: "actions and vectors × CPUs, `[limits] hardirq_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.hardirq),
+            place: durations!(hardirq),
         },
         Metric {
             name: "kctx.hardirq.unhandled",
@@ -126,70 +133,79 @@ pub(super) const HARDIRQ: Group = Group {
             attributes: &[&IRQ_NUMBER, &IRQ_NAME, &CPU],
             sources: &["irq:irq_handler_exit"],
             cardinality: "actions × CPUs",
-            series: |state| SeriesOf::Count(&state.hardirq_unhandled),
+            place: count!(hardirq_unhandled),
         },
     ],
 };
 
-pub(super) const EVENTS: Group = Group {
-    title: "Modules, taint, kernel log",
-    metrics: &[
-        Metric {
-            name: "kctx.module.events",
-            kind: Kind::Counter,
-            unit: "{event}",
-            description: "Kernel modules loaded, initialized, freed and asked for.",
-            meaning: "",
-            attributes: &[
-                &Attribute {
-                    key: "kctx.module.event",
-                    values: "`load`, `init`, `free`, `request`",
-                },
-                &Attribute {
-                    key: "kctx.module.name",
-                    values: "the module's; not of requests",
-                },
-            ],
-            sources: &[
-                "module:module_load",
-                "module:module_free",
-                "module:module_request",
-                "initcall:initcall_start",
-                "initcall:initcall_finish",
-            ],
-            cardinality: "4 events × modules",
-            series: |state| SeriesOf::Count(&state.module_events),
-        },
-        Metric {
-            name: "kctx.kernel.taint",
-            kind: Kind::Gauge,
-            unit: "{flag}",
-            description: "Whether a flag of the kernel's taint is set: 1 or 0.",
-            meaning: "Every flag that kctx knows, so that a flag that comes is seen to change; a newer kernel's flag once \
+pub(super) const MODULE: Group = Group {
+    family: "module",
+    title: "Modules",
+    metrics: &[Metric {
+        name: "kctx.module.events",
+        kind: Kind::Counter,
+        unit: "{event}",
+        description: "Kernel modules loaded, initialized, freed and asked for.",
+        meaning: "",
+        attributes: &[
+            &Attribute {
+                key: "kctx.module.event",
+                values: "`load`, `init`, `free`, `request`",
+            },
+            &Attribute {
+                key: "kctx.module.name",
+                values: "the module's; not of requests",
+            },
+        ],
+        sources: &[
+            "module:module_load",
+            "module:module_free",
+            "module:module_request",
+            "initcall:initcall_start",
+            "initcall:initcall_finish",
+        ],
+        cardinality: "4 events × modules",
+        place: count!(module_events),
+    }],
+};
+
+pub(super) const TAINT: Group = Group {
+    family: "taint",
+    title: "Taint",
+    metrics: &[Metric {
+        name: "kctx.kernel.taint",
+        kind: Kind::Gauge,
+        unit: "{flag}",
+        description: "Whether a flag of the kernel's taint is set: 1 or 0.",
+        meaning: "Every flag that kctx knows, so that a flag that comes is seen to change; a newer kernel's flag once \
                       it is set. No flag at all: the taint can't be read.",
-            attributes: &[&Attribute {
-                key: "kctx.kernel.taint.flag",
-                values: "the kernel's name without `TAINT_` in lower case (`warn`, `oot_module`, `die`); a newer \
+        attributes: &[&Attribute {
+            key: "kctx.kernel.taint.flag",
+            values: "the kernel's name without `TAINT_` in lower case (`warn`, `oot_module`, `die`); a newer \
                          kernel's flag is `bit_20` and so on",
-            }],
-            sources: &["/proc/sys/kernel/tainted"],
-            cardinality: "flags (20)",
-            series: |state| SeriesOf::Count(&state.taint),
-        },
-        Metric {
-            name: "kctx.kernel.log.lines",
-            kind: Kind::Counter,
-            unit: "{line}",
-            description: "Lines of the kernel's log, by level.",
-            meaning: "What the kernel logged, not what userspace wrote into /dev/kmsg, and no fragments of lines that came \
+        }],
+        sources: &["/proc/sys/kernel/tainted"],
+        cardinality: "flags (20)",
+        place: count!(taint),
+    }],
+};
+
+pub(super) const LOG: Group = Group {
+    family: "log",
+    title: "Kernel log",
+    metrics: &[Metric {
+        name: "kctx.kernel.log.lines",
+        kind: Kind::Counter,
+        unit: "{line}",
+        description: "Lines of the kernel's log, by level.",
+        meaning: "What the kernel logged, not what userspace wrote into /dev/kmsg, and no fragments of lines that came \
                       apart. Their text is in the summary.",
-            attributes: &[&Attribute {
-                key: "kctx.kernel.log.level",
-                values: "`emerg`, `alert`, `crit`, `err`, `warning`, `notice`, `info`, `debug`",
-            }],
-            sources: &["/dev/kmsg"],
-            cardinality: "8 levels",
-            series: |state| SeriesOf::Count(&state.log_lines),
-        },
-    ],
+        attributes: &[&Attribute {
+            key: "kctx.kernel.log.level",
+            values: "`emerg`, `alert`, `crit`, `err`, `warning`, `notice`, `info`, `debug`",
+        }],
+        sources: &["/dev/kmsg"],
+        cardinality: "8 levels",
+        place: count!(log_lines),
+    }],
 };

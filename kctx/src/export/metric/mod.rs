@@ -3,15 +3,20 @@
 //! OTLP points, Prometheus families and the reference in docs/metrics.md are all made from [`GROUPS`], so they cannot
 //! disagree. `KCTX_WRITE_DOCS=1 cargo test -p kctx --lib metric::reference` writes the reference.
 
+#[macro_use]
+mod place;
+
 mod kernel;
 mod own;
 #[cfg(test)]
 mod reference;
+mod selection;
 mod tasks;
 
 use super::cumulative::Cumulative;
-use super::exponential::ExponentialHistogram;
-use super::series::SeriesSet;
+
+pub use place::{Place, SeriesMut, SeriesOf};
+pub use selection::{OWN, Selection, UnknownName};
 
 /// A metric.
 #[derive(Debug)]
@@ -32,8 +37,21 @@ pub struct Metric {
     pub sources: &'static [&'static str],
     /// What bounds the number of its series, beside `max_series`.
     pub cardinality: &'static str,
-    /// Its series in the state.
-    pub series: fn(&Cumulative) -> SeriesOf<'_>,
+    /// Where its series are in the state.
+    pub place: Place,
+}
+
+impl Metric {
+    /// Its series.
+    #[must_use]
+    pub fn series<'a>(&self, state: &'a Cumulative) -> SeriesOf<'a> {
+        self.place.of(state)
+    }
+
+    /// Its series, to be changed.
+    pub(super) fn series_mut<'a>(&self, state: &'a mut Cumulative) -> SeriesMut<'a> {
+        self.place.of_mut(state)
+    }
 }
 
 /// What a metric's points are.
@@ -41,8 +59,10 @@ pub struct Metric {
 pub enum Kind {
     /// Durations by how long they were.
     Histogram,
-    /// A sum that only grows.
+    /// A sum that only grows, of what is seen to happen.
     Counter,
+    /// A sum that only grows, read as a total from where it is kept (an asynchronous counter of OpenTelemetry).
+    ObservedCounter,
     /// A sum that also falls.
     UpDownCounter,
     /// A state.
@@ -50,12 +70,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it is a sum that only grows.
+    #[must_use]
+    pub fn is_counter(self) -> bool {
+        matches!(self, Self::Counter | Self::ObservedCounter)
+    }
+
     /// As people call it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Histogram => "histogram",
-            Self::Counter => "counter",
+            Self::Counter | Self::ObservedCounter => "counter",
             Self::UpDownCounter => "up-down counter",
             Self::Gauge => "gauge",
         }
@@ -71,20 +97,11 @@ pub struct Attribute {
     pub values: &'static str,
 }
 
-/// The series of a metric, by what their values are.
-#[derive(Clone, Copy, Debug)]
-pub enum SeriesOf<'a> {
-    /// Histograms of durations.
-    Durations(&'a SeriesSet<ExponentialHistogram>),
-    /// Whole numbers.
-    Count(&'a SeriesSet<u64>),
-    /// Nanoseconds that are handed out in seconds.
-    Seconds(&'a SeriesSet<u64>),
-}
-
 /// Metrics of one part of the kernel, or of kctx.
 #[derive(Debug)]
 pub struct Group {
+    /// What `[export] families` calls it.
+    pub family: &'static str,
     /// Its heading in the reference.
     pub title: &'static str,
     /// Its metrics.
@@ -92,13 +109,17 @@ pub struct Group {
 }
 
 /// All metrics, by group.
-pub static GROUPS: [Group; 7] = [
+pub static GROUPS: [Group; 11] = [
     kernel::SOFTIRQ,
+    kernel::CPU_TIME,
     kernel::HARDIRQ,
-    tasks::DEFERRED,
+    tasks::TASKLET,
+    tasks::WORKQUEUE,
     tasks::NAPI,
     tasks::KTHREAD,
-    kernel::EVENTS,
+    kernel::MODULE,
+    kernel::TAINT,
+    kernel::LOG,
     own::KCTX,
 ];
 
@@ -109,13 +130,13 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
 
 static CPU: Attribute = Attribute {
     key: "cpu.logical_number",
-    values: "CPU number; not there where `[otlp] per_cpu` is false",
+    values: "CPU number; not there where CPUs are summed up (`[export] per_cpu`)",
 };
 
 /// In the row that takes what [`Limits::max_series`](super::cumulative::Limits) kept out; on any metric.
 pub static OVERFLOW: Attribute = Attribute {
     key: "otel.metric.overflow",
-    values: "`true`, and no other attribute, of what `[otlp] max_series` or a row limit kept out; on any metric",
+    values: "`true`, and no other attribute, of what `[export] max_series` or a row limit kept out; on any metric",
 };
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! kctx itself.
 
-use super::{Attribute, Group, Kind, Metric, SeriesOf};
+use super::{Attribute, CPU, Group, Kind, Metric};
 
 static FAMILY: Attribute = Attribute {
     key: "kctx.probe.family",
@@ -29,27 +29,29 @@ static COMPONENT_NAME: Attribute = Attribute {
     values: "the type with `/0`",
 };
 
+static ADDRESS: Attribute = Attribute {
+    key: "server.address",
+    values: "the endpoint's host",
+};
+
+static PORT: Attribute = Attribute {
+    key: "server.port",
+    values: "the endpoint's port",
+};
+
+/// The exporter.
+static COMPONENT: [&Attribute; 4] = [&COMPONENT_TYPE, &COMPONENT_NAME, &ADDRESS, &PORT];
+
 /// An export, and how it failed.
-static EXPORT: [&Attribute; 5] = [
-    &COMPONENT_TYPE,
-    &COMPONENT_NAME,
-    &Attribute {
-        key: "server.address",
-        values: "the endpoint's host",
-    },
-    &Attribute {
-        key: "server.port",
-        values: "the endpoint's port",
-    },
-    &ERROR,
-];
+static EXPORT: [&Attribute; 5] = [&COMPONENT_TYPE, &COMPONENT_NAME, &ADDRESS, &PORT, &ERROR];
 
 pub(super) const KCTX: Group = Group {
+    family: "kctx",
     title: "kctx itself",
     metrics: &[
         Metric {
             name: "kctx.records",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "{record}",
             description: "Executions seen by the probes, by where their record went.",
             meaning: "",
@@ -65,7 +67,7 @@ pub(super) const KCTX: Group = Group {
             ],
             sources: &["the kernel's counters"],
             cardinality: "8 families × 4 outcomes × reasons",
-            series: |state| SeriesOf::Count(&state.records),
+            place: count!(records),
         },
         Metric {
             name: "kctx.probe.attached",
@@ -88,7 +90,7 @@ pub(super) const KCTX: Group = Group {
             ],
             sources: &["each probe"],
             cardinality: "probes and files (35)",
-            series: |state| SeriesOf::Count(&state.probe_attached),
+            place: count!(probe_attached),
         },
         Metric {
             name: "kctx.governor.limited",
@@ -100,7 +102,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY, &REASON],
             sources: &["kctx's own CPU time", "the kernel's counters"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Count(&state.governor_limited),
+            place: count!(governor_limited),
         },
         Metric {
             name: "kctx.governor.limited.since",
@@ -111,11 +113,11 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY, &REASON],
             sources: &["kctx's own CPU time", "the kernel's counters"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Seconds(&state.governor_since_ns),
+            place: seconds!(governor_since_ns),
         },
         Metric {
             name: "kctx.self.cpu.time",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "s",
             description: "CPU time of kctx's own threads.",
             meaning: "",
@@ -125,11 +127,11 @@ pub(super) const KCTX: Group = Group {
             }],
             sources: &["/proc/self/task/*/schedstat"],
             cardinality: "6 threads",
-            series: |state| SeriesOf::Seconds(&state.self_cpu_ns),
+            place: seconds!(self_cpu_ns),
         },
         Metric {
             name: "kctx.self.bpf.time",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "s",
             description: "Time in kctx's BPF programs: counted by the kernel for the first seconds, then estimated from that.",
             meaning: "The kernel's counts for the first seconds (`[meter] sample`), then each program's mean run then, times \
@@ -138,18 +140,18 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&FAMILY],
             sources: &["the kernel's run times of its programs"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Seconds(&state.self_bpf_ns),
+            place: seconds!(self_bpf_ns),
         },
         Metric {
             name: "kctx.self.bpf.runs",
-            kind: Kind::Counter,
+            kind: Kind::ObservedCounter,
             unit: "{run}",
             description: "Runs of kctx's BPF programs, known in the same way.",
             meaning: "",
             attributes: &[&FAMILY],
             sources: &["the kernel's run times of its programs"],
             cardinality: "8 families",
-            series: |state| SeriesOf::Count(&state.self_bpf_runs),
+            place: count!(self_bpf_runs),
         },
         Metric {
             name: "kctx.self.memory.usage",
@@ -160,29 +162,100 @@ pub(super) const KCTX: Group = Group {
             attributes: &[],
             sources: &["/proc/self/statm"],
             cardinality: "1",
-            series: |state| SeriesOf::Count(&state.self_memory),
+            place: count!(self_memory),
+        },
+        Metric {
+            name: "kctx.ring.utilization",
+            kind: Kind::Gauge,
+            unit: "1",
+            description: "How full a ring was found, at its fullest in the last minute.",
+            meaning: "What was in it when it was drained, of its size; at 1 records may have been spilled. With \
+                      `cpu.logical_number` each CPU's ring, without it the fullest. A peak is seen for a minute, so that no \
+                      export misses it.",
+            attributes: &[&CPU],
+            sources: &["the rings"],
+            cardinality: "CPUs",
+            place: millionths!(ring_fill_ppm),
+        },
+        Metric {
+            name: "kctx.ring.read",
+            kind: Kind::Counter,
+            unit: "By",
+            description: "Bytes that came through the rings.",
+            meaning: "",
+            attributes: &[],
+            sources: &["the rings"],
+            cardinality: "1",
+            place: count!(ring_bytes),
+        },
+        Metric {
+            name: "kctx.export.queue.size",
+            kind: Kind::UpDownCounter,
+            unit: "{window}",
+            description: "Closed windows that the endpoint does not have yet.",
+            meaning: "As of the last export's start or end: some (`[otlp] interval` over `[run] interval`) at a start, 0 at an \
+                      end, more while exports fail. It has no capacity: what waits is merged, so memory is bounded by the \
+                      series and no count is dropped.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(export_queue),
+        },
+        Metric {
+            name: "kctx.export.merged",
+            kind: Kind::Counter,
+            unit: "{export}",
+            description: "Exports that were due while another was under way: the next one has their counts.",
+            meaning: "What is lost by that is resolution in time.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(exports_merged),
+        },
+        Metric {
+            name: "kctx.export.dropped",
+            kind: Kind::Counter,
+            unit: "{data_point}",
+            description: "Data points of deltas that were given up: no later export has their counts.",
+            meaning: "Of cumulative exports there are none.",
+            attributes: &EXPORT,
+            sources: &["the OTLP export"],
+            cardinality: "kinds of failure",
+            place: count!(points_dropped),
+        },
+        Metric {
+            name: "otel.sdk.exporter.metric_data_point.inflight",
+            kind: Kind::UpDownCounter,
+            unit: "{data_point}",
+            description: "Data points that were passed to the exporter, and of which it is not known yet whether they arrived.",
+            meaning: "0 in every push, which is made when none is under way; what a scrape finds may be more.",
+            attributes: &COMPONENT,
+            sources: &["the OTLP export"],
+            cardinality: "1",
+            place: count!(points_inflight),
         },
         Metric {
             name: "otel.sdk.exporter.metric_data_point.exported",
             kind: Kind::Counter,
             unit: "{data_point}",
             description: "Data points for which the export has finished, either successful or failed.",
-            meaning: "Of the OTLP export; in a scrape as of its last push.",
+            meaning: "",
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
-            series: |state| SeriesOf::Count(&state.exported_points),
+            place: count!(exported_points),
         },
         Metric {
             name: "otel.sdk.exporter.operation.duration",
             kind: Kind::Histogram,
             unit: "s",
             description: "The duration of exporting a batch of telemetry records.",
-            meaning: "One export, its retries included; told with the next one.",
+            meaning: "One export, its retries included; told with the next one. Its count by `error.type` is how many exports \
+                      failed, and why.",
             attributes: &EXPORT,
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
-            series: |state| SeriesOf::Durations(&state.export_duration),
+            place: durations!(export_duration),
         },
         Metric {
             name: "otel.sdk.metric_reader.collection.duration",
@@ -193,7 +266,7 @@ pub(super) const KCTX: Group = Group {
             attributes: &[&COMPONENT_TYPE, &COMPONENT_NAME],
             sources: &["the OTLP export"],
             cardinality: "1",
-            series: |state| SeriesOf::Durations(&state.collection_duration),
+            place: durations!(collection_duration),
         },
     ],
 };

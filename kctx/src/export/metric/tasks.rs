@@ -1,45 +1,51 @@
 //! Deferred work, packets, and the threads that do it.
 
-use super::{Attribute, CPU, Group, Kind, Metric, SeriesOf};
+use super::{Attribute, CPU, Group, Kind, Metric};
 
 static FUNCTION: Attribute = Attribute {
     key: "code.function.name",
     values: "the work's or the tasklet's function, or its address in hex where kallsyms has none",
 };
 
-static WORKQUEUE: Attribute = Attribute {
+static QUEUE_NAME: Attribute = Attribute {
     key: "kctx.workqueue.name",
     values: "its name, `?` where the queueing was not seen; of kernel threads only on kworkers: that of the work it \
              started last",
 };
 
-pub(super) const DEFERRED: Group = Group {
-    title: "Tasklets and works",
+pub(super) const TASKLET: Group = Group {
+    family: "tasklet",
+    title: "Tasklets",
+    metrics: &[Metric {
+        name: "kctx.tasklet.duration",
+        kind: Kind::Histogram,
+        unit: "s",
+        description: "Time a tasklet's function ran, with the interrupt handlers that fell into it.",
+        meaning: "",
+        attributes: &[&FUNCTION],
+        sources: &["irq:tasklet_entry", "irq:tasklet_exit"],
+        cardinality: "functions, `[limits] tasklet_rows` in a window",
+        place: durations!(tasklet),
+    }],
+};
+
+pub(super) const WORKQUEUE: Group = Group {
+    family: "workqueue",
+    title: "Works",
     metrics: &[
-        Metric {
-            name: "kctx.tasklet.duration",
-            kind: Kind::Histogram,
-            unit: "s",
-            description: "Time a tasklet's function ran, with the interrupt handlers that fell into it.",
-            meaning: "",
-            attributes: &[&FUNCTION],
-            sources: &["irq:tasklet_entry", "irq:tasklet_exit"],
-            cardinality: "functions, `[limits] tasklet_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.tasklet),
-        },
         Metric {
             name: "kctx.workqueue.wait.duration",
             kind: Kind::Histogram,
             unit: "s",
             description: "Time from the queueing of a work item to its start.",
             meaning: "A flush's barrier starts without having been queued: workqueue `?`, no wait.",
-            attributes: &[&WORKQUEUE, &FUNCTION],
+            attributes: &[&QUEUE_NAME, &FUNCTION],
             sources: &[
                 "workqueue:workqueue_queue_work",
                 "workqueue:workqueue_execute_start",
             ],
             cardinality: "(workqueue, function), `[limits] workqueue_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.workqueue_wait),
+            place: durations!(workqueue_wait),
         },
         Metric {
             name: "kctx.workqueue.activate.duration",
@@ -47,13 +53,13 @@ pub(super) const DEFERRED: Group = Group {
             unit: "s",
             description: "Time from the queueing of a work item to its activation: the wait that max_active caused.",
             meaning: "Part of the wait.",
-            attributes: &[&WORKQUEUE, &FUNCTION],
+            attributes: &[&QUEUE_NAME, &FUNCTION],
             sources: &[
                 "workqueue:workqueue_queue_work",
                 "workqueue:workqueue_activate_work",
             ],
             cardinality: "(workqueue, function), `[limits] workqueue_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.workqueue_activate),
+            place: durations!(workqueue_activate),
         },
         Metric {
             name: "kctx.workqueue.duration",
@@ -61,13 +67,13 @@ pub(super) const DEFERRED: Group = Group {
             unit: "s",
             description: "Wall time from the start to the end of a work item; it may sleep.",
             meaning: "",
-            attributes: &[&WORKQUEUE, &FUNCTION],
+            attributes: &[&QUEUE_NAME, &FUNCTION],
             sources: &[
                 "workqueue:workqueue_execute_start",
                 "workqueue:workqueue_execute_end",
             ],
             cardinality: "(workqueue, function), `[limits] workqueue_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.workqueue),
+            place: durations!(workqueue),
         },
         Metric {
             name: "kctx.workqueue.exclusive.duration",
@@ -75,14 +81,14 @@ pub(super) const DEFERRED: Group = Group {
             unit: "s",
             description: "Time a work item was on the CPU, without interrupts and softirqs.",
             meaning: "Net of interrupts, of softirqs, and of the time it slept.",
-            attributes: &[&WORKQUEUE, &FUNCTION],
+            attributes: &[&QUEUE_NAME, &FUNCTION],
             sources: &[
                 "workqueue:workqueue_execute_start",
                 "workqueue:workqueue_execute_end",
                 "sched:sched_switch",
             ],
             cardinality: "(workqueue, function), `[limits] workqueue_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.workqueue_net),
+            place: durations!(workqueue_net),
         },
     ],
 };
@@ -93,6 +99,7 @@ static INTERFACE: Attribute = Attribute {
 };
 
 pub(super) const NAPI: Group = Group {
+    family: "napi",
     title: "NAPI",
     metrics: &[
         Metric {
@@ -104,7 +111,7 @@ pub(super) const NAPI: Group = Group {
             attributes: &[&INTERFACE, &CPU],
             sources: &["napi:napi_poll", "irq:softirq_entry"],
             cardinality: "devices × CPUs, `[limits] napi_rows` in a window",
-            series: |state| SeriesOf::Durations(&state.napi),
+            place: durations!(napi),
         },
         Metric {
             name: "kctx.napi.poll.packets",
@@ -115,7 +122,7 @@ pub(super) const NAPI: Group = Group {
             attributes: &[&INTERFACE, &CPU],
             sources: &["napi:napi_poll"],
             cardinality: "devices × CPUs",
-            series: |state| SeriesOf::Count(&state.napi_packets),
+            place: count!(napi_packets),
         },
         Metric {
             name: "kctx.napi.poll.exhausted",
@@ -126,7 +133,7 @@ pub(super) const NAPI: Group = Group {
             attributes: &[&INTERFACE, &CPU],
             sources: &["napi:napi_poll"],
             cardinality: "devices × CPUs",
-            series: |state| SeriesOf::Count(&state.napi_exhausted),
+            place: count!(napi_exhausted),
         },
     ],
 };
@@ -138,6 +145,7 @@ static ROLE: Attribute = Attribute {
 };
 
 pub(super) const KTHREAD: Group = Group {
+    family: "kthread",
     title: "Kernel threads",
     metrics: &[
         Metric {
@@ -146,14 +154,14 @@ pub(super) const KTHREAD: Group = Group {
             unit: "s",
             description: "Time a kernel thread was runnable before it ran.",
             meaning: "From wake-up (or preemption) to the switch to the thread.",
-            attributes: &[&ROLE, &WORKQUEUE],
+            attributes: &[&ROLE, &QUEUE_NAME],
             sources: &[
                 "sched:sched_wakeup",
                 "sched:sched_wakeup_new",
                 "sched:sched_switch",
             ],
             cardinality: "16 roles, and workqueues",
-            series: |state| SeriesOf::Durations(&state.kthread_wait),
+            place: durations!(kthread_wait),
         },
         Metric {
             name: "kctx.kthread.cpu.time",
@@ -161,10 +169,10 @@ pub(super) const KTHREAD: Group = Group {
             unit: "s",
             description: "CPU time of kernel threads, without interrupts and softirqs.",
             meaning: "",
-            attributes: &[&ROLE, &WORKQUEUE],
+            attributes: &[&ROLE, &QUEUE_NAME],
             sources: &["sched:sched_switch"],
             cardinality: "16 roles, and workqueues",
-            series: |state| SeriesOf::Seconds(&state.kthread_cpu_ns),
+            place: seconds!(kthread_cpu_ns),
         },
     ],
 };

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::aggregate::accounting::FAMILIES;
+use crate::export::series::SeriesSet;
 use crate::probe::PROBES;
 
 #[test]
@@ -30,10 +31,13 @@ fn each_metric_is_well_formed_and_there_once() {
         // A gauge of 0 and 1 in unit 1 would be called a ratio by Prometheus.
         let unit = metric.unit;
         assert!(
-            unit == "s" || unit == "By" || unit.starts_with('{') && unit.ends_with('}'),
+            unit == "s"
+                || unit == "By"
+                || unit == "1" && name.ends_with(".utilization")
+                || unit.starts_with('{') && unit.ends_with('}'),
             "{name}: {unit}"
         );
-        let durations = matches!((metric.series)(&empty()), SeriesOf::Durations(_));
+        let durations = matches!(metric.series(&empty()), SeriesOf::Durations(_));
         assert_eq!(durations, metric.kind == Kind::Histogram, "{name}");
         assert!(!durations || name.ends_with(".duration"), "{name}");
     }
@@ -67,9 +71,9 @@ fn keys(state: &Cumulative) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             .collect()
     }
     let keys = metrics().map(|metric| {
-        let keys = match (metric.series)(state) {
+        let keys = match metric.series(state) {
             SeriesOf::Durations(set) => of(set),
-            SeriesOf::Count(set) | SeriesOf::Seconds(set) => of(set),
+            SeriesOf::Count(set) | SeriesOf::Seconds(set) | SeriesOf::Millionths(set) => of(set),
         };
         (metric.name, keys)
     });

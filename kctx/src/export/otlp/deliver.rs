@@ -25,6 +25,14 @@ pub(super) struct Delivery {
     pub(super) too_large: bool,
 }
 
+impl Delivery {
+    /// Whether nothing of it was taken, for a reason that may pass: all of it can be sent once more.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        let passing = |failure: &Failure| matches!(failure.verdict, Verdict::Retry { .. });
+        self.exported == 0 && self.rejected == 0 && self.failure.as_ref().is_some_and(passing)
+    }
+}
+
 /// Sends all parts, in order and one at a time.
 pub(super) async fn deliver(client: Client, parts: Vec<Part>, limit: Option<Duration>) -> Delivery {
     let started = Instant::now();

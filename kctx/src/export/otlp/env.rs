@@ -4,6 +4,7 @@
 //! variable is an unset one. A variable that cannot be understood is named in a warning and ignored, as
 //! the specification demands; the same in the file or on the command line is an error.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,10 +14,8 @@ use percent_encoding::percent_decode_str;
 
 use super::endpoint::Endpoint;
 use super::settings::{
-    ClientIdentity, Compression, HistogramKind, OtlpConfig, OtlpSettings, Protocol, SettingsError,
-    check_limits,
+    ClientIdentity, Compression, OtlpConfig, OtlpSettings, Protocol, SettingsError,
 };
-use crate::export::cumulative::Limits;
 use crate::export::resource::Resource;
 
 /// What came of all sources together.
@@ -24,8 +23,6 @@ use crate::export::resource::Resource;
 pub struct Resolved {
     /// How to export; `None` when no endpoint is set or the environment turns the export off.
     pub settings: Option<OtlpSettings>,
-    /// Bounds of the cumulative state, which a scrape reads too.
-    pub limits: Limits,
     /// Resource attributes that win over those found on the host, in the order to be set.
     pub resource: Vec<(String, String)>,
     /// What was ignored and why, one line each.
@@ -61,11 +58,8 @@ pub fn resolve(
     } else {
         settings(&config, &mut env)?
     };
-    let limits = config.limits();
-    check_limits(&limits)?;
     Ok(Resolved {
         settings,
-        limits,
         resource,
         warnings: env.warnings,
     })
@@ -98,12 +92,18 @@ fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSetting
     {
         settings.compression = compression;
     }
-    if let Some(kind) = config.histogram.or_else(|| {
-        env.parsed_name::<HistogramKind>("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION")
-    }) {
+    if let Some(kind) = env.shape(
+        "histogram",
+        config.histogram,
+        "DEFAULT_HISTOGRAM_AGGREGATION",
+    ) {
         settings.histogram = kind;
     }
-    env.check_temporality();
+    if let Some(temporality) =
+        env.shape("temporality", config.temporality, "TEMPORALITY_PREFERENCE")
+    {
+        settings.temporality = temporality;
+    }
     settings.timeout = timeout(config, env, settings.timeout);
     let interval = config.interval.map(|span| span.0);
     if let Some(interval) =
@@ -127,7 +127,6 @@ fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSetting
             ));
         }
     };
-    settings.limits = config.limits();
     if let Some(size) = config.max_request_size {
         settings.max_request_bytes = size.0;
     }
@@ -284,6 +283,24 @@ impl Env<'_> {
             .ok()
     }
 
+    /// What the configuration says about the points, else the metrics' own variable. Where both say something, and not
+    /// the same, that is told: a backend may take one and drop the other without a word.
+    fn shape<T>(&mut self, key: &str, configured: Option<T>, suffix: &str) -> Option<T>
+    where
+        T: FromStr<Err = String> + PartialEq + fmt::Display,
+    {
+        let name = format!("OTEL_EXPORTER_OTLP_METRICS_{suffix}");
+        let found = self.parsed_name::<T>(&name);
+        if let (Some(configured), Some(found)) = (&configured, &found)
+            && configured != found
+        {
+            self.warnings.push(format!(
+                "{name} says {found}, but otlp.{key} is {configured}, which wins"
+            ));
+        }
+        configured.or(found)
+    }
+
     fn milliseconds(&mut self, name: &str, least: u64) -> Option<Duration> {
         let text = self.get(name)?;
         self.parse_milliseconds(name, &text, least)
@@ -298,17 +315,6 @@ impl Env<'_> {
                 ));
                 None
             }
-        }
-    }
-
-    fn check_temporality(&mut self) {
-        let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
-        if let Some(text) = self.get(name)
-            && !text.trim().eq_ignore_ascii_case("cumulative")
-        {
-            self.warnings.push(format!(
-                "{name} is ignored: {text:?} is not cumulative, all that kctx sends"
-            ));
         }
     }
 

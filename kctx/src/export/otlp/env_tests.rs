@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::export::interval::Temporality;
+use crate::export::otlp::settings::HistogramKind;
 use crate::export::otlp::settings::{Bytes, Span};
 
 fn resolve_env(vars: &[(&str, &str)]) -> Result<Resolved, SettingsError> {
@@ -174,8 +176,7 @@ fn defaults() {
     assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
     assert_eq!(settings.interval, Duration::from_secs(10));
     assert_eq!(settings.histogram, HistogramKind::Exponential);
-    assert_eq!(settings.limits.max_buckets, 320);
-    assert!(settings.limits.per_cpu && settings.headers.is_empty());
+    assert!(settings.headers.is_empty());
     assert_eq!(settings.max_request_bytes, 3 << 20);
     assert_eq!(settings.max_response_bytes, 4 << 20);
 }
@@ -200,7 +201,7 @@ fn the_metrics_variable_wins() {
         ),
         (
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-            "Cumulative",
+            "LowMemory",
         ),
     ]);
     assert_eq!(settings.compression, Compression::None);
@@ -211,6 +212,46 @@ fn the_metrics_variable_wins() {
     assert_eq!(settings.headers[0].0, "b");
     assert_eq!(settings.interval, Duration::from_secs(30));
     assert_eq!(settings.histogram, HistogramKind::Explicit);
+    assert_eq!(settings.temporality, Temporality::LowMemory);
+}
+
+/// A backend may drop what it does not expect without a word: that one source overrules another is said.
+#[test]
+fn what_is_configured_wins_over_the_environment_and_says_so() {
+    let file: OtlpConfig = serde_json::from_str(
+        r#"{"endpoint": "http://h", "temporality": "delta", "histogram": "explicit"}"#,
+    )
+    .unwrap();
+    let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let histogram = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    let of = |vars: &[(&str, &str)]| {
+        let resolved = resolve_with(&OtlpConfig::default(), &file, vars).unwrap();
+        let settings = resolved.settings.unwrap();
+        assert_eq!(settings.temporality, Temporality::Delta);
+        assert_eq!(settings.histogram, HistogramKind::Explicit);
+        resolved.warnings
+    };
+    assert_eq!(of(&[]), [""; 0]);
+    assert_eq!(
+        of(&[
+            (temporality, "DELTA"),
+            (histogram, "explicit_bucket_histogram")
+        ]),
+        [""; 0]
+    );
+    assert_eq!(
+        of(&[
+            (temporality, "cumulative"),
+            (histogram, "base2_exponential_bucket_histogram")
+        ]),
+        [
+            format!(
+                "{histogram} says base2_exponential_bucket_histogram, but otlp.histogram is explicit_bucket_histogram, \
+                 which wins"
+            ),
+            format!("{temporality} says cumulative, but otlp.temporality is delta, which wins"),
+        ]
+    );
 }
 
 type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
@@ -251,7 +292,10 @@ fn what_cannot_be_understood_is_named_and_ignored() {
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
             "summary",
         ),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "deltas",
+        ),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b"),
     ];
     let default = format!("{:?}", settings_of(&[]));
@@ -332,7 +376,7 @@ fn command_line_then_file_then_environment() {
     .unwrap();
     let cli = OtlpConfig {
         endpoint: Some("http://cli".to_owned()),
-        per_cpu: Some(false),
+        interval: Some(Span(Duration::from_secs(7))),
         ..OtlpConfig::default()
     };
     let vars = [
@@ -348,7 +392,8 @@ fn command_line_then_file_then_environment() {
     assert_eq!(from_file.headers[0].0, "k");
     let both = resolve_with(&cli, &file, &vars).unwrap().settings.unwrap();
     assert_eq!(both.endpoint, "http://cli/v1/metrics");
-    assert!(!both.limits.per_cpu && from_file.limits.per_cpu);
+    assert_eq!(both.interval, Duration::from_secs(7));
+    assert_eq!(from_file.interval, Duration::from_secs(10));
 }
 
 #[test]
@@ -371,11 +416,9 @@ fn bad_configuration_is_an_error() {
         resolve_with(&config, &OtlpConfig::default(), &[])
     };
     assert!(on(|_| {}).is_ok());
-    let bad: [fn(&mut OtlpConfig); 6] = [
-        |c| c.max_buckets = Some(10),
+    let bad: [fn(&mut OtlpConfig); 4] = [
         |c| c.interval = Some(Span(Duration::ZERO)),
         |c| c.max_request_size = Some(Bytes(10)),
-        |c| c.max_series = Some(1),
         |c| c.client_key = Some(PathBuf::from("/k")),
         |c| c.headers = Some([("a b".to_owned(), "v".to_owned())].into()),
     ];

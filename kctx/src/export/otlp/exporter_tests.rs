@@ -9,7 +9,9 @@ use super::*;
 use crate::aggregate::window::ContextTimes;
 use crate::export::otlp::settings::{Compression, Protocol};
 use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
-use crate::export::testing::{exponential_points, number, number_points, softirq, window};
+use crate::export::testing::{
+    LIMITS, exponential_points, labels, number, number_points, softirq, window,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -29,7 +31,7 @@ fn spawn(mut settings: OtlpSettings) -> OtlpExporter {
 fn spawn_paced(settings: OtlpSettings) -> OtlpExporter {
     let mut resource = Resource::default();
     resource.set("service.name", "kctx");
-    let totals = Arc::new(Totals::new(settings.limits));
+    let totals = Arc::new(Totals::new(LIMITS));
     OtlpExporter::spawn(settings, resource, totals).unwrap()
 }
 
@@ -114,7 +116,8 @@ fn a_collection_arrives_whole() {
         received[1].metrics(),
         "otel.sdk.exporter.metric_data_point.exported",
     );
-    assert_eq!(number(&own[0]) as u64, 4);
+    // Four of softirqs and CPU time, two of what the export still has to do.
+    assert_eq!(number(&own[0]) as u64, 6);
     assert_eq!(exporter.shutdown(LONG), ShutdownOutcome::Flushed);
     assert_eq!(stub.received().len(), 2, "nothing new, nothing sent");
 }
@@ -195,12 +198,55 @@ fn refused_data_is_not_retried_and_the_reason_is_shown() {
     assert_eq!(stub.received().len(), 5);
     let stats = exporter.stats();
     assert_eq!((stats.exports_failed, stats.retries), (5, 0));
-    // How long collecting took, and exports that ended with 400.
-    assert_eq!(stats.points_failed["500"], 5 + 2, "{stats:?}");
+    // How long collecting took, what was still to be done, and exports that ended with 400.
+    assert_eq!(stats.points_failed["500"], 5 + 2 + 2, "{stats:?}");
     // The next success brings what the failures did not, and says how many points failed.
     offer_and_settle(&exporter, 106, 5);
     assert_eq!(count_of(stub.received().last().unwrap()), 30);
     assert_eq!(exporter.stats().last_error, None);
+}
+
+/// What the export says of itself, in the next export: how many windows waited, how many exports failed and why.
+#[test]
+fn the_export_tells_what_it_still_had_to_do() {
+    let stub = HttpStub::start([Answer::ok(), status(400, &[], b""), status(400, &[], b"")]);
+    let exporter = spawn(settings(&stub));
+    for end in 101..106 {
+        offer_and_settle(&exporter, end, 5);
+    }
+    let received = stub.received();
+    let of = |name: &str| {
+        let said = received.iter().map(|received| {
+            let points = number_points(received.metrics(), name).iter();
+            points.map(|point| number(point) as u64).sum::<u64>()
+        });
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(of("kctx.export.queue.size"), [1, 1, 2, 3, 1]);
+    assert_eq!(of("otel.sdk.exporter.metric_data_point.inflight"), [0; 5]);
+    assert_eq!(of("kctx.export.dropped"), [0; 5], "the next one had them");
+    let failed = exponential_points(
+        received[4].metrics(),
+        "otel.sdk.exporter.operation.duration",
+    );
+    let failed: Vec<_> = failed
+        .iter()
+        .map(|point| (labels(&point.attributes), point.count))
+        .collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(
+        failed[1].0.ends_with("error.type=400") && failed[1].1 == 2,
+        "{failed:?}"
+    );
+    for metric in received.iter().flat_map(Received::metrics) {
+        for point in number_points(std::slice::from_ref(metric), &metric.name) {
+            assert!(
+                point.start_time_unix_nano < point.time_unix_nano,
+                "{}",
+                metric.name
+            );
+        }
+    }
 }
 
 #[test]
@@ -221,7 +267,7 @@ fn partial_success_is_counted_and_never_retried() {
             stats.points_rejected,
             stats.points_exported
         ),
-        (1, 3, 1)
+        (1, 3, 3)
     );
     assert_eq!(stub.received().len(), 1);
 }
@@ -421,7 +467,7 @@ fn a_missing_certificate_is_one_clear_line() {
     let endpoint = "https://127.0.0.1:1/v1/metrics".parse().unwrap();
     let mut settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
     settings.certificate = Some("/nonexistent/ca.pem".into());
-    let totals = Arc::new(Totals::new(settings.limits));
+    let totals = Arc::new(Totals::new(LIMITS));
     let error = OtlpExporter::spawn(settings, Resource::default(), totals)
         .unwrap_err()
         .to_string();
@@ -430,6 +476,9 @@ fn a_missing_certificate_is_one_clear_line() {
         "{error}"
     );
 }
+
+#[path = "delta_wire_tests.rs"]
+mod delta;
 
 #[path = "governor_wire_tests.rs"]
 mod governor;

@@ -76,9 +76,9 @@ fn a_backend_is_told_which_family_is_limited_and_since_when() {
         since(1),
         [of("napi", "1795316646.5"), of("softirq", "1795316645.5")]
     );
-    // Released: it says 0 from now on, and has no beginning.
+    // Released: it says 0 from now on, and has no beginning any more.
     assert_eq!(limited(2), [of("napi", "1"), of("softirq", "0")]);
-    assert_eq!(since(2), [of("napi", "1795316646.5")]);
+    assert_eq!(since(2), [of("napi", "1795316646.5"), of("softirq", "NaN")]);
     let units = ["kctx.governor.limited", "kctx.governor.limited.since"]
         .map(|name| find(received[0].metrics(), name).map(|metric| metric.unit.clone()));
     assert_eq!(units, [Some("{family}".to_owned()), Some("s".to_owned())]);

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod stats;
 
 mod client;
+mod collect;
 mod deliver;
 mod endpoint;
 mod sender;

@@ -73,7 +73,7 @@ fn explicit_histograms_hold_the_same_counts() {
     assert_eq!(point.bucket_counts.iter().sum::<u64>(), 3);
     assert_eq!((point.count, point.sum), (3, Some(0.070_005_1)));
     assert_eq!(point.explicit_bounds.first(), Some(&2_f64.powi(-23)));
-    assert_eq!(point.explicit_bounds.last(), Some(&4.0));
+    assert_eq!(point.explicit_bounds.last(), Some(&16.0));
     assert_eq!(point.bucket_counts[0], 1);
 }
 

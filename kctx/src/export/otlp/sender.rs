@@ -7,13 +7,14 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::client::{Client, TlsError};
+use super::collect::Collector;
 use super::deliver::{Delivery, deliver};
 use super::exporter::{Closing, Shared, ShutdownOutcome};
-use super::points::metrics;
 use super::request::{Part, proto_resource, split};
 use super::settings::{OtlpSettings, Protocol};
 use super::stats::Reporter;
 use crate::export::attributes::Attributes;
+use crate::export::health::{Backlog, Ended};
 use crate::export::resource::Resource;
 use crate::export::totals::lock;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) struct Sender {
     shared: Arc<Shared>,
     client: Client,
     settings: OtlpSettings,
+    collector: Collector,
     resource: Resource,
     component: Attributes,
     reporter: Reporter,
@@ -33,6 +35,8 @@ pub(super) struct Sender {
     /// Windows that are in the state, and how many of them an export has taken.
     folded: u64,
     taken: u64,
+    /// Of those, how many the endpoint has or will never have.
+    settled: u64,
     final_chance_used: bool,
     /// When the next export is to start. One that cannot, because another is under way, is merged with it.
     next_due: Instant,
@@ -53,6 +57,7 @@ impl Sender {
         resource: Resource,
     ) -> Result<Self, TlsError> {
         Ok(Self {
+            collector: Collector::new(Arc::clone(&shared.totals), &settings),
             shared,
             client: Client::new(&settings)?,
             component: component(&settings),
@@ -63,6 +68,7 @@ impl Sender {
             reporter: Reporter::default(),
             folded: 0,
             taken: 0,
+            settled: 0,
             final_chance_used: false,
         })
     }
@@ -85,7 +91,7 @@ impl Sender {
             if paced && due && closing.is_none() {
                 self.next_due = now.max(self.next_due) + self.settings.interval;
                 if flight.is_some() {
-                    lock(&self.shared.progress).stats.collections_merged += 1;
+                    self.note_merged(1);
                 }
             }
             if flight.is_none() && due {
@@ -122,9 +128,15 @@ impl Sender {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(alarm) => {}
                 ended = landing(&mut flight) => {
+                    let delivery = ended.as_ref().map(|(delivery, ..)| delivery);
+                    let lost = self.collector.ended(delivery);
                     if let Some((delivery, covers, took)) = ended {
-                        self.note_export(took, &delivery);
-                        last_failure = self.landed(delivery);
+                        if delivery.failure.is_none() || lost {
+                            self.settled = covers;
+                        }
+                        self.note_backlog(0);
+                        self.note_export(took, &delivery, lost);
+                        last_failure = self.landed(delivery, lost);
                         lock(&self.shared.progress).settled = covers;
                         self.shared.changed.notify_all();
                     }
@@ -147,7 +159,7 @@ impl Sender {
         } else {
             0
         };
-        lock(&self.shared.progress).stats.collections_merged += merged;
+        self.note_merged(merged);
         if parts.is_empty() {
             lock(&self.shared.progress).settled = self.taken;
             self.shared.changed.notify_all();
@@ -159,6 +171,7 @@ impl Sender {
             (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
             (timeout, rest) => timeout.or(rest),
         };
+        self.note_backlog(parts.iter().map(|part| part.points).sum());
         Some(Flight {
             task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
             covers: self.taken,
@@ -169,11 +182,8 @@ impl Sender {
     /// The state of now, with every window that was offered so far.
     fn parts(&mut self) -> Vec<Part> {
         let started = Instant::now();
-        let stats = lock(&self.shared.progress).stats.clone();
-        let (metrics, folded) = self.shared.totals.read(|state, folded| {
-            state.set_export_stats(&stats, &self.component);
-            (metrics(state, self.settings.histogram), folded)
-        });
+        self.note_backlog(0);
+        let (metrics, folded) = self.collector.collect();
         self.folded = folded;
         self.taken = folded;
         let parts = split(
@@ -182,24 +192,39 @@ impl Sender {
             self.max_request_bytes,
         );
         // Goes with the next one.
-        self.shared
-            .totals
-            .read(|state, _| state.note_collection(started.elapsed(), &reader()));
+        let took = started.elapsed();
+        (self.shared.totals).note(|state| state.note_collection(took, &reader()));
         parts
     }
 
-    fn note_export(&self, took: Duration, delivery: &Delivery) {
-        let error = delivery
-            .failure
-            .as_ref()
-            .map(|failure| failure.kind.to_string());
-        self.shared
-            .totals
-            .read(|state, _| state.note_export(took, error.as_ref(), &self.component));
+    fn note_export(&self, took: Duration, delivery: &Delivery, lost: bool) {
+        let failure = delivery.failure.as_ref();
+        let ended = Ended {
+            took,
+            error: failure.map(|failure| &*failure.kind),
+            exported: delivery.exported,
+            rejected: delivery.rejected,
+            failed: &delivery.failed,
+            lost,
+        };
+        (self.shared.totals).note(|state| state.note_export(&ended, &self.component));
+    }
+
+    fn note_backlog(&self, inflight: u64) {
+        let backlog = Backlog {
+            windows: self.folded - self.settled,
+            inflight,
+        };
+        (self.shared.totals).note(|state| state.note_backlog(backlog, &self.component));
+    }
+
+    fn note_merged(&self, exports: u64) {
+        lock(&self.shared.progress).stats.collections_merged += exports;
+        (self.shared.totals).note(|state| state.note_merged(exports, &self.component));
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
-    fn landed(&mut self, delivery: Delivery) -> Option<String> {
+    fn landed(&mut self, delivery: Delivery, lost: bool) -> Option<String> {
         let endpoint = &self.settings.endpoint;
         for remark in &delivery.remarks {
             if self.reporter.remarked(remark) {
@@ -222,6 +247,13 @@ impl Sender {
         stats.retries += delivery.retries;
         stats.points_exported += delivery.exported;
         stats.points_rejected += delivery.rejected;
+        if lost {
+            stats.points_lost += delivery
+                .failed
+                .iter()
+                .map(|(_, points)| points)
+                .sum::<u64>();
+        }
         for (kind, points) in delivery.failed {
             *stats.points_failed.entry(kind).or_default() += points;
         }

@@ -7,13 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hyper::http::{HeaderName, HeaderValue, Uri};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::export::cumulative::Limits;
-use crate::export::exponential::{DEFAULT_MAX_SIZE, SMALLEST_MAX_SIZE};
-
-/// Largest bound on the buckets of a histogram: scale 5 over 100 ns to 4 s.
-pub const LARGEST_MAX_SIZE: usize = 1280;
+use crate::export::interval::Temporality;
 
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -66,6 +62,15 @@ pub enum HistogramKind {
     Exponential,
     /// Fixed power-of-two bounds, for backends without exponential histograms.
     Explicit,
+}
+
+impl fmt::Display for HistogramKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exponential => "base2_exponential_bucket_histogram",
+            Self::Explicit => "explicit_bucket_histogram",
+        })
+    }
 }
 
 impl FromStr for HistogramKind {
@@ -177,14 +182,10 @@ pub struct OtlpConfig {
     pub timeout: Option<Span>,
     /// `exponential` or `explicit`.
     pub histogram: Option<HistogramKind>,
-    /// Most buckets of an exponential histogram.
-    pub max_buckets: Option<usize>,
+    /// `cumulative`, `delta` or `lowmemory`.
+    pub temporality: Option<Temporality>,
     /// Between two exports.
     pub interval: Option<Span>,
-    /// Keep CPUs apart.
-    pub per_cpu: Option<bool>,
-    /// Most series of one metric.
-    pub max_series: Option<usize>,
     /// Largest request before compression.
     pub max_request_size: Option<Bytes>,
     /// Largest response read.
@@ -193,25 +194,36 @@ pub struct OtlpConfig {
     pub service_name: Option<String>,
     /// Resource attributes, which win over those found on the host.
     pub resource: Option<BTreeMap<String, String>>,
+    /// No longer here.
+    pub per_cpu: Moved,
+    /// No longer here.
+    pub max_series: Moved,
+    /// No longer here.
+    pub max_buckets: Moved,
+}
+
+/// A key that is in `[export]` now: whoever writes it here is told so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved;
+
+impl<'de> Deserialize<'de> for Moved {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom(
+            "this key is in [export] now: it holds for scrapes too",
+        ))
+    }
 }
 
 impl OtlpConfig {
-    /// Bounds of the cumulative state.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            max_buckets: self.max_buckets.unwrap_or(DEFAULT_MAX_SIZE),
-            max_series: self.max_series.unwrap_or(2000),
-            per_cpu: self.per_cpu.unwrap_or(true),
-        }
-    }
-
     /// This, and `lower` where this says nothing.
     #[must_use]
     pub fn over(&self, lower: &Self) -> Self {
         macro_rules! first {
             ($($field:ident),+ $(,)?) => {
-                Self { $($field: self.$field.clone().or_else(|| lower.$field.clone())),+ }
+                Self {
+                    $($field: self.$field.clone().or_else(|| lower.$field.clone()),)+
+                    ..Self::default()
+                }
             };
         }
         let mut merged = first!(
@@ -226,10 +238,8 @@ impl OtlpConfig {
             compression,
             timeout,
             histogram,
-            max_buckets,
+            temporality,
             interval,
-            per_cpu,
-            max_series,
             max_request_size,
             max_response_size,
             service_name,
@@ -262,10 +272,10 @@ pub struct OtlpSettings {
     pub client_identity: Option<ClientIdentity>,
     /// How durations are aggregated.
     pub histogram: HistogramKind,
+    /// Since when points count.
+    pub temporality: Temporality,
     /// Between two exports; whoever closes windows keeps it.
     pub interval: Duration,
-    /// Bounds of the cumulative state.
-    pub limits: Limits,
     /// Largest request before compression.
     pub max_request_bytes: usize,
     /// Largest response read.
@@ -294,8 +304,8 @@ impl OtlpSettings {
             certificate: None,
             client_identity: None,
             histogram: HistogramKind::Exponential,
+            temporality: Temporality::Cumulative,
             interval: Duration::from_secs(10),
-            limits: OtlpConfig::default().limits(),
             max_request_bytes: 3 << 20,
             max_response_bytes: 4 << 20,
         }
@@ -306,7 +316,6 @@ impl OtlpSettings {
     /// # Errors
     /// When a bound is out of its range.
     pub fn check(&self) -> Result<(), SettingsError> {
-        check_limits(&self.limits)?;
         if self.interval < Duration::from_millis(100) {
             return Err(SettingsError(format!(
                 "the export interval is {:?}: give at least 100ms",
@@ -323,25 +332,6 @@ impl OtlpSettings {
     }
 }
 
-/// Checks the bounds of the cumulative state, which a scrape reads too.
-///
-/// # Errors
-/// When one is out of its range.
-pub fn check_limits(limits: &Limits) -> Result<(), SettingsError> {
-    let buckets = limits.max_buckets;
-    if !(SMALLEST_MAX_SIZE..=LARGEST_MAX_SIZE).contains(&buckets) {
-        return Err(SettingsError(format!(
-            "otlp.max_buckets is {buckets}: give {SMALLEST_MAX_SIZE} to {LARGEST_MAX_SIZE}"
-        )));
-    }
-    if limits.max_series < 2 {
-        return Err(SettingsError(
-            "otlp.max_series must be at least 2".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
 /// Header values are secrets: only their names are shown.
 impl fmt::Debug for OtlpSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -355,8 +345,8 @@ impl fmt::Debug for OtlpSettings {
             .field("certificate", &self.certificate)
             .field("client_identity", &self.client_identity)
             .field("histogram", &self.histogram)
+            .field("temporality", &self.temporality)
             .field("interval", &self.interval)
-            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,8 @@ pub struct ExporterStats {
     pub points_rejected: u64,
     /// Data points of requests that failed, by `error.type`.
     pub points_failed: BTreeMap<String, u64>,
+    /// Of those, data points of deltas that were given up: no later one has their counts.
+    pub points_lost: u64,
     /// Collections whose resolution was lost because a later one replaced them while a request was
     /// under way. Their counts are in the later one.
     pub collections_merged: u64,

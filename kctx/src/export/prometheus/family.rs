@@ -48,8 +48,8 @@ pub type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 pub enum Sample<'a> {
     /// A whole number.
     Count(u64),
-    /// Seconds.
-    Seconds(f64),
+    /// Seconds, or a part of one.
+    Real(f64),
     /// Durations.
     Durations(&'a ExponentialHistogram),
 }
@@ -77,7 +77,7 @@ pub fn write(
     format: &mut dyn Format,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    for metric in metric::metrics() {
+    for metric in state.limits.selection.metrics() {
         write_metric(metric, state, format, out)?;
     }
     let target = Family {
@@ -103,17 +103,21 @@ fn write_metric(
         help: metric.description,
         kind: match metric.kind {
             Kind::Histogram => FamilyKind::Histogram,
-            Kind::Counter => FamilyKind::Counter,
+            Kind::Counter | Kind::ObservedCounter => FamilyKind::Counter,
             Kind::UpDownCounter | Kind::Gauge => FamilyKind::Gauge,
         },
         unit: name::unit(metric),
     };
-    match (metric.series)(state) {
+    match metric.series(state) {
         SeriesOf::Durations(set) => samples(&family, set.iter(), Sample::Durations, format, out),
         SeriesOf::Count(set) => samples(&family, set.iter(), |n| Sample::Count(*n), format, out),
         SeriesOf::Seconds(set) => {
-            let seconds = |ns: &u64| Sample::Seconds(*ns as f64 / 1e9);
+            let seconds = |ns: &u64| Sample::Real(*ns as f64 / 1e9);
             samples(&family, set.iter(), seconds, format, out)
+        }
+        SeriesOf::Millionths(set) => {
+            let part = |ppm: &u64| Sample::Real(*ppm as f64 / 1e6);
+            samples(&family, set.iter(), part, format, out)
         }
     }
 }

@@ -27,6 +27,8 @@ pub use settings::{PrometheusConfig, PrometheusSettings};
 #[cfg(test)]
 mod format_tests;
 #[cfg(test)]
+mod hour_tests;
+#[cfg(test)]
 mod parsed;
 #[cfg(test)]
 mod server_tests;

@@ -37,7 +37,7 @@ pub fn family(metric: &Metric) -> String {
 #[must_use]
 pub fn query(metric: &Metric) -> String {
     let mut name = family(metric);
-    if metric.kind == Kind::Counter {
+    if metric.kind.is_counter() {
         name.push_str(TOTAL);
     }
     name

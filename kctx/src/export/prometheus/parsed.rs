@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 
 use super::model::{Histogram, MetricFamily, MetricType};
+use crate::export::testing::Native;
 
 /// Each sample by its name and labels, sorted.
 pub(super) type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
@@ -245,6 +246,21 @@ fn le(bound: f64) -> String {
     let text = super::text::number(bound);
     let whole = bound.is_finite() && !text.contains(['.', 'e']);
     if whole { format!("{text}.0") } else { text }
+}
+
+/// A histogram as Prometheus holds it.
+pub(super) fn native(histogram: &Histogram) -> Native {
+    let buckets = native_buckets(histogram).into_iter();
+    Native {
+        count: histogram.sample_count(),
+        schema: histogram.schema(),
+        zero_threshold: histogram.zero_threshold(),
+        zero_count: histogram.zero_count(),
+        buckets: buckets
+            .filter(|(_, count)| *count > 0)
+            .map(|(index, count)| (index, count as u64))
+            .collect(),
+    }
 }
 
 /// Absolute counts of the native buckets by Prometheus' index, empty ones too

@@ -73,7 +73,7 @@ impl Format for Protobuf {
         };
         let value = match sample {
             Sample::Count(value) => value as f64,
-            Sample::Seconds(value) => value,
+            Sample::Real(value) => value,
             Sample::Durations(histogram) => {
                 metric.histogram = Some(histogram_message(histogram, start));
                 0.0

@@ -122,7 +122,7 @@ impl Format for Text {
     ) -> io::Result<()> {
         match sample {
             Sample::Count(value) => self.line("", labels, None, &value.to_string(), out),
-            Sample::Seconds(value) => self.line("", labels, None, &number(value), out),
+            Sample::Real(value) => self.line("", labels, None, &number(value), out),
             Sample::Durations(histogram) => self.histogram(labels, histogram, out),
         }
     }

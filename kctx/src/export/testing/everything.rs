@@ -9,8 +9,9 @@ use crate::aggregate::window::{
 };
 use crate::export::attributes::Attributes;
 use crate::export::cumulative::Cumulative;
-use crate::export::otlp::{ExporterStats, OtlpSettings, component, settings::Protocol};
-use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, ThreadTime};
+use crate::export::health::{Backlog, Ended};
+use crate::export::otlp::{OtlpSettings, component, settings::Protocol};
+use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, RingFill, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
     ModuleRow {
@@ -122,6 +123,12 @@ fn own_cost() -> OwnCost {
             cpu_ns: 1_000,
         }],
         memory_bytes: Some(9 << 20),
+        ring_bytes: 4096,
+        fullest_ring_ppm: 250_000,
+        rings: vec![RingFill {
+            cpu: 3,
+            fullest_ppm: 250_000,
+        }],
         bpf: BpfCost {
             basis: Basis::Counted,
             programs: vec![ProgramCost {
@@ -191,14 +198,22 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     state.fold(&limited);
     let endpoint = "http://127.0.0.1:4318/v1/metrics".parse().unwrap();
     let settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
-    let stats = ExporterStats {
-        points_exported: 8,
-        points_failed: [("503".to_owned(), 2)].into(),
-        ..ExporterStats::default()
-    };
-    state.set_export_stats(&stats, &component(&settings));
     let took = Duration::from_millis(3);
-    state.note_export(took, Some(&"503".to_owned()), &component(&settings));
+    let ended = Ended {
+        took,
+        error: Some("503"),
+        exported: 8,
+        rejected: 0,
+        failed: &[("503".to_owned(), 2)],
+        lost: true,
+    };
+    state.note_export(&ended, &component(&settings));
+    let backlog = Backlog {
+        windows: 10,
+        inflight: 8,
+    };
+    state.note_backlog(backlog, &component(&settings));
+    state.note_merged(1, &component(&settings));
     let reader = Attributes::new()
         .with("otel.component.type", "periodic_metric_reader")
         .with("otel.component.name", "periodic_metric_reader/0");
