@@ -4,6 +4,7 @@
 //! are differences within a round, and the medians of those.
 
 mod figures;
+mod growth;
 mod process;
 mod table;
 mod tracer;
@@ -122,6 +123,8 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<()> {
     }
     if !options.kernel_only {
         figures.process = process::measure(&built.kctx, &built.load, &folder, options.rounds)?;
+        (figures.process).extend(growth::of_export(&built.kctx, &built.load, &folder)?);
+        figures.process.extend(growth::of_memory(&built.growth)?);
     }
     print!("{}", table::text(&figures));
     let json = options
@@ -142,6 +145,7 @@ struct Built {
     kctx: PathBuf,
     load: PathBuf,
     attach: PathBuf,
+    growth: PathBuf,
     floor: PathBuf,
 }
 
@@ -150,7 +154,11 @@ fn build(ws: &Workspace) -> Result<Built> {
     if let build::Object::Unavailable(reason) = &object {
         bail!("no eBPF programs could be built: {reason}");
     }
-    for (package, example) in [("kctx", "attach_floor"), ("kctx-tests", "kernel_load")] {
+    for (package, example) in [
+        ("kctx", "attach_floor"),
+        ("kctx", "memory_growth"),
+        ("kctx-tests", "kernel_load"),
+    ] {
         let mut cargo = ws.cargo();
         cargo.args([
             "build",
@@ -168,6 +176,7 @@ fn build(ws: &Workspace) -> Result<Built> {
         kctx,
         load: examples.join("kernel_load"),
         attach: examples.join("attach_floor"),
+        growth: examples.join("memory_growth"),
         floor: build::floor(ws),
     })
 }

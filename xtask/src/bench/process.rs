@@ -24,7 +24,7 @@ pub(super) fn measure(kctx: &Path, load: &Path, folder: &Path, rounds: u32) -> R
     Ok(figures)
 }
 
-fn figure(name: &str, value: f64, unit: &str, how: &str) -> Figure {
+pub(super) fn figure(name: &str, value: f64, unit: &str, how: &str) -> Figure {
     Figure {
         name: name.to_owned(),
         value,
@@ -78,12 +78,11 @@ fn summary(kctx: &Path, bundle: &Path) -> Result<Value> {
 }
 
 /// A `kctx run` that is killed when this goes.
-struct Daemon(Child);
+pub(super) struct Daemon(Child);
 
 impl Daemon {
-    fn start(kctx: &Path) -> Result<Self> {
-        let child = Command::new(kctx)
-            .arg("run")
+    pub(super) fn start(kctx: &mut Command) -> Result<Self> {
+        let child = kctx
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -131,7 +130,7 @@ impl Drop for Daemon {
 
 fn at_rest(kctx: &Path) -> Result<Vec<Figure>> {
     eprintln!("bench: at rest");
-    let daemon = Daemon::start(kctx)?;
+    let daemon = Daemon::start(Command::new(kctx).arg("run"))?;
     let share = daemon.share(REST)?;
     Ok(vec![
         figure(
@@ -156,10 +155,10 @@ fn at_rest(kctx: &Path) -> Result<Vec<Figure>> {
 }
 
 /// Datagrams on each CPU, as fast as they go, until this goes.
-struct Loads(Vec<Child>);
+pub(super) struct Loads(Vec<Child>);
 
 impl Loads {
-    fn start(load: &Path, folder: &Path) -> Result<Self> {
+    pub(super) fn start(load: &Path, folder: &Path) -> Result<Self> {
         let mut loads = Self(Vec::new());
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for cpu in 0..cpus {
@@ -187,7 +186,7 @@ impl Drop for Loads {
 
 fn under_load(kctx: &Path, load: &Path, folder: &Path) -> Result<Vec<Figure>> {
     eprintln!("bench: under load");
-    let daemon = Daemon::start(kctx)?;
+    let daemon = Daemon::start(Command::new(kctx).arg("run"))?;
     let loads = Loads::start(load, folder)?;
     std::thread::sleep(Duration::from_secs(2));
     let share = daemon.share(UNDER_LOAD)?;
