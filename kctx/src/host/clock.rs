@@ -15,6 +15,44 @@ pub fn unix_ns() -> u64 {
     to_ns(clock_gettime(ClockId::Realtime))
 }
 
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By `CLOCK_MONOTONIC`, in nanoseconds.
+    pub monotonic_ns: u64,
+    /// Since the Unix epoch, in nanoseconds.
+    pub unix_ns: u64,
+}
+
+impl Moment {
+    /// Now. The CPU may be lost between the one clock's reading and the other's: of a few tries the closest counts.
+    #[must_use]
+    pub fn now() -> Self {
+        const CLOSE_NS: u64 = 10_000;
+        const TRIES: usize = 5;
+        let mut closest = (u64::MAX, Self::at(0, 0));
+        for _ in 0..TRIES {
+            let before = monotonic_ns();
+            let unix = unix_ns();
+            let apart = monotonic_ns().saturating_sub(before);
+            if apart < closest.0 {
+                closest = (apart, Self::at(before, unix));
+            }
+            if apart < CLOSE_NS {
+                break;
+            }
+        }
+        closest.1
+    }
+
+    fn at(monotonic_ns: u64, unix_ns: u64) -> Self {
+        Self {
+            monotonic_ns,
+            unix_ns,
+        }
+    }
+}
+
 /// CPU time that all threads of this process have used, in nanoseconds.
 #[must_use]
 pub fn cpu_time_ns() -> u64 {
@@ -28,6 +66,17 @@ fn to_ns(time: Timespec) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_clocks_tell_of_the_same_moment() {
+        // However busy the machine is: nobody sets its clock by more than a millisecond meanwhile.
+        let offset = |at: Moment| at.unix_ns - at.monotonic_ns;
+        let first = offset(Moment::now());
+        for _ in 0..200 {
+            let later = Moment::now();
+            assert!(offset(later).abs_diff(first) < 1_000_000, "{later:?}");
+        }
+    }
 
     #[test]
     fn cpu_time_grows_with_work_of_any_thread() {

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     aggregate::window::{ContextTimes, ProbeStatus},
-    host::{HostIdentity, clock},
+    host::{
+        HostIdentity,
+        clock::{self, Moment},
+    },
     probe::{
         books::{Books, Staged},
         clock::CpuClock,
@@ -148,11 +151,14 @@ impl Drain {
         // Before the gate: a line that comes once it is open must not be passed over. And before the stamp: nothing
         // that takes time may lie between that and the gate.
         self.watch.start(clock::monotonic_ns());
-        let monotonic_ns = clock::monotonic_ns();
+        let Moment {
+            monotonic_ns,
+            unix_ns,
+        } = Moment::now();
         self.watch.opens(monotonic_ns);
         let start = Control::Start {
             monotonic_ns,
-            unix_ns: clock::unix_ns(),
+            unix_ns,
             probes: std::mem::take(&mut self.probes),
             host: Box::new(std::mem::take(&mut self.host)),
         };
@@ -166,18 +172,18 @@ impl Drain {
         {
             self.until_stopped(stop, &mut buffer)?;
         }
-        let ended_ns = clock::monotonic_ns();
+        let ended = Moment::now();
         self.books.close_gate()?;
         let contexts = self.books.contexts()?;
         // Now, since collecting evidence takes its time: what is logged meanwhile is not the window's.
-        let watched = self.watch.close(ended_ns, Next::Nothing);
+        let watched = self.watch.close(ended.monotonic_ns, Next::Nothing);
         (edges.after_close)();
         self.books.wait_for_programs()?;
         // Nothing is emitted any more, so this ends.
         while let Ok(drained) = self.drain_all(&mut buffer) {
             if drained == 0 {
                 let _ = self.send_staged()?;
-                let _ = self.close_window(ended_ns, Staged::Taken, contexts, watched)?;
+                let _ = self.close_window(ended, Staged::Taken, contexts, watched)?;
                 break;
             }
         }
@@ -225,11 +231,11 @@ impl Drain {
             if let (Some(at), Some(every)) = (next_window, self.window)
                 && closes
             {
-                let now_ns = clock::monotonic_ns();
+                let end = Moment::now();
                 let contexts = self.books.contexts()?;
-                let watched = self.watch.close(now_ns, Next::Window);
+                let watched = self.watch.close(end.monotonic_ns, Next::Window);
                 if self
-                    .close_window(now_ns, Staged::Waiting, contexts, watched)?
+                    .close_window(end, Staged::Waiting, contexts, watched)?
                     .is_err()
                 {
                     break;
@@ -320,7 +326,7 @@ impl Drain {
 
     fn close_window(
         &mut self,
-        monotonic_ns: u64,
+        end: Moment,
         staged: Staged,
         (times, running): (Vec<ContextTimes>, Vec<RunningThread>),
         watched: Closed,
@@ -344,8 +350,8 @@ impl Drain {
         controls.push(Control::Counted(counted));
         controls.push(self.metering.close(programs));
         controls.push(Control::WindowEnd {
-            monotonic_ns,
-            unix_ns: clock::unix_ns(),
+            monotonic_ns: end.monotonic_ns,
+            unix_ns: end.unix_ns,
             taint: watched.taint,
         });
         Ok(controls
