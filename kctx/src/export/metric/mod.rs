@@ -6,6 +6,8 @@
 mod kernel;
 mod own;
 #[cfg(test)]
+mod queried;
+#[cfg(test)]
 mod reference;
 mod tasks;
 
