@@ -9,6 +9,8 @@ mod place;
 mod kernel;
 mod own;
 #[cfg(test)]
+mod queried;
+#[cfg(test)]
 mod reference;
 mod selection;
 mod tasks;
