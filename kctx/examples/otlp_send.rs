@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use kctx::aggregate::duration::Durations;
 use kctx::aggregate::window::{SoftirqRow, Window};
 use kctx::export::otlp::{OtlpConfig, OtlpExporter, env};
-use kctx::export::{resource::Resource, totals::Totals};
+use kctx::export::{cumulative::Limits, resource::Resource, totals::Totals};
 use serde_json::json;
 
 /// Between the ends of two windows.
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     let Some(settings) = resolved.settings else {
         bail!("set OTEL_EXPORTER_OTLP_ENDPOINT");
     };
-    let totals = Arc::new(Totals::new(settings.limits));
+    let totals = Arc::new(Totals::of(Limits::default(), settings.temporality, false));
     let exporter = OtlpExporter::spawn(settings, resource, totals)?;
     let span = STEP * u32::try_from(windows)?;
     let mut start = SystemTime::now()

@@ -287,8 +287,8 @@ fn close(load: &Load) -> anyhow::Result<Round> {
 fn export(mut window: Window) -> Round {
     let limits = Limits {
         max_buckets: 160,
-        max_series: 2000,
         per_cpu: false,
+        ..Limits::default()
     };
     let mut state = Cumulative::new(limits);
     let resource = proto_resource(&Resource::detect());

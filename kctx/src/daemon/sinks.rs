@@ -105,13 +105,9 @@ impl Sinks {
 
     /// Starts the exports. After privileges were dropped: their threads need none of them.
     pub(super) fn start(self, pace: Pace) -> anyhow::Result<Exports> {
-        let scraped = self.prometheus.is_some();
-        let totals = match &self.otlp {
-            Some(OtlpSettings { temporality, .. }) if *temporality != Temporality::Cumulative => {
-                Totals::with_intervals(self.limits, *temporality, scraped)
-            }
-            _ => Totals::new(self.limits),
-        };
+        let otlp = self.otlp.as_ref();
+        let temporality = otlp.map_or(Temporality::Cumulative, |otlp| otlp.temporality);
+        let totals = Totals::of(self.limits, temporality, self.prometheus.is_some());
         let totals = Arc::new(totals);
         let prometheus = match self.prometheus {
             Some(settings) => {

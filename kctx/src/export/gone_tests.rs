@@ -153,7 +153,7 @@ fn a_probe_that_is_detached_is_another_series() {
     };
     for deltas_too in [false, true] {
         let totals = match deltas_too {
-            true => Totals::with_intervals(LIMITS, Temporality::Delta, false),
+            true => Totals::of(LIMITS, Temporality::Delta, false),
             false => Totals::new(LIMITS),
         };
         let sent = |sent_at: u64| {
@@ -185,7 +185,7 @@ fn a_probe_that_is_detached_is_another_series() {
 /// What counts since the last export ends with it: nothing of it may be dropped instead.
 #[test]
 fn deltas_of_what_is_gone_are_sent_all_the_same() {
-    let totals = Totals::with_intervals(LIMITS, Temporality::Delta, true);
+    let totals = Totals::of(LIMITS, Temporality::Delta, true);
     totals.set_online(&[0]);
     totals.offer(on_cpus(101, &[0, 1]));
     totals.offer(on_cpus(1000, &[0]));

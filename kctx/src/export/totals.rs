@@ -53,7 +53,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Totals {
-    /// Nothing counted yet.
+    /// For scrapes and a cumulative push. Nothing counted yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -68,11 +68,11 @@ impl Totals {
         }
     }
 
-    /// With the intervals of an export that sends deltas; without anything else where nobody else reads (`scraped`).
+    /// For a push of that temporality, and for scrapes where there are any (`scraped`).
     #[must_use]
-    pub fn with_intervals(limits: Limits, temporality: Temporality, scraped: bool) -> Self {
+    pub fn of(limits: Limits, temporality: Temporality, scraped: bool) -> Self {
         let totals = Self::new(limits);
-        {
+        if temporality != Temporality::Cumulative {
             let mut state = lock(&totals.state);
             state.interval = Some(Interval::new(limits, temporality));
             state.is_read = scraped;

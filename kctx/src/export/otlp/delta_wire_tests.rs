@@ -9,7 +9,7 @@ fn spawn_deltas(stub: &HttpStub) -> OtlpExporter {
     let mut settings = settings(stub);
     settings.interval = Duration::ZERO;
     settings.temporality = Temporality::Delta;
-    let totals = Totals::with_intervals(LIMITS, Temporality::Delta, false);
+    let totals = Totals::of(LIMITS, Temporality::Delta, false);
     OtlpExporter::spawn(settings, Resource::default(), Arc::new(totals)).unwrap()
 }
 
@@ -87,7 +87,7 @@ fn parts_of_one_interval_are_of_one_time_and_what_got_there_is_not_sent_again() 
     settings.interval = Duration::ZERO;
     settings.temporality = Temporality::Delta;
     settings.max_request_bytes = 64 << 10;
-    let totals = Totals::with_intervals(Limits::default(), Temporality::Delta, true);
+    let totals = Totals::of(Limits::default(), Temporality::Delta, true);
     let exporter = OtlpExporter::spawn(settings, Resource::default(), Arc::new(totals)).unwrap();
     let mut wide = window(101);
     wide.softirq = (0..1000)

@@ -139,7 +139,6 @@ fn own_cost() -> OwnCost {
             }],
             ..BpfCost::default()
         },
-        ..OwnCost::default()
     }
 }
 
