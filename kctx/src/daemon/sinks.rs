@@ -127,7 +127,7 @@ impl Sinks {
         };
         let otlp = match self.otlp {
             Some(mut settings) => {
-                eprintln!("kctx: exporting OTLP to {}", settings.endpoint);
+                eprintln!("kctx: exporting OTLP to {}", settings.transport.endpoint);
                 if pace == Pace::EachWindow {
                     settings.interval = Duration::ZERO;
                 }
