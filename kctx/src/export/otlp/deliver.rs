@@ -18,12 +18,23 @@ pub(super) struct Delivery {
     pub(super) retries: u64,
     pub(super) exported: u64,
     pub(super) rejected: u64,
-    /// Items by the kind of failure that lost them.
-    pub(super) failed: Vec<(String, u64)>,
+    /// Requests that failed, in their order.
+    pub(super) failed: Vec<FailedPart>,
     pub(super) remarks: Vec<String>,
     /// The first failure.
     pub(super) failure: Option<Failure>,
     pub(super) too_large: bool,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug)]
+pub(super) struct FailedPart {
+    /// Which one, from 0.
+    pub(super) at: usize,
+    pub(super) items: u64,
+    /// Value of `error.type`.
+    pub(super) kind: String,
+    pub(super) verdict: Verdict,
 }
 
 impl Delivery {
@@ -35,7 +46,13 @@ impl Delivery {
 
     /// Items in requests that failed.
     pub(super) fn failed(&self) -> u64 {
-        self.failed.iter().map(|(_, items)| items).sum()
+        self.failed.iter().map(|part| part.items).sum()
+    }
+
+    /// The same by why.
+    pub(super) fn failed_by_kind(&self) -> Vec<(String, u64)> {
+        let parts = self.failed.iter();
+        parts.map(|part| (part.kind.clone(), part.items)).collect()
     }
 }
 
@@ -49,7 +66,7 @@ pub(super) async fn deliver<S: Carried>(
     let deadline = limit.and_then(|limit| started.checked_add(limit));
     let mut delivery = Delivery::default();
     let mut closed: Option<Failure> = None;
-    for part in parts {
+    for (at, part) in parts.into_iter().enumerate() {
         let result = match &closed {
             // What could not be reached a moment ago, or is not there, is not tried again with the rest.
             Some(failure) => Err(failure.clone()),
@@ -75,7 +92,12 @@ pub(super) async fn deliver<S: Carried>(
                 }
             }
             Err(failure) => {
-                delivery.failed.push((failure.kind.to_string(), part.items));
+                delivery.failed.push(FailedPart {
+                    at,
+                    items: part.items,
+                    kind: failure.kind.to_string(),
+                    verdict: failure.verdict,
+                });
                 delivery.too_large |= failure.verdict == Verdict::TooLarge;
                 if matches!(failure.verdict, Verdict::Retry { .. } | Verdict::Unserved) {
                     closed = Some(failure.clone());

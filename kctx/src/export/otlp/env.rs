@@ -1,6 +1,6 @@
 //! Command line, configuration file and `OTEL_*` variables -> settings: a pure function.
 //!
-//! Order: command line, file, `OTEL_EXPORTER_OTLP_METRICS_*`, `OTEL_EXPORTER_OTLP_*`, default. An empty
+//! Order: command line, file, `OTEL_EXPORTER_OTLP_METRICS_*` or `_LOGS_*`, `OTEL_EXPORTER_OTLP_*`, default. An empty
 //! variable is an unset one. A variable that cannot be understood is named in a warning and ignored, as
 //! the specification demands; the same in the file or on the command line is an error.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::logs::LogSettings;
 use super::settings::{OtlpConfig, OtlpSettings, SettingsError};
 use super::signal::Signal;
 use super::transport::Transport;
@@ -20,6 +21,8 @@ use crate::export::resource::Resource;
 pub struct Resolved {
     /// How to export metrics; `None` when no endpoint is set or the environment turns the export off.
     pub settings: Option<OtlpSettings>,
+    /// How to export logs; `None` where they are not.
+    pub logs: Option<LogSettings>,
     /// Resource attributes that win over those found on the host, in the order to be set.
     pub resource: Vec<(String, String)>,
     /// What was ignored and why, one line each.
@@ -50,13 +53,17 @@ pub fn resolve(
         warnings: Vec::new(),
     };
     let resource = resource_attributes(&config, &mut env);
-    let settings = if env.turned_off(&config) {
-        None
+    let (settings, logs) = if env.turned_off(&config) {
+        (None, None)
     } else {
-        metrics(&config, &mut env)?
+        (
+            metrics(&config, &mut env)?,
+            LogSettings::resolve(&config, &mut env)?,
+        )
     };
     Ok(Resolved {
         settings,
+        logs,
         resource,
         warnings: env.warnings,
     })
@@ -243,13 +250,31 @@ impl Env<'_> {
         }
     }
 
+    /// A number from 1 up.
+    pub(super) fn number(&mut self, name: &str) -> Option<usize> {
+        let text = self.get(name)?;
+        match text.trim().parse() {
+            Ok(number) if number > 0 => Some(number),
+            _ => {
+                self.warn(format!(
+                    "{name} is ignored: {text:?} is no number from 1 up"
+                ));
+                None
+            }
+        }
+    }
+
     /// Whether the environment turns all exports off.
     fn turned_off(&mut self, config: &OtlpConfig) -> bool {
         let disabled = self.get("OTEL_SDK_DISABLED");
         if !disabled.is_some_and(|text| is_true(text.trim())) {
             return false;
         }
-        let endpoints = [&config.endpoint, &config.metrics_endpoint];
+        let endpoints = [
+            &config.endpoint,
+            &config.metrics_endpoint,
+            &config.logs.endpoint,
+        ];
         if endpoints.into_iter().any(Option::is_some) {
             self.warn("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
         }

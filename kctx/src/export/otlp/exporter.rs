@@ -151,7 +151,7 @@ impl Feed for MetricsFeed {
             self.settled = self.taken;
         }
         self.note_backlog(0);
-        let failed = delivery.failed.clone();
+        let failed = delivery.failed_by_kind();
         let ended = Ended {
             took,
             error: delivery.failure.as_ref().map(|failure| &*failure.kind),

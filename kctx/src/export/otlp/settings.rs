@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::logs::LogsConfig;
 use super::transport::{Transport, TransportConfig};
 use crate::export::interval::Temporality;
 
@@ -160,7 +161,7 @@ impl FromStr for Bytes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpConfig {
-    /// Base URL; over HTTP `v1/metrics` is appended. Setting it turns the export on.
+    /// Base URL; over HTTP `v1/metrics` and `v1/logs` are appended. Setting it turns the export on.
     pub endpoint: Option<String>,
     /// The whole URL for metrics, used as it is. Wins over `endpoint`.
     pub metrics_endpoint: Option<String>,
@@ -194,6 +195,8 @@ pub struct OtlpConfig {
     pub service_name: Option<String>,
     /// Resource attributes, which win over those found on the host.
     pub resource: Option<BTreeMap<String, String>>,
+    /// The logs' own.
+    pub logs: LogsConfig,
     /// No longer here.
     pub per_cpu: Moved,
     /// No longer here.
@@ -222,6 +225,7 @@ impl OtlpConfig {
             ($($field:ident),+ $(,)?) => {
                 Self {
                     $($field: self.$field.clone().or_else(|| lower.$field.clone()),)+
+                    logs: LogsConfig::merged(self, lower),
                     ..Self::default()
                 }
             };

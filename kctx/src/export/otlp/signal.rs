@@ -1,5 +1,8 @@
 //! The kinds of telemetry that kctx sends, and what tells their ways to an endpoint apart.
 
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -78,5 +81,21 @@ impl Carried for Metrics {
     fn partial_success(response: Self::Response) -> Option<(i64, String)> {
         let partial = response.partial_success?;
         Some((partial.rejected_data_points, partial.error_message))
+    }
+}
+
+/// Logs by their messages.
+#[derive(Clone, Debug)]
+pub(super) struct Logs;
+
+impl Carried for Logs {
+    const SIGNAL: Signal = Signal::Logs;
+    const METHOD: &'static str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    type Request = ExportLogsServiceRequest;
+    type Response = ExportLogsServiceResponse;
+
+    fn partial_success(response: Self::Response) -> Option<(i64, String)> {
+        let partial = response.partial_success?;
+        Some((partial.rejected_log_records, partial.error_message))
     }
 }

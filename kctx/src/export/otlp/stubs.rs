@@ -13,12 +13,19 @@ use hyper::http::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use prost::Message;
 use tonic::codec::CompressionEncoding;
@@ -51,6 +58,12 @@ impl Received {
     }
 }
 
+impl Received<ExportLogsServiceRequest> {
+    pub(super) fn records(&self) -> &[LogRecord] {
+        &self.message.resource_logs[0].scope_logs[0].log_records
+    }
+}
+
 #[derive(Clone)]
 struct Script<M> {
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -73,6 +86,12 @@ impl HttpStub {
     /// One that does not understand HTTP/2.
     pub(super) fn start_http1(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::serve(answers, true)
+    }
+}
+
+impl HttpStub<ExportLogsServiceRequest> {
+    pub(super) fn start_logs(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::serve(answers, false)
     }
 }
 
@@ -229,6 +248,12 @@ impl GrpcStub {
     }
 }
 
+impl GrpcStub<ExportLogsServiceRequest> {
+    pub(super) fn start_logs(answers: impl IntoIterator<Item = GrpcAnswer>) -> Self {
+        start_grpc!(LogsServiceServer, answers)
+    }
+}
+
 impl<M: Clone> GrpcStub<M> {
     pub(super) fn received(&self) -> Vec<(HeaderMap, M)> {
         self.service.received.lock().unwrap().clone()
@@ -254,6 +279,21 @@ impl MetricsService for GrpcService<ExportMetricsServiceRequest> {
         Ok(tonic::Response::new(ExportMetricsServiceResponse {
             partial_success: Some(ExportMetricsPartialSuccess {
                 rejected_data_points: self.take(request)?,
+                error_message: String::new(),
+            }),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for GrpcService<ExportLogsServiceRequest> {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportLogsServiceRequest>,
+    ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
+        Ok(tonic::Response::new(ExportLogsServiceResponse {
+            partial_success: Some(ExportLogsPartialSuccess {
+                rejected_log_records: self.take(request)?,
                 error_message: String::new(),
             }),
         }))

@@ -198,7 +198,6 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     state.fold(&limited);
     let endpoint = "http://127.0.0.1:4318/v1/metrics".parse().unwrap();
     let way = Transport::new(endpoint, Protocol::HttpProtobuf);
-    let exporter = component(Signal::Metrics, &way);
     let took = Duration::from_millis(3);
     let ended = Ended {
         took,
@@ -208,6 +207,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
         failed: &[("503".to_owned(), 2)],
         lost: true,
     };
+    let exporter = component(Signal::Metrics, &way);
     state.note_export(&ended, &exporter);
     let backlog = Backlog {
         windows: 10,
@@ -215,6 +215,12 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     };
     state.note_backlog(backlog, &exporter);
     state.note_merged(1, &exporter);
+    state.note_log_export(&ended, &component(Signal::Logs, &way));
+    let processor = Attributes::new()
+        .with("otel.component.type", "batching_log_processor")
+        .with("otel.component.name", "batching_log_processor/0");
+    state.note_processed(8, None, &processor);
+    state.note_processed(2, Some("queue_full"), &processor);
     let reader = Attributes::new()
         .with("otel.component.type", "periodic_metric_reader")
         .with("otel.component.name", "periodic_metric_reader/0");

@@ -158,12 +158,15 @@ fn no_answer(error: &(dyn Error + 'static)) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::{
+        ExportLogsPartialSuccess, ExportLogsServiceResponse,
+    };
     use opentelemetry_proto::tonic::collector::metrics::v1::{
         ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
     };
 
     use super::*;
-    use crate::export::otlp::signal::Metrics;
+    use crate::export::otlp::signal::{Logs, Metrics};
 
     #[test]
     fn foreign_text_is_shown_on_one_short_line() {
@@ -192,6 +195,16 @@ mod tests {
         assert_eq!(
             accepted::<Metrics>(ExportMetricsServiceResponse::default()),
             Accepted::default()
+        );
+        let logs = accepted::<Logs>(ExportLogsServiceResponse {
+            partial_success: Some(ExportLogsPartialSuccess {
+                rejected_log_records: 2,
+                error_message: "old".to_owned(),
+            }),
+        });
+        assert_eq!(
+            (logs.rejected, logs.remark.as_str()),
+            (2, "the endpoint rejected log records: old")
         );
     }
 }
