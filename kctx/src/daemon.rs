@@ -188,7 +188,7 @@ fn serve(
             let display = Display::new();
             let mut sink = |window: Arc<Window>| -> anyhow::Result<()> {
                 display.show(&window)?;
-                exporting.offer(window);
+                exporting.offer(&window);
                 Ok(())
             };
             let result = pump(stream, &mut pipeline, &mut sink);

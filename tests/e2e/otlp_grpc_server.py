@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An OTLP/gRPC metrics server made with the official protobufs, for tests.
+"""An OTLP/gRPC server of metrics and logs made with the official protobufs, for tests.
 
 Needs the packages grpcio and opentelemetry-proto. Listens on 127.0.0.1 only. Prints `{"port": N}` as its
 first line, then each request received as one line of JSON:
@@ -7,12 +7,18 @@ first line, then each request received as one line of JSON:
   {"time": ..., "metadata": {...}, "resource": {...}, "metrics": [
      {"name", "unit", "kind", "temporality", "monotonic", "points": [{"attributes", "start", "time", ...}]}]}
 
+or, of logs,
+
+  {"time": ..., "metadata": {...}, "resource": {...}, "scope": ..., "logs": [
+     {"event", "time", "observed", "severity", "severity_text", "body", "attributes"}]}
+
 A point of an exponential histogram has count, sum, max, scale, zero_count, offset, buckets and, computed
 from these here, p50, p90, p99 and p999. Ends on SIGTERM or SIGINT.
 
   --port N            the port; 0 (the default) for any free one
   --fail CODE[:N]     answer the first N requests (all, without N) with this status, such as UNAVAILABLE:2
-  --reject N          claim in each answer that N data points were rejected
+  --reject N          claim in each answer that N data points or log records were rejected
+  --metrics-only      have no service for logs: they are UNIMPLEMENTED
 """
 
 import argparse
@@ -25,6 +31,8 @@ import time
 from concurrent import futures
 
 import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb2
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as service_grpc
 
@@ -116,37 +124,76 @@ def metric(message):
     }
 
 
-class Service(service_grpc.MetricsServiceServicer):
+def record(message):
+    return {
+        "event": message.event_name,
+        "time": message.time_unix_nano,
+        "observed": message.observed_time_unix_nano,
+        "severity": message.severity_number,
+        "severity_text": message.severity_text,
+        "body": value(message.body),
+        "attributes": attributes(message.attributes),
+    }
+
+
+class Script:
+    """What to answer, and one place that prints."""
+
     def __init__(self, code, failures, rejected):
         self.code, self.failures, self.rejected = code, failures, rejected
         self.lock = threading.Lock()
 
-    def Export(self, request, context):
+    def take(self, request, context, parts):
+        """Prints the parts of a request; fails it where that was asked for."""
         metadata = {pair.key: str(pair.value) for pair in context.invocation_metadata()}
-        lines = []
-        for resource in request.resource_metrics:
-            metrics = [metric(m) for scope in resource.scope_metrics for m in scope.metrics]
-            lines.append(
-                json.dumps(
-                    {
-                        "time": time.time(),
-                        "bytes": request.ByteSize(),
-                        "metadata": metadata,
-                        "resource": attributes(resource.resource.attributes),
-                        "metrics": metrics,
-                    }
-                )
-            )
+        head = {"time": time.time(), "bytes": request.ByteSize(), "metadata": metadata}
         with self.lock:
-            print("\n".join(lines), flush=True)
+            print("\n".join(json.dumps(head | part) for part in parts), flush=True)
             failing = self.code is not None and self.failures != 0
             if failing:
                 self.failures -= 1
         if failing:
             context.abort(self.code, "as told by --fail")
+
+
+class Metrics(service_grpc.MetricsServiceServicer):
+    def __init__(self, script):
+        self.script = script
+
+    def Export(self, request, context):
+        parts = [
+            {
+                "resource": attributes(part.resource.attributes),
+                "metrics": [metric(m) for scope in part.scope_metrics for m in scope.metrics],
+            }
+            for part in request.resource_metrics
+        ]
+        self.script.take(request, context, parts)
         response = service_pb2.ExportMetricsServiceResponse()
-        if self.rejected:
-            response.partial_success.rejected_data_points = self.rejected
+        if self.script.rejected:
+            response.partial_success.rejected_data_points = self.script.rejected
+            response.partial_success.error_message = "as told by --reject"
+        return response
+
+
+class Logs(logs_grpc.LogsServiceServicer):
+    def __init__(self, script):
+        self.script = script
+
+    def Export(self, request, context):
+        parts = [
+            {
+                "resource": attributes(part.resource.attributes),
+                "scope": scope.scope.name,
+                "logs": [record(r) for r in scope.log_records],
+            }
+            for part in request.resource_logs
+            for scope in part.scope_logs
+        ]
+        self.script.take(request, context, parts)
+        response = logs_pb2.ExportLogsServiceResponse()
+        if self.script.rejected:
+            response.partial_success.rejected_log_records = self.script.rejected
             response.partial_success.error_message = "as told by --reject"
         return response
 
@@ -156,6 +203,7 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fail", default="")
     parser.add_argument("--reject", type=int, default=0)
+    parser.add_argument("--metrics-only", action="store_true")
     arguments = parser.parse_args()
     name, _, times = arguments.fail.partition(":")
     if name and name not in grpc.StatusCode.__members__:
@@ -165,8 +213,10 @@ def main():
     # Before the server starts its threads, so that none of them takes the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-    service = Service(code, int(times) if times else -1, arguments.reject)
-    service_grpc.add_MetricsServiceServicer_to_server(service, server)
+    script = Script(code, int(times) if times else -1, arguments.reject)
+    service_grpc.add_MetricsServiceServicer_to_server(Metrics(script), server)
+    if not arguments.metrics_only:
+        logs_grpc.add_LogsServiceServicer_to_server(Logs(script), server)
     port = server.add_insecure_port(f"127.0.0.1:{arguments.port}")
     if not port:
         sys.exit(f"cannot listen on 127.0.0.1:{arguments.port}")

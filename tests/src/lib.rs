@@ -7,6 +7,7 @@ pub mod empty_program;
 pub mod kernel;
 pub mod load;
 pub mod netns;
+pub mod otlp;
 pub mod program;
 pub mod scrape;
 pub mod stream;

@@ -61,7 +61,7 @@ enum Format {
 /// Where to push and where to be scraped; over the configuration, which is over the `OTEL_*` variables.
 #[derive(Debug, Default, clap::Args)]
 struct ExportArgs {
-    /// Push OTLP metrics here: a base URL such as http://localhost:4318.
+    /// Push OTLP metrics and logs here: a base URL such as http://localhost:4318.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// http/protobuf or grpc.

@@ -13,7 +13,10 @@ use crate::{
     export::{
         cumulative::Limits,
         interval::Temporality,
-        otlp::{self, OtlpConfig, OtlpExporter, OtlpSettings, ShutdownOutcome},
+        otlp::{
+            self, LogExporter, LogSettings, OtlpConfig, OtlpExporter, OtlpSettings,
+            ShutdownOutcome, Signal,
+        },
         prometheus::{
             PrometheusServer, PrometheusSettings,
             settings::{self, Listen, PrometheusConfig},
@@ -24,8 +27,9 @@ use crate::{
     host::{HostRoot, cpus},
 };
 
-/// How long the last export may take.
+/// How long the last export of metrics may take, and before it that of logs.
 const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH_LOGS: Duration = Duration::from_secs(3);
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,7 @@ pub(super) enum Pace {
 /// The exports as they will be.
 pub struct Sinks {
     otlp: Option<OtlpSettings>,
+    logs: Option<LogSettings>,
     prometheus: Option<PrometheusSettings>,
     limits: Limits,
     resource: Resource,
@@ -97,6 +102,7 @@ impl Sinks {
         otlp.apply_to(&mut resource);
         Ok(Self {
             otlp: otlp.settings,
+            logs: otlp.logs,
             prometheus,
             limits,
             resource,
@@ -121,9 +127,22 @@ impl Sinks {
             }
             None => None,
         };
+        let logs = match self.logs {
+            Some(mut settings) => {
+                let endpoint = &settings.transport.endpoint;
+                eprintln!("kctx: exporting OTLP logs to {endpoint}");
+                if pace == Pace::EachWindow {
+                    settings.interval = Duration::ZERO;
+                }
+                let totals = Arc::clone(&totals);
+                Some(LogExporter::spawn(settings, &self.resource, totals)?)
+            }
+            None => None,
+        };
         let otlp = match self.otlp {
             Some(mut settings) => {
-                eprintln!("kctx: exporting OTLP to {}", settings.endpoint);
+                let endpoint = &settings.transport.endpoint;
+                eprintln!("kctx: exporting OTLP metrics to {endpoint}");
                 if pace == Pace::EachWindow {
                     settings.interval = Duration::ZERO;
                 }
@@ -138,6 +157,7 @@ impl Sinks {
         Ok(Exports {
             totals,
             otlp,
+            logs,
             prometheus,
             pace,
             online: Online::of(pace),
@@ -149,6 +169,7 @@ impl Sinks {
 pub(super) struct Exports {
     totals: Arc<Totals>,
     otlp: Option<OtlpExporter>,
+    logs: Option<LogExporter>,
     prometheus: Option<PrometheusServer>,
     pace: Pace,
     online: Online,
@@ -181,14 +202,19 @@ impl Online {
 
 impl Exports {
     /// Hands over a closed window.
-    pub(super) fn offer(&self, window: Arc<Window>) {
-        if self.otlp.is_none() && self.prometheus.is_none() {
-            return;
+    pub(super) fn offer(&self, window: &Arc<Window>) {
+        if self.otlp.is_some() || self.prometheus.is_some() {
+            if let Some(cpus) = self.online.look() {
+                self.totals.set_online(&cpus);
+            }
+            self.totals.offer(Arc::clone(window));
         }
-        if let Some(cpus) = self.online.look() {
-            self.totals.set_online(&cpus);
+        if let Some(logs) = &self.logs {
+            logs.offer(window);
+            if self.pace == Pace::EachWindow {
+                let _ = logs.settle(super::PATIENCE);
+            }
         }
-        self.totals.offer(window);
         if let Some(server) = &self.prometheus {
             server.announce();
         }
@@ -200,24 +226,33 @@ impl Exports {
         }
     }
 
-    /// The last push. That it failed is told; a replay, which has nothing else to do, has failed with it.
+    /// The last push of each. That one failed is told; a replay, which has nothing else to do, has failed with it.
+    ///
+    /// Logs go first, so that the metrics say what became of them.
     pub(super) fn flush(&self) -> anyhow::Result<()> {
-        let Some(exporter) = &self.otlp else {
-            return Ok(());
-        };
-        let why = match exporter.shutdown(FLUSH) {
+        let logs = (self.logs.as_ref()).map(|logs| (Signal::Logs, logs.shutdown(FLUSH_LOGS)));
+        let otlp = (self.otlp.as_ref()).map(|otlp| (Signal::Metrics, otlp.shutdown(FLUSH)));
+        let outcomes = logs.into_iter().chain(otlp);
+        let results = outcomes.map(|(signal, outcome)| self.judge(signal, &outcome));
+        // Each is told, whatever became of the one before.
+        results.fold(Ok(()), anyhow::Result::and)
+    }
+
+    fn judge(&self, signal: Signal, outcome: &ShutdownOutcome) -> anyhow::Result<()> {
+        let why = match outcome {
             ShutdownOutcome::Flushed => return Ok(()),
-            ShutdownOutcome::Failed(why) => why,
-            ShutdownOutcome::TimedOut => format!("no answer within {FLUSH:?}"),
+            ShutdownOutcome::Failed(why) => why.clone(),
+            ShutdownOutcome::TimedOut => "there was no answer in time".to_owned(),
             ShutdownOutcome::Aborted => "aborted".to_owned(),
         };
+        let what = signal.as_str();
         match self.pace {
             #[cfg(kctx_live)]
             Pace::Interval => {
-                eprintln!("kctx: the last OTLP export failed: {why}");
+                eprintln!("kctx: the last OTLP export of {what} failed: {why}");
                 Ok(())
             }
-            Pace::EachWindow => anyhow::bail!("the OTLP export failed: {why}"),
+            Pace::EachWindow => anyhow::bail!("the OTLP export of {what} failed: {why}"),
         }
     }
 

@@ -83,6 +83,8 @@ pub struct Cumulative {
     pub(super) exports_merged: SeriesSet<u64>,
     pub(super) points_dropped: SeriesSet<u64>,
     pub(super) exported_points: SeriesSet<u64>,
+    pub(super) exported_logs: SeriesSet<u64>,
+    pub(super) processed_logs: SeriesSet<u64>,
     pub(super) export_duration: SeriesSet<ExponentialHistogram>,
     pub(super) collection_duration: SeriesSet<ExponentialHistogram>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::attributes::Attributes;
 use super::cumulative::Cumulative;
 use super::rows::{absorb, add};
+use super::series::SeriesSet;
 use crate::aggregate::duration::Durations;
 
 /// An export that has ended.
@@ -14,11 +15,11 @@ pub struct Ended<'a> {
     pub took: Duration,
     /// Why it failed, if it did.
     pub error: Option<&'a str>,
-    /// Data points that the endpoint took.
+    /// Data points or log records that the endpoint took.
     pub exported: u64,
-    /// Data points that it refused in a request that it otherwise accepted.
+    /// Those that it refused in a request that it otherwise accepted.
     pub rejected: u64,
-    /// Data points of requests that failed, by why.
+    /// Those of requests that failed and are not sent again, by why.
     pub failed: &'a [(String, u64)],
     /// Those are lost: no later export has their counts.
     pub lost: bool,
@@ -37,22 +38,43 @@ impl Cumulative {
     /// Takes what became of an export.
     pub fn note_export(&mut self, ended: &Ended<'_>, component: &Attributes) {
         let start = self.time_unix_ns();
-        let of = |error: Option<&str>| {
-            let error = error.map(str::to_owned);
-            component.clone().with_some("error.type", error.as_ref())
-        };
-        let points = &mut self.exported_points;
-        add(points, of(None), ended.exported, start);
-        add(points, of(Some("rejected")), ended.rejected, start);
-        for (why, failed) in ended.failed {
-            add(points, of(Some(why)), *failed, start);
-            if ended.lost {
-                add(&mut self.points_dropped, of(Some(why)), *failed, start);
+        count_items(&mut self.exported_points, ended, component, start);
+        if ended.lost {
+            for (why, failed) in ended.failed {
+                let of = with_error(component, Some(why));
+                add(&mut self.points_dropped, of, *failed, start);
             }
         }
-        let max = self.limits.max_buckets;
-        let durations = &mut self.export_duration;
-        absorb(durations, &of(ended.error), &once(ended.took), start, max);
+        self.note_operation(ended, component);
+    }
+
+    /// Takes what became of an export of logs.
+    pub fn note_log_export(&mut self, ended: &Ended<'_>, component: &Attributes) {
+        let start = self.time_unix_ns();
+        count_items(&mut self.exported_logs, ended, component, start);
+        self.note_operation(ended, component);
+    }
+
+    /// Takes that log records were handed to their exporter, or dropped before, and why.
+    pub fn note_processed(&mut self, records: u64, why: Option<&str>, component: &Attributes) {
+        let start = self.time_unix_ns();
+        add(
+            &mut self.processed_logs,
+            with_error(component, why),
+            records,
+            start,
+        );
+    }
+
+    fn note_operation(&mut self, ended: &Ended<'_>, component: &Attributes) {
+        let (start, max) = (self.time_unix_ns(), self.limits.max_buckets);
+        absorb(
+            &mut self.export_duration,
+            &with_error(component, ended.error),
+            &once(ended.took),
+            start,
+            max,
+        );
     }
 
     /// Takes what the export still has to do.
@@ -80,6 +102,20 @@ impl Cumulative {
             max,
         );
     }
+}
+
+fn count_items(items: &mut SeriesSet<u64>, ended: &Ended<'_>, component: &Attributes, start: u64) {
+    let of = |why| with_error(component, why);
+    add(items, of(None), ended.exported, start);
+    add(items, of(Some("rejected")), ended.rejected, start);
+    for (why, failed) in ended.failed {
+        add(items, of(Some(why)), *failed, start);
+    }
+}
+
+fn with_error(component: &Attributes, why: Option<&str>) -> Attributes {
+    let why = why.map(str::to_owned);
+    component.clone().with_some("error.type", why.as_ref())
 }
 
 fn once(took: Duration) -> Durations {

@@ -4,11 +4,12 @@
 //! Window -> totals (cumulative, and since the last push) -> otlp (pushed) and prometheus (asked for)
 //! ```
 //!
-//! [`metric::GROUPS`] is the one list of what is exported: both sinks and the reference in docs/metrics.md take names,
-//! units and words from it.
+//! [`metric::GROUPS`] is the one list of metrics that are exported: both sinks and the reference in docs/metrics.md take
+//! names, units and words from it. [`event::EVENTS`] is that of events, which go out by OTLP alone, each as it happened.
 
 pub mod attributes;
 pub mod cumulative;
+pub mod event;
 pub mod exponential;
 pub mod health;
 pub mod interval;

@@ -53,7 +53,7 @@ fn size(state: &Cumulative) -> Size {
     let text = text.unwrap();
     let lines = String::from_utf8_lossy(&text);
     Size {
-        series: parts.iter().map(|part| part.points as usize).sum(),
+        series: parts.iter().map(|part| part.items as usize).sum(),
         classic: lines.lines().filter(|line| !line.starts_with('#')).count(),
         otlp: requests.iter().map(Vec::len).sum(),
         otlp_gzip: requests.iter().map(|request| gzip(request)).sum(),

@@ -15,13 +15,17 @@ static REASON: Attribute = Attribute {
 
 static ERROR: Attribute = Attribute {
     key: "error.type",
-    values: "why: of records that are `lost` or `partial`, of probes that are not attached, of points that failed \
-             (`rejected`, an HTTP or gRPC status)",
+    values: "why: of records that are `lost` or `partial`, of probes that are not attached, of points and log records that \
+             failed (`rejected`, an HTTP or gRPC status, `connect`, `timeout`), of log records that no export took \
+             (`queue_full`, `window_full` for `[otlp.logs] records`, `log_limit` for `[log]`, `no_receiver` where the \
+             endpoint takes no logs, `shutdown`)",
 };
 
 static COMPONENT_TYPE: Attribute = Attribute {
     key: "otel.component.type",
-    values: "`otlp_http_metric_exporter`, `otlp_grpc_metric_exporter`; of collections `periodic_metric_reader`",
+    values: "`otlp_http_metric_exporter`, `otlp_grpc_metric_exporter`, `otlp_http_log_exporter`, \
+             `otlp_grpc_log_exporter`; of collections `periodic_metric_reader`, of log records that are processed \
+             `batching_log_processor`",
 };
 
 static COMPONENT_NAME: Attribute = Attribute {
@@ -244,6 +248,30 @@ pub(super) const KCTX: Group = Group {
             sources: &["the OTLP export"],
             cardinality: "kinds of failure",
             place: count!(exported_points),
+        },
+        Metric {
+            name: "otel.sdk.exporter.log.exported",
+            kind: Kind::Counter,
+            unit: "{log_record}",
+            description: "Log records for which the export has finished, either successful or failed.",
+            meaning: "Of the OTLP export of logs; told with the next one of metrics. A record that is sent again counts once, when \
+                      that is over.",
+            attributes: &EXPORT,
+            sources: &["the OTLP export"],
+            cardinality: "kinds of failure",
+            place: count!(exported_logs),
+        },
+        Metric {
+            name: "otel.sdk.processor.log.processed",
+            kind: Kind::Counter,
+            unit: "{log_record}",
+            description: "Log records for which the processing has finished, either successful or failed.",
+            meaning: "Without an error: those that an export has finished with, well or not. With one: those that no export \
+                      took.",
+            attributes: &[&COMPONENT_TYPE, &COMPONENT_NAME, &ERROR],
+            sources: &["the OTLP export"],
+            cardinality: "6",
+            place: count!(processed_logs),
         },
         Metric {
             name: "otel.sdk.exporter.operation.duration",

@@ -1,4 +1,4 @@
-//! One collection to the endpoint: part by part, with retries, until a deadline.
+//! One export to the endpoint: part by part, with retries, until a deadline.
 
 use std::time::Duration;
 
@@ -7,22 +7,34 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::client::{Accepted, Client, Failure, Prepared};
 use super::request::Part;
 use super::retry::{Backoff, Verdict};
+use super::signal::Carried;
 
-/// How long a collection without a deadline is retried: the next one holds its counts anyway.
+/// How long an export without a deadline is retried: the next one holds its counts, or takes its records along.
 const UNLIMITED_RETRIES_FOR: Duration = Duration::from_secs(60);
 
-/// What became of one collection.
+/// What became of one export.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
     pub(super) retries: u64,
     pub(super) exported: u64,
     pub(super) rejected: u64,
-    /// Points by the kind of failure that lost them.
-    pub(super) failed: Vec<(String, u64)>,
+    /// Requests that failed, in their order.
+    pub(super) failed: Vec<FailedPart>,
     pub(super) remarks: Vec<String>,
     /// The first failure.
     pub(super) failure: Option<Failure>,
     pub(super) too_large: bool,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug)]
+pub(super) struct FailedPart {
+    /// Which one, from 0.
+    pub(super) at: usize,
+    pub(super) items: u64,
+    /// Value of `error.type`.
+    pub(super) kind: String,
+    pub(super) verdict: Verdict,
 }
 
 impl Delivery {
@@ -31,17 +43,32 @@ impl Delivery {
         let passing = |failure: &Failure| matches!(failure.verdict, Verdict::Retry { .. });
         self.exported == 0 && self.rejected == 0 && self.failure.as_ref().is_some_and(passing)
     }
+
+    /// Items in requests that failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.iter().map(|part| part.items).sum()
+    }
+
+    /// The same by why.
+    pub(super) fn failed_by_kind(&self) -> Vec<(String, u64)> {
+        let parts = self.failed.iter();
+        parts.map(|part| (part.kind.clone(), part.items)).collect()
+    }
 }
 
 /// Sends all parts, in order and one at a time.
-pub(super) async fn deliver(client: Client, parts: Vec<Part>, limit: Option<Duration>) -> Delivery {
+pub(super) async fn deliver<S: Carried>(
+    client: Client<S>,
+    parts: Vec<Part<S::Request>>,
+    limit: Option<Duration>,
+) -> Delivery {
     let started = Instant::now();
     let deadline = limit.and_then(|limit| started.checked_add(limit));
     let mut delivery = Delivery::default();
-    let mut unreachable: Option<Failure> = None;
-    for part in parts {
-        let result = match &unreachable {
-            // What could not be reached a moment ago is not tried again with the rest.
+    let mut closed: Option<Failure> = None;
+    for (at, part) in parts.into_iter().enumerate() {
+        let result = match &closed {
+            // What could not be reached a moment ago, or is not there, is not tried again with the rest.
             Some(failure) => Err(failure.clone()),
             None => {
                 let request = client.prepare(part.message);
@@ -57,20 +84,23 @@ pub(super) async fn deliver(client: Client, parts: Vec<Part>, limit: Option<Dura
         };
         match result {
             Ok(Accepted { rejected, remark }) => {
-                let rejected = rejected.min(part.points);
+                let rejected = rejected.min(part.items);
                 delivery.rejected += rejected;
-                delivery.exported += part.points - rejected;
+                delivery.exported += part.items - rejected;
                 if !remark.is_empty() {
                     delivery.remarks.push(remark);
                 }
             }
             Err(failure) => {
-                delivery
-                    .failed
-                    .push((failure.kind.to_string(), part.points));
+                delivery.failed.push(FailedPart {
+                    at,
+                    items: part.items,
+                    kind: failure.kind.to_string(),
+                    verdict: failure.verdict,
+                });
                 delivery.too_large |= failure.verdict == Verdict::TooLarge;
-                if matches!(failure.verdict, Verdict::Retry { .. }) {
-                    unreachable = Some(failure.clone());
+                if matches!(failure.verdict, Verdict::Retry { .. } | Verdict::Unserved) {
+                    closed = Some(failure.clone());
                 }
                 delivery.failure.get_or_insert(failure);
             }
@@ -79,15 +109,15 @@ pub(super) async fn deliver(client: Client, parts: Vec<Part>, limit: Option<Dura
     delivery
 }
 
-struct Sending<'a> {
-    client: &'a Client,
-    request: &'a Prepared,
+struct Sending<'a, S: Carried> {
+    client: &'a Client<S>,
+    request: &'a Prepared<S>,
     started: Instant,
     deadline: Option<Instant>,
     limit: Option<Duration>,
 }
 
-impl Sending<'_> {
+impl<S: Carried> Sending<'_, S> {
     async fn run(&self, retries: &mut u64) -> Result<Accepted, Failure> {
         let give_up = self
             .deadline

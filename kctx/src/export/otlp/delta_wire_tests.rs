@@ -86,7 +86,7 @@ fn parts_of_one_interval_are_of_one_time_and_what_got_there_is_not_sent_again() 
     let mut settings = settings(&stub);
     settings.interval = Duration::ZERO;
     settings.temporality = Temporality::Delta;
-    settings.max_request_bytes = 64 << 10;
+    settings.transport.max_request_bytes = 64 << 10;
     let totals = Totals::of(Limits::default(), Temporality::Delta, true);
     let exporter = OtlpExporter::spawn(settings, Resource::default(), Arc::new(totals)).unwrap();
     let mut wide = window(101);

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 
 use super::env::Env;
-use super::settings::{OtlpConfig, Protocol, SettingsError};
+use super::settings::{Protocol, SettingsError};
+use super::signal::Signal;
+use super::transport::TransportConfig;
 
 /// An endpoint as given: by whom, and whether as a base or whole.
 pub(super) struct Endpoint {
@@ -16,22 +18,28 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// Whoever comes first in the order of sources.
-    pub(super) fn find(config: &OtlpConfig, env: &Env<'_>) -> Option<Self> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        let endpoint = |source: &str, text: String, whole| Self {
-            source: source.to_owned(),
-            text: text.trim().to_owned(),
-            whole,
+    pub(super) fn find(config: &TransportConfig, signal: Signal, env: &Env<'_>) -> Option<Self> {
+        let of_config = |given: &Option<(&str, String)>, whole| {
+            let (source, text) = given.as_ref()?;
+            let text = text.trim();
+            (!text.is_empty()).then(|| Self {
+                source: (*source).to_owned(),
+                text: text.to_owned(),
+                whole,
+            })
         };
-        if let Some(text) = given(&config.metrics_endpoint) {
-            return Some(endpoint("otlp.metrics_endpoint", text, true));
-        }
-        if let Some(text) = given(&config.endpoint) {
-            return Some(endpoint("otlp.endpoint", text, false));
-        }
-        let (name, text) = env.otlp("ENDPOINT")?;
-        let whole = name.contains("_METRICS_");
-        Some(endpoint(&name, text, whole))
+        let of_environment = || {
+            let (source, text) = env.otlp(signal, "ENDPOINT")?;
+            let whole = source.contains(signal.variable());
+            Some(Self {
+                source,
+                text,
+                whole,
+            })
+        };
+        of_config(&config.whole, true)
+            .or_else(|| of_config(&config.base, false))
+            .or_else(of_environment)
     }
 
     /// The URL that is spoken to (OTLP exporter specification, "Endpoint URLs").
@@ -39,7 +47,8 @@ impl Endpoint {
         &self,
         protocol: Protocol,
         insecure: bool,
-        warnings: &mut Vec<String>,
+        signal: Signal,
+        env: &mut Env<'_>,
     ) -> Result<Uri, SettingsError> {
         let (source, text) = (&self.source, &self.text);
         let bad = |why: &dyn Display| SettingsError(format!("{source}: {text:?} {why}"));
@@ -79,14 +88,14 @@ impl Endpoint {
         let new = match protocol {
             Protocol::Grpc => {
                 if !path.is_empty() || query.is_some() {
-                    warnings.push(format!("{source}: the path is ignored, gRPC has its own"));
+                    env.warn(format!("{source}: the path is ignored, gRPC has its own"));
                 }
                 Some("/".to_owned())
             }
             Protocol::HttpProtobuf if self.whole => None,
             Protocol::HttpProtobuf => {
                 let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-                Some(format!("{path}/v1/metrics{query}"))
+                Some(format!("{path}/{}{query}", signal.path()))
             }
         };
         if let Some(new) = new {

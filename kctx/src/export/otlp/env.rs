@@ -1,28 +1,28 @@
 //! Command line, configuration file and `OTEL_*` variables -> settings: a pure function.
 //!
-//! Order: command line, file, `OTEL_EXPORTER_OTLP_METRICS_*`, `OTEL_EXPORTER_OTLP_*`, default. An empty
+//! Order: command line, file, `OTEL_EXPORTER_OTLP_METRICS_*` or `_LOGS_*`, `OTEL_EXPORTER_OTLP_*`, default. An empty
 //! variable is an unset one. A variable that cannot be understood is named in a warning and ignored, as
 //! the specification demands; the same in the file or on the command line is an error.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hyper::http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::endpoint::Endpoint;
-use super::settings::{
-    ClientIdentity, Compression, OtlpConfig, OtlpSettings, Protocol, SettingsError,
-};
+use super::logs::LogSettings;
+use super::settings::{OtlpConfig, OtlpSettings, SettingsError};
+use super::signal::Signal;
+use super::transport::Transport;
 use crate::export::resource::Resource;
 
 /// What came of all sources together.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// How to export; `None` when no endpoint is set or the environment turns the export off.
+    /// How to export metrics; `None` when no endpoint is set or the environment turns the export off.
     pub settings: Option<OtlpSettings>,
+    /// How to export logs; `None` where they are not.
+    pub logs: Option<LogSettings>,
     /// Resource attributes that win over those found on the host, in the order to be set.
     pub resource: Vec<(String, String)>,
     /// What was ignored and why, one line each.
@@ -53,45 +53,40 @@ pub fn resolve(
         warnings: Vec::new(),
     };
     let resource = resource_attributes(&config, &mut env);
-    let settings = if env.turned_off(&config) {
-        None
+    let (settings, logs) = if env.turned_off(&config) {
+        (None, None)
     } else {
-        settings(&config, &mut env)?
+        (
+            metrics(&config, &mut env)?,
+            LogSettings::resolve(&config, &mut env)?,
+        )
     };
     Ok(Resolved {
         settings,
+        logs,
         resource,
         warnings: env.warnings,
     })
 }
 
-fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSettings>, SettingsError> {
-    let Some(endpoint) = Endpoint::find(config, env) else {
+fn metrics(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSettings>, SettingsError> {
+    // Said by command line or file, an endpoint wins over the environment's choice of exporters.
+    let is_said = config.endpoint.is_some() || config.metrics_endpoint.is_some();
+    let chosen = match is_said {
+        true => None,
+        false => env.chooses_otlp(Signal::Metrics),
+    };
+    if chosen == Some(false) {
+        return Ok(None);
+    }
+    let way = config.metrics_transport();
+    let Some(transport) = Transport::resolve(&way, Signal::Metrics, env)? else {
+        if chosen == Some(true) {
+            env.warn_of_no_endpoint(Signal::Metrics);
+        }
         return Ok(None);
     };
-    let protocol = match config.protocol {
-        Some(protocol) => protocol,
-        None => match env.otlp("PROTOCOL") {
-            // Not to be ignored like other values: the endpoint would be spoken to in the wrong protocol.
-            Some((name, text)) => text
-                .parse()
-                .map_err(|error| SettingsError(format!("{name}: {error}")))?,
-            None => Protocol::HttpProtobuf,
-        },
-    };
-    let insecure = match config.insecure {
-        Some(insecure) => insecure,
-        None => env.otlp("INSECURE").is_some_and(|(_, text)| is_true(&text)),
-    };
-    let uri = endpoint.uri(protocol, insecure, &mut env.warnings)?;
-    let mut settings = OtlpSettings::new(uri, protocol);
-    settings.headers = headers(config, env)?;
-    if let Some(compression) = config
-        .compression
-        .or_else(|| env.parsed::<Compression>("COMPRESSION"))
-    {
-        settings.compression = compression;
-    }
+    let mut settings = OtlpSettings::new(transport);
     if let Some(kind) = env.shape(
         "histogram",
         config.histogram,
@@ -104,58 +99,14 @@ fn settings(config: &OtlpConfig, env: &mut Env<'_>) -> Result<Option<OtlpSetting
     {
         settings.temporality = temporality;
     }
-    settings.timeout = timeout(config, env, settings.timeout);
     let interval = config.interval.map(|span| span.0);
     if let Some(interval) =
         interval.or_else(|| env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 100))
     {
         settings.interval = interval;
     }
-    let path = |set: &Option<PathBuf>, env: &Env<'_>, suffix| {
-        set.clone()
-            .or_else(|| env.otlp(suffix).map(|(_, text)| PathBuf::from(text)))
-    };
-    settings.certificate = path(&config.certificate, env, "CERTIFICATE");
-    let key = path(&config.client_key, env, "CLIENT_KEY");
-    let chain = path(&config.client_certificate, env, "CLIENT_CERTIFICATE");
-    settings.client_identity = match (key, chain) {
-        (Some(key), Some(certificate)) => Some(ClientIdentity { key, certificate }),
-        (None, None) => None,
-        _ => {
-            return Err(SettingsError(
-                "a client key and a client certificate must be given together".to_owned(),
-            ));
-        }
-    };
-    if let Some(size) = config.max_request_size {
-        settings.max_request_bytes = size.0;
-    }
-    if let Some(size) = config.max_response_size {
-        settings.max_response_bytes = size.0;
-    }
     settings.check()?;
     Ok(Some(settings))
-}
-
-/// The shorter of the exporter's timeout and the reader's, where 0 is no limit.
-fn timeout(config: &OtlpConfig, env: &mut Env<'_>, default: Option<Duration>) -> Option<Duration> {
-    let limit = |timeout: Duration| (!timeout.is_zero()).then_some(timeout);
-    if let Some(span) = config.timeout {
-        return limit(span.0);
-    }
-    let exporter = match env.otlp("TIMEOUT") {
-        Some((name, text)) => env
-            .parse_milliseconds(&name, &text, 0)
-            .map_or(default, limit),
-        None => default,
-    };
-    let reader = env
-        .milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", 0)
-        .and_then(limit);
-    match (exporter, reader) {
-        (Some(exporter), Some(reader)) => Some(exporter.min(reader)),
-        (exporter, reader) => exporter.or(reader),
-    }
 }
 
 fn resource_attributes(config: &OtlpConfig, env: &mut Env<'_>) -> Vec<(String, String)> {
@@ -186,7 +137,7 @@ fn resource_attributes(config: &OtlpConfig, env: &mut Env<'_>) -> Vec<(String, S
 }
 
 /// `key=value,key2=value2` with percent-encoded values, as W3C baggage has it.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split(',')
         .map(str::trim)
         .enumerate()
@@ -212,42 +163,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-fn headers(
-    config: &OtlpConfig,
-    env: &mut Env<'_>,
-) -> Result<Vec<(HeaderName, HeaderValue)>, SettingsError> {
-    if let Some(headers) = &config.headers {
-        return headers
-            .iter()
-            .map(|(name, value)| {
-                header(name, value).map_err(|why| SettingsError(format!("otlp.headers: {why}")))
-            })
-            .collect();
-    }
-    let Some((variable, text)) = env.otlp("HEADERS") else {
-        return Ok(Vec::new());
-    };
-    let parsed = pairs(&text).and_then(|pairs| {
-        pairs
-            .iter()
-            .map(|(name, value)| header(name, value))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    Ok(parsed.unwrap_or_else(|why| {
-        env.warnings.push(format!("{variable} is ignored: {why}"));
-        Vec::new()
-    }))
-}
-
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed = HeaderName::from_str(name).map_err(|_| format!("{name:?} is no header name"))?;
-    let mut value =
-        HeaderValue::from_str(value).map_err(|_| format!("the value of {name} is not sendable"))?;
-    value.set_sensitive(true);
-    Ok((parsed, value))
-}
-
-fn is_true(text: &str) -> bool {
+pub(super) fn is_true(text: &str) -> bool {
     text.eq_ignore_ascii_case("true")
 }
 
@@ -262,16 +178,27 @@ impl Env<'_> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The metrics' own variable, else that of all signals; with its name.
-    pub(super) fn otlp(&self, suffix: &str) -> Option<(String, String)> {
-        ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"]
-            .iter()
-            .map(|prefix| format!("{prefix}{suffix}"))
-            .find_map(|name| self.get(&name).map(|value| (name, value.trim().to_owned())))
+    /// The signal's own variable, else that of all signals; with its name.
+    pub(super) fn otlp(&self, signal: Signal, suffix: &str) -> Option<(String, String)> {
+        let own = format!("OTEL_EXPORTER_OTLP_{}_{suffix}", signal.variable());
+        let all = format!("OTEL_EXPORTER_OTLP_{suffix}");
+        let mut names = [own, all].into_iter();
+        names.find_map(|name| self.get(&name).map(|value| (name, value.trim().to_owned())))
     }
 
-    fn parsed<T: FromStr<Err = String>>(&mut self, suffix: &str) -> Option<T> {
-        let (name, _) = self.otlp(suffix)?;
+    /// Remarks upon something, once: signals share variables.
+    pub(super) fn warn(&mut self, text: String) {
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    pub(super) fn parsed<T: FromStr<Err = String>>(
+        &mut self,
+        signal: Signal,
+        suffix: &str,
+    ) -> Option<T> {
+        let (name, _) = self.otlp(signal, suffix)?;
         self.parsed_name(&name)
     }
 
@@ -279,7 +206,7 @@ impl Env<'_> {
         let text = self.get(name)?;
         text.trim()
             .parse()
-            .map_err(|why: String| self.warnings.push(format!("{name} is ignored: {why}")))
+            .map_err(|why: String| self.warn(format!("{name} is ignored: {why}")))
             .ok()
     }
 
@@ -294,23 +221,28 @@ impl Env<'_> {
         if let (Some(configured), Some(found)) = (&configured, &found)
             && configured != found
         {
-            self.warnings.push(format!(
+            self.warn(format!(
                 "{name} says {found}, but otlp.{key} is {configured}, which wins"
             ));
         }
         configured.or(found)
     }
 
-    fn milliseconds(&mut self, name: &str, least: u64) -> Option<Duration> {
+    pub(super) fn milliseconds(&mut self, name: &str, least: u64) -> Option<Duration> {
         let text = self.get(name)?;
         self.parse_milliseconds(name, &text, least)
     }
 
-    fn parse_milliseconds(&mut self, name: &str, text: &str, least: u64) -> Option<Duration> {
+    pub(super) fn parse_milliseconds(
+        &mut self,
+        name: &str,
+        text: &str,
+        least: u64,
+    ) -> Option<Duration> {
         match text.trim().parse::<u64>() {
             Ok(ms) if ms >= least => Some(Duration::from_millis(ms)),
             _ => {
-                self.warnings.push(format!(
+                self.warn(format!(
                     "{name} is ignored: {text:?} is no number of milliseconds from {least} up"
                 ));
                 None
@@ -318,44 +250,64 @@ impl Env<'_> {
         }
     }
 
-    /// Whether the environment turns the export off.
-    fn turned_off(&mut self, config: &OtlpConfig) -> bool {
-        if self
-            .get("OTEL_SDK_DISABLED")
-            .is_some_and(|text| is_true(text.trim()))
-        {
-            if config.endpoint.is_some() || config.metrics_endpoint.is_some() {
-                self.warnings
-                    .push("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
+    /// A number from 1 up.
+    pub(super) fn number(&mut self, name: &str) -> Option<usize> {
+        let text = self.get(name)?;
+        match text.trim().parse() {
+            Ok(number) if number > 0 => Some(number),
+            _ => {
+                self.warn(format!(
+                    "{name} is ignored: {text:?} is no number from 1 up"
+                ));
+                None
             }
-            return true;
         }
-        // Said by command line or file, an endpoint wins over the environment's choice of exporters.
-        if config.endpoint.is_some() || config.metrics_endpoint.is_some() {
+    }
+
+    /// Whether the environment turns all exports off.
+    fn turned_off(&mut self, config: &OtlpConfig) -> bool {
+        let disabled = self.get("OTEL_SDK_DISABLED");
+        if !disabled.is_some_and(|text| is_true(text.trim())) {
             return false;
         }
-        let Some(text) = self.get("OTEL_METRICS_EXPORTER") else {
-            return false;
+        let endpoints = [
+            &config.endpoint,
+            &config.metrics_endpoint,
+            &config.logs.endpoint,
+        ];
+        if endpoints.into_iter().any(Option::is_some) {
+            self.warn("OTEL_SDK_DISABLED is true: nothing is exported".to_owned());
+        }
+        true
+    }
+
+    /// Whether the environment's choice of exporters for a signal has OTLP in it; `None`: it makes no choice.
+    pub(super) fn chooses_otlp(&mut self, signal: Signal) -> Option<bool> {
+        let variable = format!("OTEL_{}_EXPORTER", signal.variable());
+        let text = self.get(&variable)?;
+        let known: &[&str] = match signal {
+            Signal::Metrics => &["otlp", "prometheus", "console", "none", ""],
+            Signal::Logs => &["otlp", "console", "none", ""],
         };
         let names: Vec<_> = text
             .split(',')
             .map(|name| name.trim().to_ascii_lowercase())
             .collect();
         for name in &names {
-            if !["otlp", "prometheus", "console", "none", ""].contains(&name.as_str()) {
-                self.warnings
-                    .push(format!("OTEL_METRICS_EXPORTER: {name:?} is not known"));
+            if !known.contains(&name.as_str()) {
+                self.warn(format!("{variable}: {name:?} is not known"));
             }
         }
-        let wanted = names.iter().any(|name| name == "otlp");
-        if wanted && self.otlp("ENDPOINT").is_none() {
-            self.warnings.push(
-                "OTEL_METRICS_EXPORTER asks for otlp, but OTEL_EXPORTER_OTLP_ENDPOINT is not set: \
-                 nothing is exported"
-                    .to_owned(),
-            );
-        }
-        !wanted
+        Some(names.iter().any(|name| name == "otlp"))
+    }
+
+    /// The environment chooses OTLP, and nobody says where to.
+    pub(super) fn warn_of_no_endpoint(&mut self, signal: Signal) {
+        self.warn(format!(
+            "OTEL_{}_EXPORTER asks for otlp, but OTEL_EXPORTER_OTLP_ENDPOINT is not set: no {} are exported",
+            signal.variable(),
+            signal.as_str()
+        ));
     }
 }
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::*;
 use crate::export::interval::Temporality;
-use crate::export::otlp::settings::HistogramKind;
-use crate::export::otlp::settings::{Bytes, Span};
+use crate::export::otlp::settings::{Bytes, Compression, HistogramKind, Protocol, Span};
 
 fn resolve_env(vars: &[(&str, &str)]) -> Result<Resolved, SettingsError> {
     resolve_with(&OtlpConfig::default(), &OtlpConfig::default(), vars)
@@ -84,7 +84,7 @@ fn endpoints() {
     for (vars, expected) in cases {
         let resolved = resolve_env(vars).unwrap();
         assert_eq!(
-            resolved.settings.unwrap().endpoint.to_string(),
+            resolved.settings.unwrap().transport.endpoint.to_string(),
             *expected,
             "{vars:?}"
         );
@@ -171,14 +171,14 @@ fn export_is_on_only_with_an_endpoint() {
 #[test]
 fn defaults() {
     let settings = settings_of(&[]);
-    assert_eq!(settings.protocol, Protocol::HttpProtobuf);
-    assert_eq!(settings.compression, Compression::Gzip);
-    assert_eq!(settings.timeout, Some(Duration::from_secs(10)));
+    assert_eq!(settings.transport.protocol, Protocol::HttpProtobuf);
+    assert_eq!(settings.transport.compression, Compression::Gzip);
+    assert_eq!(settings.transport.timeout, Some(Duration::from_secs(10)));
     assert_eq!(settings.interval, Duration::from_secs(10));
     assert_eq!(settings.histogram, HistogramKind::Exponential);
-    assert!(settings.headers.is_empty());
-    assert_eq!(settings.max_request_bytes, 3 << 20);
-    assert_eq!(settings.max_response_bytes, 4 << 20);
+    assert!(settings.transport.headers.is_empty());
+    assert_eq!(settings.transport.max_request_bytes, 3 << 20);
+    assert_eq!(settings.transport.max_response_bytes, 4 << 20);
 }
 
 #[test]
@@ -204,12 +204,18 @@ fn the_metrics_variable_wins() {
             "LowMemory",
         ),
     ]);
-    assert_eq!(settings.compression, Compression::None);
-    assert_eq!(settings.timeout, Some(Duration::from_millis(2500)));
-    assert_eq!(settings.certificate, Some(PathBuf::from("/b")));
-    assert_eq!(settings.client_identity.unwrap().key, PathBuf::from("/k"));
-    assert_eq!(settings.headers.len(), 1);
-    assert_eq!(settings.headers[0].0, "b");
+    assert_eq!(settings.transport.compression, Compression::None);
+    assert_eq!(
+        settings.transport.timeout,
+        Some(Duration::from_millis(2500))
+    );
+    assert_eq!(settings.transport.certificate, Some(PathBuf::from("/b")));
+    assert_eq!(
+        settings.transport.client_identity.unwrap().key,
+        PathBuf::from("/k")
+    );
+    assert_eq!(settings.transport.headers.len(), 1);
+    assert_eq!(settings.transport.headers[0].0, "b");
     assert_eq!(settings.interval, Duration::from_secs(30));
     assert_eq!(settings.histogram, HistogramKind::Explicit);
     assert_eq!(settings.temporality, Temporality::LowMemory);
@@ -269,7 +275,7 @@ fn timeouts() {
     ];
     for (vars, ms) in cases {
         assert_eq!(
-            settings_of(vars).timeout,
+            settings_of(vars).transport.timeout,
             ms.map(Duration::from_millis),
             "{vars:?}"
         );
@@ -324,6 +330,7 @@ fn headers_are_percent_decoded_and_never_shown() {
         "Authorization=Basic%20c2VjcmV0PQ==, x-scope = a;b ,",
     )]);
     let headers: Vec<_> = settings
+        .transport
         .headers
         .iter()
         .map(|(k, v)| (k.as_str(), v.to_str().unwrap()))
@@ -386,12 +393,12 @@ fn command_line_then_file_then_environment() {
     ];
     let none = OtlpConfig::default();
     let from_file = resolve_with(&none, &file, &vars).unwrap().settings.unwrap();
-    assert_eq!(from_file.endpoint, "http://file/whole");
-    assert_eq!(from_file.timeout, Some(Duration::from_secs(3)));
-    assert_eq!(from_file.max_request_bytes, 1 << 20);
-    assert_eq!(from_file.headers[0].0, "k");
+    assert_eq!(from_file.transport.endpoint, "http://file/whole");
+    assert_eq!(from_file.transport.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(from_file.transport.max_request_bytes, 1 << 20);
+    assert_eq!(from_file.transport.headers[0].0, "k");
     let both = resolve_with(&cli, &file, &vars).unwrap().settings.unwrap();
-    assert_eq!(both.endpoint, "http://cli/v1/metrics");
+    assert_eq!(both.transport.endpoint, "http://cli/v1/metrics");
     assert_eq!(both.interval, Duration::from_secs(7));
     assert_eq!(from_file.interval, Duration::from_secs(10));
 }

@@ -1,83 +1,34 @@
-//! The export's thread: sends what is newest.
+//! The export of metrics: sends what is newest.
 //!
-//! Nothing waits for the endpoint. Windows are deltas, so each is folded into the cumulative state also
-//! while a request is under way; what "waits" behind that request is the state itself, which a later
-//! window brings up to date. An endpoint that hangs thus costs resolution in time, never a count, and
-//! memory is bounded by the series.
+//! Nothing waits for the endpoint. Windows are deltas, so each is folded into the totals also while a request is under
+//! way; what "waits" behind that request is the totals themselves, which a later window brings up to date. An endpoint
+//! that hangs thus costs resolution in time, never a count, and memory is bounded by the series.
 
-use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
-use super::client::TlsError;
-use super::sender::Sender;
+use super::collect::Collector;
+use super::deliver::Delivery;
+use super::push::Push;
+use super::request::{Part, proto_resource, split};
+use super::sender::{After, Feed, component};
 use super::settings::OtlpSettings;
+use super::signal::{Metrics, Signal};
 use super::stats::ExporterStats;
+use super::{ShutdownOutcome, StartError};
 use crate::aggregate::window::Window;
+use crate::export::attributes::Attributes;
+use crate::export::health::{Backlog, Ended};
 use crate::export::resource::Resource;
-use crate::export::totals::{Totals, lock};
+use crate::export::totals::Totals;
 
-/// Why an exporter cannot start.
-#[derive(Debug, thiserror::Error)]
-#[error("OTLP export to {endpoint} cannot start: {reason}")]
-pub struct StartError {
-    endpoint: String,
-    reason: StartReason,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum StartReason {
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// How the export ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ShutdownOutcome {
-    /// All that was offered is with the endpoint.
-    Flushed,
-    /// The last export failed, for this reason.
-    Failed(String),
-    /// Time was up before the last export was answered.
-    TimedOut,
-    /// It was told to leave at once.
-    Aborted,
-}
-
-/// Pushes windows to an OTLP endpoint from a thread of its own.
+/// Pushes the totals to an OTLP endpoint from a thread of its own.
 #[derive(Debug)]
 pub struct OtlpExporter {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) totals: Arc<Totals>,
-    pub(super) wake: Notify,
-    pub(super) progress: Mutex<Progress>,
-    pub(super) changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    pub(super) stats: ExporterStats,
-    /// Windows offered, and how many of them an export that has ended contained.
-    offered: u64,
-    pub(super) settled: u64,
-    pub(super) closing: Option<Closing>,
-    pub(super) aborted: bool,
-    outcome: Option<ShutdownOutcome>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Closing {
-    /// When an export that lacks the last windows makes way for one that has them.
-    pub(super) make_way: Instant,
-    pub(super) deadline: Instant,
+    totals: Arc<Totals>,
+    push: Push,
 }
 
 impl OtlpExporter {
@@ -90,128 +41,154 @@ impl OtlpExporter {
         resource: Resource,
         totals: Arc<Totals>,
     ) -> Result<Self, StartError> {
-        let endpoint = settings.endpoint.to_string();
-        let start = || -> Result<Self, StartReason> {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let shared = Arc::new(Shared {
-                totals,
-                wake: Notify::new(),
-                progress: Mutex::default(),
-                changed: Condvar::new(),
-            });
-            let sender = {
-                let _inside = runtime.enter();
-                Sender::new(Arc::clone(&shared), settings, resource)?
-            };
-            std::thread::Builder::new()
-                .name("kctx-otlp".to_owned())
-                .spawn(move || {
-                    runtime.block_on(sender.run());
-                    // A name lookup that hangs sits in a blocking task: do not wait for it.
-                    runtime.shutdown_background();
-                })?;
-            Ok(Self { shared })
+        let feed = MetricsFeed {
+            totals: Arc::clone(&totals),
+            collector: Collector::new(Arc::clone(&totals), &settings),
+            resource,
+            component: component(Signal::Metrics, &settings.transport),
+            folded: 0,
+            taken: 0,
+            settled: 0,
         };
-        start().map_err(|reason| StartError { endpoint, reason })
+        let push = Push::spawn(settings.transport, settings.interval, feed)?;
+        Ok(Self { totals, push })
     }
 
     /// Hands over a closed window, where this is the only export. Never waits for the endpoint; after
     /// [`Self::shutdown`] nothing is sent any more.
     pub fn offer(&self, window: Arc<Window>) {
-        self.shared.totals.offer(window);
+        self.totals.offer(window);
         self.announce();
     }
 
     /// Says that the totals were offered one more window.
     pub fn announce(&self) {
-        {
-            let mut progress = lock(&self.shared.progress);
-            if progress.closing.is_some() || progress.aborted {
-                return;
-            }
-            progress.offered += 1;
-        }
-        self.shared.wake.notify_one();
+        self.push.announce();
     }
 
     /// Waits until every window offered so far was part of an export that has ended, well or not; false
     /// when time was up first. For a replay, which would otherwise merge its windows.
     #[must_use]
     pub fn settle(&self, limit: Duration) -> bool {
-        let progress = lock(&self.shared.progress);
-        let goal = progress.offered;
-        let (progress, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(progress, limit, |p| p.settled < goal && p.outcome.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        progress.settled >= goal
+        self.push.settle(limit)
     }
 
     /// Sends what is not with the endpoint yet, and ends. Returns within about `limit`; a second call, or
     /// [`Self::abort`] from another thread, makes both return at once.
     pub fn shutdown(&self, limit: Duration) -> ShutdownOutcome {
-        let mut progress = lock(&self.shared.progress);
-        if progress.closing.is_some() {
-            drop(progress);
-            self.abort();
-            progress = lock(&self.shared.progress);
-        } else {
-            let now = Instant::now();
-            progress.closing = Some(Closing {
-                make_way: now + limit / 2,
-                deadline: now + limit,
-            });
-        }
-        self.shared.wake.notify_one();
-        // The thread keeps the limit itself; the grace is for one that got no CPU.
-        let grace = limit.saturating_add(Duration::from_millis(500));
-        let (progress, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(progress, grace, |p| p.outcome.is_none() && !p.aborted)
-            .unwrap_or_else(PoisonError::into_inner);
-        match &progress.outcome {
-            Some(outcome) => outcome.clone(),
-            None if progress.aborted => ShutdownOutcome::Aborted,
-            None => ShutdownOutcome::TimedOut,
-        }
+        self.push.shutdown(limit)
     }
 
     /// Ends without sending anything more. Does not wait.
     pub fn abort(&self) {
-        lock(&self.shared.progress).aborted = true;
-        self.shared.changed.notify_all();
-        self.shared.wake.notify_one();
+        self.push.abort();
     }
 
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> ExporterStats {
-        lock(&self.shared.progress).stats.clone()
+        ExporterStats {
+            clock_steps: self.totals.clock_steps(),
+            ..self.push.stats()
+        }
     }
 }
 
-impl Drop for OtlpExporter {
-    fn drop(&mut self) {
-        self.abort();
+/// The totals as of the last window that was offered.
+struct MetricsFeed {
+    totals: Arc<Totals>,
+    collector: Collector,
+    resource: Resource,
+    component: Attributes,
+    /// Windows that are in the totals, and how many of them an export has taken.
+    folded: u64,
+    taken: u64,
+    /// Of those, how many the endpoint has or will never have.
+    settled: u64,
+}
+
+impl MetricsFeed {
+    fn note_backlog(&self, inflight: u64) {
+        let backlog = Backlog {
+            windows: self.folded - self.settled,
+            inflight,
+        };
+        (self.totals).note(|state| state.note_backlog(backlog, &self.component));
     }
 }
 
-impl Shared {
-    /// Folds what is queued, and returns how many windows are folded in all.
-    pub(super) fn fold_queued(&self) -> u64 {
-        let folded = self.totals.fold_queued();
-        lock(&self.progress).stats.clock_steps = self.totals.clock_steps();
-        folded
+impl Feed for MetricsFeed {
+    type Signal = Metrics;
+
+    fn offered(&mut self) -> u64 {
+        self.folded = self.totals.fold_queued();
+        self.folded
     }
 
-    pub(super) fn finish(&self, outcome: ShutdownOutcome) {
-        lock(&self.progress).outcome = Some(outcome);
-        self.changed.notify_all();
+    fn has_news(&self) -> bool {
+        self.folded != self.taken
     }
+
+    /// The state of now, with every window that was offered so far.
+    fn collect(&mut self, max_bytes: usize) -> (Vec<Part<ExportMetricsServiceRequest>>, u64) {
+        let started = Instant::now();
+        self.note_backlog(0);
+        let (metrics, folded) = self.collector.collect();
+        self.folded = folded;
+        self.taken = folded;
+        let parts = split(metrics, &proto_resource(&self.resource), max_bytes);
+        // Goes with the next one.
+        let took = started.elapsed();
+        (self.totals).note(|state| state.note_collection(took, &reader()));
+        self.note_backlog(parts.iter().map(|part| part.items).sum());
+        (parts, folded)
+    }
+
+    /// All that failed is lost to this export; a later one of totals holds the counts anyway.
+    fn ended(&mut self, delivery: &Delivery, took: Duration, _: bool) -> After {
+        let lost = self.collector.ended(Some(delivery));
+        if delivery.failure.is_none() || lost {
+            self.settled = self.taken;
+        }
+        self.note_backlog(0);
+        let failed = delivery.failed_by_kind();
+        let ended = Ended {
+            took,
+            error: delivery.failure.as_ref().map(|failure| &*failure.kind),
+            exported: delivery.exported,
+            rejected: delivery.rejected,
+            failed: &failed,
+            lost,
+        };
+        (self.totals).note(|state| state.note_export(&ended, &self.component));
+        After {
+            failed,
+            lost: if lost { delivery.failed() } else { 0 },
+            ..After::default()
+        }
+    }
+
+    fn stopped(&mut self) {
+        // Nothing is lost with what was stopped: it is put back.
+        self.collector.ended(None);
+    }
+
+    fn merged(&mut self, exports: u64) {
+        (self.totals).note(|state| state.note_merged(exports, &self.component));
+    }
+
+    fn once_more(&mut self) {
+        if !self.has_news() {
+            self.taken -= 1;
+        }
+    }
+}
+
+/// Names what makes the requests in the metrics of that.
+fn reader() -> Attributes {
+    Attributes::new()
+        .with("otel.component.type", "periodic_metric_reader")
+        .with("otel.component.name", "periodic_metric_reader/0")
 }
 
 #[cfg(test)]

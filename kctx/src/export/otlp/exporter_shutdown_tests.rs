@@ -6,7 +6,7 @@ use super::*;
 fn an_endpoint_that_hangs_costs_resolution_and_no_count() {
     let stub = HttpStub::start([Answer::Hang]);
     let mut settings = settings(&stub);
-    settings.timeout = Some(Duration::from_secs(2));
+    settings.transport.timeout = Some(Duration::from_secs(2));
     let exporter = spawn(settings);
     exporter.offer(counted(101, 5));
     std::thread::sleep(Duration::from_millis(300));

@@ -9,6 +9,7 @@ use super::*;
 use crate::aggregate::window::ContextTimes;
 use crate::export::otlp::settings::{Compression, Protocol};
 use crate::export::otlp::stubs::{Answer, GrpcStub, HttpStub, Received};
+use crate::export::otlp::transport::Transport;
 use crate::export::testing::{
     LIMITS, exponential_points, labels, number, number_points, softirq, window,
 };
@@ -19,7 +20,7 @@ fn settings(stub: &HttpStub) -> OtlpSettings {
     let endpoint = format!("http://{}/v1/metrics", stub.address)
         .parse()
         .unwrap();
-    OtlpSettings::new(endpoint, Protocol::HttpProtobuf)
+    OtlpSettings::new(Transport::new(endpoint, Protocol::HttpProtobuf))
 }
 
 /// An exporter that sends each window as it comes.
@@ -89,7 +90,7 @@ fn windows_that_come_more_often_than_exports_are_folded_into_one() {
 fn a_collection_arrives_whole() {
     let stub = HttpStub::start([]);
     let mut settings = settings(&stub);
-    settings.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
+    settings.transport.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
     let exporter = spawn(settings);
     offer_and_settle(&exporter, 101, 5);
     offer_and_settle(&exporter, 102, 2);
@@ -126,7 +127,7 @@ fn a_collection_arrives_whole() {
 fn uncompressed_when_asked() {
     let stub = HttpStub::start([]);
     let mut settings = settings(&stub);
-    settings.compression = Compression::None;
+    settings.transport.compression = Compression::None;
     let exporter = spawn(settings);
     offer_and_settle(&exporter, 101, 5);
     assert!(!stub.received()[0].headers.contains_key("content-encoding"));
@@ -305,7 +306,10 @@ fn an_endpoint_that_speaks_something_else_is_not_retried() {
         }
     });
     let endpoint = format!("http://{address}/v1/metrics").parse().unwrap();
-    let exporter = spawn(OtlpSettings::new(endpoint, Protocol::HttpProtobuf));
+    let exporter = spawn(OtlpSettings::new(Transport::new(
+        endpoint,
+        Protocol::HttpProtobuf,
+    )));
     offer_and_settle(&exporter, 101, 5);
     let stats = exporter.stats();
     assert!(stats.points_failed.contains_key("protocol"), "{stats:?}");
@@ -319,8 +323,8 @@ fn a_refused_connection_is_retried_until_the_timeout() {
     drop(listener);
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         let endpoint = format!("http://{address}/").parse().unwrap();
-        let mut settings = OtlpSettings::new(endpoint, protocol);
-        settings.timeout = Some(Duration::from_secs(2));
+        let mut settings = OtlpSettings::new(Transport::new(endpoint, protocol));
+        settings.transport.timeout = Some(Duration::from_secs(2));
         let exporter = spawn(settings);
         let start = Instant::now();
         offer_and_settle(&exporter, 101, 5);
@@ -385,8 +389,8 @@ fn grpc_statuses() {
         Err(Status::unauthenticated("who?")),
     ]);
     let endpoint = format!("http://{}/", stub.address).parse().unwrap();
-    let mut settings = OtlpSettings::new(endpoint, Protocol::Grpc);
-    settings.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
+    let mut settings = OtlpSettings::new(Transport::new(endpoint, Protocol::Grpc));
+    settings.transport.headers = vec![("x-scope".parse().unwrap(), "secret".parse().unwrap())];
     let exporter = spawn(settings);
 
     offer_and_settle(&exporter, 101, 5);
@@ -441,7 +445,10 @@ fn the_wrong_protocol_is_explained() {
     let endpoint = format!("http://{}/v1/metrics", grpc.address)
         .parse()
         .unwrap();
-    let exporter = spawn(OtlpSettings::new(endpoint, Protocol::HttpProtobuf));
+    let exporter = spawn(OtlpSettings::new(Transport::new(
+        endpoint,
+        Protocol::HttpProtobuf,
+    )));
     offer_and_settle(&exporter, 101, 5);
     let error = exporter.stats().last_error.unwrap();
     assert!(
@@ -451,8 +458,8 @@ fn the_wrong_protocol_is_explained() {
 
     let http = HttpStub::start_http1([]);
     let endpoint = format!("http://{}/", http.address).parse().unwrap();
-    let mut settings = OtlpSettings::new(endpoint, Protocol::Grpc);
-    settings.timeout = Some(Duration::from_secs(2));
+    let mut settings = OtlpSettings::new(Transport::new(endpoint, Protocol::Grpc));
+    settings.transport.timeout = Some(Duration::from_secs(2));
     let exporter = spawn(settings);
     offer_and_settle(&exporter, 101, 5);
     let error = exporter.stats().last_error.unwrap();
@@ -465,8 +472,8 @@ fn the_wrong_protocol_is_explained() {
 #[test]
 fn a_missing_certificate_is_one_clear_line() {
     let endpoint = "https://127.0.0.1:1/v1/metrics".parse().unwrap();
-    let mut settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
-    settings.certificate = Some("/nonexistent/ca.pem".into());
+    let mut settings = OtlpSettings::new(Transport::new(endpoint, Protocol::HttpProtobuf));
+    settings.transport.certificate = Some("/nonexistent/ca.pem".into());
     let totals = Arc::new(Totals::new(LIMITS));
     let error = OtlpExporter::spawn(settings, Resource::default(), totals)
         .unwrap_err()

@@ -13,18 +13,18 @@ use super::points::key_value;
 use crate::export::resource::Resource;
 
 /// Of the semantic conventions whose names are used.
-const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Most bytes that a nested message's tag and length can take.
-const NESTING: usize = 6;
+pub(super) const NESTING: usize = 6;
 
-/// Part of one collection: a whole request with its number of points.
+/// Part of one export: a whole request.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Part<M> {
     /// The message.
-    pub message: ExportMetricsServiceRequest,
-    /// Data points in it.
-    pub points: u64,
+    pub message: M,
+    /// Data points or log records in it.
+    pub items: u64,
 }
 
 /// A resource as the protocol has it.
@@ -43,7 +43,11 @@ pub fn proto_resource(resource: &Resource) -> ProtoResource {
 /// Receivers bound the decompressed message (gRPC servers commonly at 4 MiB) and refuse the whole. A
 /// single point larger than the bound still gets a request of its own.
 #[must_use]
-pub fn split(metrics: Vec<Metric>, resource: &ProtoResource, max_bytes: usize) -> Vec<Part> {
+pub fn split(
+    metrics: Vec<Metric>,
+    resource: &ProtoResource,
+    max_bytes: usize,
+) -> Vec<Part<ExportMetricsServiceRequest>> {
     let envelope = request(resource, Vec::new()).encoded_len() + 3 * NESTING;
     let mut parts = Vec::new();
     let mut current: Vec<Metric> = Vec::new();
@@ -62,7 +66,7 @@ pub fn split(metrics: Vec<Metric>, resource: &ProtoResource, max_bytes: usize) -
                 if points > 0 {
                     parts.push(Part {
                         message: request(resource, std::mem::take(&mut current)),
-                        points,
+                        items: points,
                     });
                     (bytes, points) = (envelope, 0);
                     continue;
@@ -81,10 +85,19 @@ pub fn split(metrics: Vec<Metric>, resource: &ProtoResource, max_bytes: usize) -
     if points > 0 {
         parts.push(Part {
             message: request(resource, current),
-            points,
+            items: points,
         });
     }
     parts
+}
+
+/// What made the telemetry, of every signal.
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "kctx".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
 }
 
 fn request(resource: &ProtoResource, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
@@ -92,11 +105,7 @@ fn request(resource: &ProtoResource, metrics: Vec<Metric>) -> ExportMetricsServi
         resource_metrics: vec![ResourceMetrics {
             resource: Some(resource.clone()),
             scope_metrics: vec![ScopeMetrics {
-                scope: Some(InstrumentationScope {
-                    name: "kctx".to_owned(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    ..InstrumentationScope::default()
-                }),
+                scope: Some(scope()),
                 metrics,
                 schema_url: SCHEMA_URL.to_owned(),
             }],

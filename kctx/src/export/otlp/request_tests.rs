@@ -45,7 +45,7 @@ fn one_small_collection_is_one_request() {
         3 << 20,
     );
     assert_eq!(parts.len(), 1);
-    assert_eq!(parts[0].points, points);
+    assert_eq!(parts[0].items, points);
     assert_eq!(
         parts[0].message.resource_metrics[0].scope_metrics[0].metrics,
         metrics
@@ -101,7 +101,7 @@ proptest! {
             prop_assert_eq!(resource_metrics.resource.as_ref(), Some(&proto_resource(&resource)));
             prop_assert_eq!(&resource_metrics.scope_metrics[0].scope.as_ref().unwrap().name, "kctx");
             let points = flat(&resource_metrics.scope_metrics[0].metrics);
-            prop_assert_eq!(points.len() as u64, part.points);
+            prop_assert_eq!(points.len() as u64, part.items);
             seen.extend(points);
         }
         prop_assert_eq!(seen, flat(&metrics));

@@ -15,18 +15,30 @@ pub enum Verdict {
     },
     /// Not this request; smaller ones may pass.
     TooLarge,
+    /// There is nothing that takes this signal.
+    Unserved,
     /// It would fail again.
     Permanent,
 }
 
-/// The verdict on an HTTP status other than 200.
+/// What VictoriaMetrics answers with status 400 to a path that it does not know (lib/httpserver).
+const UNKNOWN_PATH: &str = "unsupported path requested";
+
+/// The verdict on an HTTP status other than 200. `said` is the answer's text.
 #[must_use]
-pub fn http_verdict(status: u16, retry_after: Option<&str>, now: SystemTime) -> Verdict {
+pub fn http_verdict(
+    status: u16,
+    retry_after: Option<&str>,
+    said: &str,
+    now: SystemTime,
+) -> Verdict {
     match status {
         429 | 502 | 503 | 504 => Verdict::Retry {
             after: retry_after.and_then(|value| parse_retry_after(value, now)),
         },
         413 => Verdict::TooLarge,
+        404 | 405 | 410 | 501 => Verdict::Unserved,
+        400 if said.contains(UNKNOWN_PATH) => Verdict::Unserved,
         _ => Verdict::Permanent,
     }
 }
@@ -56,6 +68,8 @@ pub fn grpc_verdict(code: Code, retry_info: Option<Duration>, message: &str) -> 
         Code::ResourceExhausted if retry_info.is_some() => Verdict::Retry { after: retry_info },
         // Both the Go and the Python server word the size limit so.
         Code::ResourceExhausted if message.contains("larger than max") => Verdict::TooLarge,
+        // What a server answers of a service that it does not have, and what HTTP's 404 stands for.
+        Code::Unimplemented => Verdict::Unserved,
         _ => Verdict::Permanent,
     }
 }
@@ -64,6 +78,7 @@ pub fn grpc_verdict(code: Code, retry_info: Option<Duration>, message: &str) -> 
 #[derive(Clone, Debug)]
 pub struct Backoff {
     ceiling: Duration,
+    most: Duration,
     random: u64,
 }
 
@@ -84,15 +99,22 @@ impl Backoff {
     pub fn seeded(seed: u64) -> Self {
         Self {
             ceiling: Self::INITIAL,
+            most: Self::MAX,
             random: seed,
         }
+    }
+
+    /// The same with another bound than [`Self::MAX`].
+    #[must_use]
+    pub fn up_to(self, most: Duration) -> Self {
+        Self { most, ..self }
     }
 
     /// How long to wait now: never less than the endpoint asked for, from which the backoff then grows.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let floor = asked.unwrap_or_default();
         let ceiling = self.ceiling;
-        self.ceiling = ceiling.max(floor).saturating_mul(2).min(Self::MAX);
+        self.ceiling = ceiling.max(floor).saturating_mul(2).min(self.most);
         floor.saturating_add(ceiling.mul_f64(self.fraction()))
     }
 
@@ -121,15 +143,19 @@ mod tests {
     fn only_four_http_statuses_are_retried() {
         for status in 100..600 {
             let retried = matches!(
-                http_verdict(status, None, SystemTime::UNIX_EPOCH),
+                http_verdict(status, None, "", SystemTime::UNIX_EPOCH),
                 Verdict::Retry { .. }
             );
             assert_eq!(retried, [429, 502, 503, 504].contains(&status), "{status}");
         }
-        assert_eq!(
-            http_verdict(413, None, SystemTime::UNIX_EPOCH),
-            Verdict::TooLarge
-        );
+        let of = |status, said| http_verdict(status, None, said, SystemTime::UNIX_EPOCH);
+        assert_eq!(of(413, ""), Verdict::TooLarge);
+        assert_eq!(of(404, ""), Verdict::Unserved);
+        assert_eq!(of(400, "out of order"), Verdict::Permanent);
+        // As VictoriaMetrics words it.
+        let said = "remoteAddr: \"10.0.0.9:53542\"; requestURI: /opentelemetry/v1/logs; unsupported path requested: \
+                    \"/opentelemetry/v1/logs\"";
+        assert_eq!(of(400, said), Verdict::Unserved);
     }
 
     #[test]
@@ -160,6 +186,7 @@ mod tests {
             let code = Code::from(number);
             let expected = match number {
                 1 | 4 | 10 | 11 | 14 | 15 => Verdict::Retry { after: None },
+                12 => Verdict::Unserved,
                 _ => Verdict::Permanent,
             };
             assert_eq!(grpc_verdict(code, None, ""), expected, "{code:?}");
@@ -192,6 +219,10 @@ mod tests {
             let wait = backoff.next(Some(asked));
             assert!(wait >= asked && wait <= asked + Backoff::MAX);
         }
+        let mut slow = Backoff::seeded(7).up_to(Duration::from_secs(3600));
+        let asked = Duration::from_secs(60);
+        let longest = (0..20).map(|_| slow.next(Some(asked))).max().unwrap();
+        assert!(longest > Backoff::MAX * 10 && longest <= asked + Duration::from_secs(3600));
         let waits: std::collections::HashSet<_> = (0..50)
             .map(|seed| Backoff::seeded(seed).next(None))
             .collect();

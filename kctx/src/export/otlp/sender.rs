@@ -1,42 +1,82 @@
-//! What the export's thread does: takes the state as of the last window, sends it, books what became of it.
+//! What an export's thread does: takes what its feed has, sends it, books what became of it.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::client::{Client, TlsError};
-use super::collect::Collector;
+use super::client::Client;
 use super::deliver::{Delivery, deliver};
-use super::exporter::{Closing, Shared, ShutdownOutcome};
-use super::request::{Part, proto_resource, split};
-use super::settings::{OtlpSettings, Protocol};
+use super::push::{Closing, Shared, ShutdownOutcome};
+use super::request::Part;
+use super::settings::Protocol;
+use super::signal::{Carried, Signal};
 use super::stats::Reporter;
+use super::transport::Transport;
 use crate::export::attributes::Attributes;
-use crate::export::health::{Backlog, Ended};
-use crate::export::resource::Resource;
 use crate::export::totals::lock;
-use std::sync::Arc;
 
 /// Requests are not made smaller than this when an endpoint finds them too large.
 const SMALLEST_REQUEST: usize = 256 << 10;
 
+/// Where an export's requests come from, and where it is told what became of them. Lives on the export's thread.
+pub(super) trait Feed: Send + 'static {
+    type Signal: Carried;
+
+    /// Takes in what was offered meanwhile. Returns how many windows were offered in all.
+    fn offered(&mut self) -> u64;
+
+    /// Whether there is anything that no export has taken yet.
+    fn has_news(&self) -> bool;
+
+    /// Everything that is to be sent, in requests of at most so many bytes, and how many windows are in it and in what
+    /// was sent before.
+    fn collect(&mut self, max_bytes: usize)
+    -> (Vec<Part<<Self::Signal as Carried>::Request>>, u64);
+
+    /// What was collected last was delivered, or not. `smaller`: the next requests are smaller than these.
+    fn ended(&mut self, delivery: &Delivery, took: Duration, smaller: bool) -> After;
+
+    /// The sending of what was collected last was given up: nobody knows how much of it arrived.
+    fn stopped(&mut self);
+
+    /// So many exports were due, or windows offered, while another export was under way.
+    fn merged(&mut self, _exports: u64) {}
+
+    /// There will be one last export: what failed last may go with it.
+    fn once_more(&mut self);
+
+    /// The export is over, and nothing is sent any more.
+    fn leave(&mut self) {}
+}
+
+/// What the end of an export means.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    /// Items that are not sent again, by why.
+    pub(super) failed: Vec<(String, u64)>,
+    /// Of those, items whose counts no later export has.
+    pub(super) lost: u64,
+    /// The next export is not to start before so long.
+    pub(super) pause: Option<Duration>,
+    /// The endpoint does not take this signal, and that is no failure: what the user is told, once.
+    pub(super) unserved: Option<String>,
+}
+
 /// Lives on the export's thread.
-pub(super) struct Sender {
+pub(super) struct Sender<F: Feed> {
     shared: Arc<Shared>,
-    client: Client,
-    settings: OtlpSettings,
-    collector: Collector,
-    resource: Resource,
-    component: Attributes,
+    client: Client<F::Signal>,
+    transport: Transport,
+    interval: Duration,
+    feed: F,
     reporter: Reporter,
     max_request_bytes: usize,
-    /// Windows that are in the state, and how many of them an export has taken.
-    folded: u64,
+    /// Windows that were offered, and how many of them an export has taken.
+    offered: u64,
     taken: u64,
-    /// Of those, how many the endpoint has or will never have.
-    settled: u64,
     final_chance_used: bool,
     /// When the next export is to start. One that cannot, because another is under way, is merged with it.
     next_due: Instant,
@@ -49,28 +89,27 @@ struct Flight {
     started: Instant,
 }
 
-impl Sender {
-    /// Must be called inside a runtime.
+impl<F: Feed> Sender<F> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        settings: OtlpSettings,
-        resource: Resource,
-    ) -> Result<Self, TlsError> {
-        Ok(Self {
-            collector: Collector::new(Arc::clone(&shared.totals), &settings),
+        client: Client<F::Signal>,
+        transport: Transport,
+        interval: Duration,
+        feed: F,
+    ) -> Self {
+        Self {
             shared,
-            client: Client::new(&settings)?,
-            component: component(&settings),
-            next_due: Instant::now() + settings.interval,
-            max_request_bytes: settings.max_request_bytes,
-            settings,
-            resource,
+            client,
+            next_due: Instant::now() + interval,
+            interval,
+            max_request_bytes: transport.max_request_bytes,
+            transport,
+            feed,
             reporter: Reporter::default(),
-            folded: 0,
+            offered: 0,
             taken: 0,
-            settled: 0,
             final_chance_used: false,
-        })
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -84,27 +123,31 @@ impl Sender {
             if aborted {
                 return self.leave(flight, ShutdownOutcome::Aborted);
             }
-            self.folded = self.shared.fold_queued();
+            self.offered = self.feed.offered();
             let now = Instant::now();
-            let paced = !self.settings.interval.is_zero();
+            let paced = !self.interval.is_zero();
             let due = closing.is_some() || now >= self.next_due;
             if paced && due && closing.is_none() {
-                self.next_due = now.max(self.next_due) + self.settings.interval;
+                self.next_due = now.max(self.next_due) + self.interval;
                 if flight.is_some() {
-                    self.note_merged(1);
+                    self.merged(1);
                 }
             }
-            if flight.is_none() && due {
+            // One that fails at the end was the last: it would be tried for as long as there is time.
+            let in_vain = self.final_chance_used && last_failure.is_some();
+            if flight.is_none() && due && !in_vain {
                 // What failed last gets one more chance when there is nothing newer.
                 if closing.is_some() && !self.final_chance_used {
                     self.final_chance_used = true;
-                    if last_failure.is_some() && self.taken == self.folded {
-                        self.taken -= 1;
+                    if last_failure.is_some() {
+                        self.feed.once_more();
                     }
                 }
                 flight = self.take_off(closing);
             }
-            let mut alarm = paced.then_some(self.next_due);
+            // Where nothing waits, what comes next wakes it.
+            let waits = self.feed.has_news() && (paced || now < self.next_due);
+            let mut alarm = waits.then_some(self.next_due);
             if let Some(closing) = closing {
                 let Some(current) = &flight else {
                     let outcome =
@@ -114,7 +157,7 @@ impl Sender {
                 if now >= closing.deadline {
                     return self.leave(flight, ShutdownOutcome::TimedOut);
                 }
-                let lacks_last = current.covers < self.folded;
+                let lacks_last = self.feed.has_news();
                 if lacks_last && now >= closing.make_way {
                     current.task.abort();
                 }
@@ -128,147 +171,131 @@ impl Sender {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(alarm) => {}
                 ended = landing(&mut flight) => {
-                    let delivery = ended.as_ref().map(|(delivery, ..)| delivery);
-                    let lost = self.collector.ended(delivery);
-                    if let Some((delivery, covers, took)) = ended {
-                        if delivery.failure.is_none() || lost {
-                            self.settled = covers;
-                        }
-                        self.note_backlog(0);
-                        self.note_export(took, &delivery, lost);
-                        last_failure = self.landed(delivery, lost);
-                        lock(&self.shared.progress).settled = covers;
-                        self.shared.changed.notify_all();
-                    }
                     flight = None;
+                    match ended {
+                        Some((delivery, covers, took)) => {
+                            last_failure = self.landed(delivery, took);
+                            self.settled(covers);
+                        }
+                        None => self.feed.stopped(),
+                    }
                 }
             }
         }
     }
 
-    /// Starts an export of the state, if it has anything new.
+    /// Starts an export of what the feed has, if that is anything new.
     fn take_off(&mut self, closing: Option<Closing>) -> Option<Flight> {
-        if self.folded == self.taken {
+        if !self.feed.has_news() {
+            self.taken = self.offered;
+            self.settled(self.taken);
             return None;
         }
-        let before = self.taken;
-        let parts = self.parts();
+        let (parts, covers) = self.feed.collect(self.max_request_bytes);
         // With an interval windows come more often than exports; without one each is to be an export.
-        let merged = if self.settings.interval.is_zero() {
-            self.taken - before - 1
+        let merged = if self.interval.is_zero() {
+            covers.saturating_sub(self.taken + 1)
         } else {
             0
         };
-        self.note_merged(merged);
+        self.taken = covers;
+        self.merged(merged);
         if parts.is_empty() {
-            lock(&self.shared.progress).settled = self.taken;
-            self.shared.changed.notify_all();
+            self.settled(covers);
             return None;
         }
         let rest =
             closing.map(|closing| closing.deadline.saturating_duration_since(Instant::now()));
-        let limit = match (self.settings.timeout, rest) {
+        let limit = match (self.transport.timeout, rest) {
             (Some(timeout), Some(rest)) => Some(timeout.min(rest)),
             (timeout, rest) => timeout.or(rest),
         };
-        self.note_backlog(parts.iter().map(|part| part.points).sum());
         Some(Flight {
             task: tokio::spawn(deliver(self.client.clone(), parts, limit)),
-            covers: self.taken,
+            covers,
             started: Instant::now(),
         })
     }
 
-    /// The state of now, with every window that was offered so far.
-    fn parts(&mut self) -> Vec<Part> {
-        let started = Instant::now();
-        self.note_backlog(0);
-        let (metrics, folded) = self.collector.collect();
-        self.folded = folded;
-        self.taken = folded;
-        let parts = split(
-            metrics,
-            &proto_resource(&self.resource),
-            self.max_request_bytes,
-        );
-        // Goes with the next one.
-        let took = started.elapsed();
-        (self.shared.totals).note(|state| state.note_collection(took, &reader()));
-        parts
-    }
-
-    fn note_export(&self, took: Duration, delivery: &Delivery, lost: bool) {
-        let failure = delivery.failure.as_ref();
-        let ended = Ended {
-            took,
-            error: failure.map(|failure| &*failure.kind),
-            exported: delivery.exported,
-            rejected: delivery.rejected,
-            failed: &delivery.failed,
-            lost,
-        };
-        (self.shared.totals).note(|state| state.note_export(&ended, &self.component));
-    }
-
-    fn note_backlog(&self, inflight: u64) {
-        let backlog = Backlog {
-            windows: self.folded - self.settled,
-            inflight,
-        };
-        (self.shared.totals).note(|state| state.note_backlog(backlog, &self.component));
-    }
-
-    fn note_merged(&self, exports: u64) {
+    fn merged(&mut self, exports: u64) {
         lock(&self.shared.progress).stats.collections_merged += exports;
-        (self.shared.totals).note(|state| state.note_merged(exports, &self.component));
+        self.feed.merged(exports);
+    }
+
+    /// So many windows were part of an export that has ended, or had nothing to send.
+    fn settled(&self, windows: u64) {
+        lock(&self.shared.progress).settled = windows;
+        self.shared.changed.notify_all();
     }
 
     /// Books a delivery and says what is new about it; returns why it failed, if it did.
-    fn landed(&mut self, delivery: Delivery, lost: bool) -> Option<String> {
-        let endpoint = &self.settings.endpoint;
-        for remark in &delivery.remarks {
-            if self.reporter.remarked(remark) {
-                warn!("OTLP export to {endpoint}: {remark}");
-            }
-        }
-        if delivery.too_large {
+    fn landed(&mut self, delivery: Delivery, took: Duration) -> Option<String> {
+        let smaller = delivery.too_large && self.max_request_bytes > SMALLEST_REQUEST;
+        if smaller {
             self.max_request_bytes = (self.max_request_bytes / 2).max(SMALLEST_REQUEST);
         }
-        let error = delivery.failure.map(|failure| {
-            if self.reporter.failed(&failure.kind) {
-                warn!("OTLP export to {endpoint} failed: {}", failure.message);
-            }
-            failure.message
-        });
-        if error.is_none() && self.reporter.recovered() {
-            info!("OTLP export to {endpoint} works again");
+        let after = self.feed.ended(&delivery, took, smaller);
+        if let Some(pause) = after.pause {
+            let earliest = Instant::now().checked_add(pause);
+            self.next_due = earliest.map_or(self.next_due, |earliest| earliest.max(self.next_due));
         }
+        let error = self.tell(&delivery, after.unserved);
         let stats = &mut lock(&self.shared.progress).stats;
         stats.retries += delivery.retries;
         stats.points_exported += delivery.exported;
         stats.points_rejected += delivery.rejected;
-        if lost {
-            stats.points_lost += delivery
-                .failed
-                .iter()
-                .map(|(_, points)| points)
-                .sum::<u64>();
+        stats.points_lost += after.lost;
+        for (kind, items) in after.failed {
+            *stats.points_failed.entry(kind).or_default() += items;
         }
-        for (kind, points) in delivery.failed {
-            *stats.points_failed.entry(kind).or_default() += points;
-        }
-        match &error {
+        let failure = delivery.failure.map(|failure| failure.message);
+        match &failure {
             None => stats.exports_ok += 1,
             Some(_) => stats.exports_failed += 1,
         }
-        stats.last_error.clone_from(&error);
+        stats.last_error = failure;
         error
     }
 
-    fn leave(&self, flight: Option<Flight>, outcome: ShutdownOutcome) {
+    /// Says what is new about a delivery. Returns why it failed, if it did and that is a failure.
+    fn tell(&mut self, delivery: &Delivery, unserved: Option<String>) -> Option<String> {
+        let what = <F::Signal as Carried>::SIGNAL.as_str();
+        let endpoint = &self.transport.endpoint;
+        for remark in &delivery.remarks {
+            if self.reporter.remarked(remark) {
+                warn!("OTLP export of {what} to {endpoint}: {remark}");
+            }
+        }
+        let Some(failure) = &delivery.failure else {
+            if self.reporter.recovered() {
+                info!("OTLP export of {what} to {endpoint} works again");
+            }
+            return None;
+        };
+        let is_new = self.reporter.failed(&failure.kind);
+        let message = &failure.message;
+        match unserved {
+            Some(consequence) => {
+                if is_new {
+                    warn!("OTLP export of {what} to {endpoint}: {message}; {consequence}");
+                }
+                None
+            }
+            None => {
+                if is_new {
+                    warn!("OTLP export of {what} to {endpoint} failed: {message}");
+                }
+                Some(message.clone())
+            }
+        }
+    }
+
+    fn leave(mut self, flight: Option<Flight>, outcome: ShutdownOutcome) {
         if let Some(flight) = flight {
             flight.task.abort();
+            self.feed.stopped();
         }
+        self.feed.leave();
         self.shared.finish(outcome);
     }
 }
@@ -294,25 +321,24 @@ async fn sleep_until(alarm: Option<Instant>) {
     }
 }
 
-/// Names what makes the requests in the metrics of that.
-fn reader() -> Attributes {
-    Attributes::new()
-        .with("otel.component.type", "periodic_metric_reader")
-        .with("otel.component.name", "periodic_metric_reader/0")
-}
-
-/// Names this exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").
-pub(in crate::export) fn component(settings: &OtlpSettings) -> Attributes {
-    let (kind, name) = match settings.protocol {
-        Protocol::HttpProtobuf => ("otlp_http_metric_exporter", "otlp_http_metric_exporter/0"),
-        Protocol::Grpc => ("otlp_grpc_metric_exporter", "otlp_grpc_metric_exporter/0"),
+/// Names an exporter in its own metrics (semantic conventions, "OpenTelemetry SDK metrics").
+pub(in crate::export) fn component(signal: Signal, transport: &Transport) -> Attributes {
+    let (kind, name) = match (signal, transport.protocol) {
+        (Signal::Metrics, Protocol::HttpProtobuf) => {
+            ("otlp_http_metric_exporter", "otlp_http_metric_exporter/0")
+        }
+        (Signal::Metrics, Protocol::Grpc) => {
+            ("otlp_grpc_metric_exporter", "otlp_grpc_metric_exporter/0")
+        }
+        (Signal::Logs, Protocol::HttpProtobuf) => {
+            ("otlp_http_log_exporter", "otlp_http_log_exporter/0")
+        }
+        (Signal::Logs, Protocol::Grpc) => ("otlp_grpc_log_exporter", "otlp_grpc_log_exporter/0"),
     };
-    let https = settings.endpoint.scheme_str() == Some("https");
-    let port = settings
-        .endpoint
-        .port_u16()
-        .unwrap_or(if https { 443 } else { 80 });
-    let host = settings.endpoint.host().unwrap_or_default().to_owned();
+    let endpoint = &transport.endpoint;
+    let https = endpoint.scheme_str() == Some("https");
+    let port = endpoint.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let host = endpoint.host().unwrap_or_default().to_owned();
     Attributes::new()
         .with("otel.component.type", kind)
         .with("otel.component.name", name)

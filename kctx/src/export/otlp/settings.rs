@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hyper::http::{HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::logs::LogsConfig;
+use super::transport::{Transport, TransportConfig};
 use crate::export::interval::Temporality;
 
 /// How requests travel.
@@ -160,9 +161,9 @@ impl FromStr for Bytes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpConfig {
-    /// Base URL; over HTTP `v1/metrics` is appended. Setting it turns the export on.
+    /// Base URL; over HTTP `v1/metrics` and `v1/logs` are appended. Setting it turns the export on.
     pub endpoint: Option<String>,
-    /// The whole URL, used as it is. Wins over `endpoint`.
+    /// The whole URL for metrics, used as it is. Wins over `endpoint`.
     pub metrics_endpoint: Option<String>,
     /// `http/protobuf` or `grpc`.
     pub protocol: Option<Protocol>,
@@ -194,6 +195,8 @@ pub struct OtlpConfig {
     pub service_name: Option<String>,
     /// Resource attributes, which win over those found on the host.
     pub resource: Option<BTreeMap<String, String>>,
+    /// The logs' own.
+    pub logs: LogsConfig,
     /// No longer here.
     pub per_cpu: Moved,
     /// No longer here.
@@ -222,6 +225,7 @@ impl OtlpConfig {
             ($($field:ident),+ $(,)?) => {
                 Self {
                     $($field: self.$field.clone().or_else(|| lower.$field.clone()),)+
+                    logs: LogsConfig::merged(self, lower),
                     ..Self::default()
                 }
             };
@@ -251,63 +255,49 @@ impl OtlpConfig {
         }
         merged
     }
+
+    /// What it says of how metrics travel.
+    pub(super) fn metrics_transport(&self) -> TransportConfig {
+        let given = |key, text: &Option<String>| text.clone().map(|text| (key, text));
+        TransportConfig {
+            base: given("otlp.endpoint", &self.endpoint),
+            whole: given("otlp.metrics_endpoint", &self.metrics_endpoint),
+            protocol: self.protocol,
+            insecure: self.insecure,
+            certificate: self.certificate.clone(),
+            client_key: self.client_key.clone(),
+            client_certificate: self.client_certificate.clone(),
+            headers: (self.headers.clone()).map(|headers| ("otlp.headers", headers)),
+            compression: self.compression,
+            timeout: self.timeout,
+            max_request_size: self.max_request_size,
+            max_response_size: self.max_response_size,
+        }
+    }
 }
 
-/// The export as it will be.
-#[derive(Clone)]
+/// The export of metrics as it will be.
+#[derive(Clone, Debug)]
 pub struct OtlpSettings {
-    /// Whole URL over HTTP; scheme and authority over gRPC.
-    pub endpoint: Uri,
-    /// How requests travel.
-    pub protocol: Protocol,
-    /// Sent with each request; the values are secrets.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Compression of requests.
-    pub compression: Compression,
-    /// For one export, retries included; `None` for no limit.
-    pub timeout: Option<Duration>,
-    /// PEM file of certificates to trust beside the system's.
-    pub certificate: Option<PathBuf>,
-    /// PEM files of the client's key and certificate chain.
-    pub client_identity: Option<ClientIdentity>,
+    /// How its requests travel.
+    pub transport: Transport,
     /// How durations are aggregated.
     pub histogram: HistogramKind,
     /// Since when points count.
     pub temporality: Temporality,
     /// Between two exports; whoever closes windows keeps it.
     pub interval: Duration,
-    /// Largest request before compression.
-    pub max_request_bytes: usize,
-    /// Largest response read.
-    pub max_response_bytes: usize,
-}
-
-/// A client certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientIdentity {
-    /// PEM file of the key.
-    pub key: PathBuf,
-    /// PEM file of the chain.
-    pub certificate: PathBuf,
 }
 
 impl OtlpSettings {
-    /// All defaults but the endpoint, which is used as it is.
+    /// All defaults but the way there.
     #[must_use]
-    pub fn new(endpoint: Uri, protocol: Protocol) -> Self {
+    pub fn new(transport: Transport) -> Self {
         Self {
-            endpoint,
-            protocol,
-            headers: Vec::new(),
-            compression: Compression::Gzip,
-            timeout: Some(Duration::from_secs(10)),
-            certificate: None,
-            client_identity: None,
+            transport,
             histogram: HistogramKind::Exponential,
             temporality: Temporality::Cumulative,
             interval: Duration::from_secs(10),
-            max_request_bytes: 3 << 20,
-            max_response_bytes: 4 << 20,
         }
     }
 
@@ -316,39 +306,18 @@ impl OtlpSettings {
     /// # Errors
     /// When a bound is out of its range.
     pub fn check(&self) -> Result<(), SettingsError> {
-        if self.interval < Duration::from_millis(100) {
-            return Err(SettingsError(format!(
-                "the export interval is {:?}: give at least 100ms",
-                self.interval
-            )));
-        }
-        if self.max_request_bytes < 64 << 10 {
-            return Err(SettingsError(format!(
-                "otlp.max_request_size is {} bytes: give at least 64KiB",
-                self.max_request_bytes
-            )));
-        }
-        Ok(())
+        check_interval(self.interval)
     }
 }
 
-/// Header values are secrets: only their names are shown.
-impl fmt::Debug for OtlpSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("OtlpSettings")
-            .field("endpoint", &self.endpoint)
-            .field("protocol", &self.protocol)
-            .field("headers", &headers)
-            .field("compression", &self.compression)
-            .field("timeout", &self.timeout)
-            .field("certificate", &self.certificate)
-            .field("client_identity", &self.client_identity)
-            .field("histogram", &self.histogram)
-            .field("temporality", &self.temporality)
-            .field("interval", &self.interval)
-            .finish_non_exhaustive()
+/// Checks the time between two exports.
+pub(super) fn check_interval(interval: Duration) -> Result<(), SettingsError> {
+    if interval < Duration::from_millis(100) {
+        return Err(SettingsError(format!(
+            "the export interval is {interval:?}: give at least 100ms"
+        )));
     }
+    Ok(())
 }
 
 /// A setting that cannot be used: one line that says which and what to give instead.

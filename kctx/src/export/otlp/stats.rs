@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Counts since the start of the exporter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExporterStats {
-    /// Collections of which every request was accepted.
+    /// Exports of which every request was accepted.
     pub exports_ok: u64,
-    /// Collections of which at least one request failed.
+    /// Exports of which at least one request failed.
     pub exports_failed: u64,
     /// Requests sent again after a failure that allows it.
     pub retries: u64,
-    /// Data points the endpoint took.
+    /// Data points or log records that the endpoint took.
     pub points_exported: u64,
-    /// Data points the endpoint refused in an otherwise accepted request.
+    /// Those that it refused in an otherwise accepted request.
     pub points_rejected: u64,
-    /// Data points of requests that failed, by `error.type`.
+    /// Those of requests that failed and are not sent again, by `error.type`.
     pub points_failed: BTreeMap<String, u64>,
     /// Of those, data points of deltas that were given up: no later one has their counts.
     pub points_lost: u64,

@@ -13,12 +13,19 @@ use hyper::http::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use prost::Message;
 use tonic::codec::CompressionEncoding;
@@ -39,10 +46,10 @@ impl Answer {
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
+pub(super) struct Received<M = ExportMetricsServiceRequest> {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
-    pub(super) message: ExportMetricsServiceRequest,
+    pub(super) message: M,
 }
 
 impl Received {
@@ -51,16 +58,22 @@ impl Received {
     }
 }
 
-#[derive(Clone, Default)]
-struct Script {
+impl Received<ExportLogsServiceRequest> {
+    pub(super) fn records(&self) -> &[LogRecord] {
+        &self.message.resource_logs[0].scope_logs[0].log_records
+    }
+}
+
+#[derive(Clone)]
+struct Script<M> {
     answers: Arc<Mutex<VecDeque<Answer>>>,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<Received<M>>>>,
 }
 
 /// An HTTP endpoint on loopback: gives the scripted answers in order, then 200.
-pub(super) struct HttpStub {
+pub(super) struct HttpStub<M = ExportMetricsServiceRequest> {
     pub(super) address: SocketAddr,
-    script: Script,
+    script: Script<M>,
     // Ends the server with the test.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
@@ -74,10 +87,20 @@ impl HttpStub {
     pub(super) fn start_http1(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self::serve(answers, true)
     }
+}
 
+impl HttpStub<ExportLogsServiceRequest> {
+    pub(super) fn start_logs(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::serve(answers, false)
+    }
+}
+
+impl<M: Message + Clone + Default + 'static> HttpStub<M> {
     fn serve(answers: impl IntoIterator<Item = Answer>, http1_only: bool) -> Self {
-        let script = Script::default();
-        script.answers.lock().unwrap().extend(answers);
+        let script = Script {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            received: Arc::default(),
+        };
         let serving = script.clone();
         let (address, stop) = listen(move |stream| {
             let script = serving.clone();
@@ -102,7 +125,7 @@ impl HttpStub {
         }
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(super) fn received(&self) -> Vec<Received<M>> {
         self.script.received.lock().unwrap().clone()
     }
 }
@@ -140,9 +163,9 @@ where
     (address, stop)
 }
 
-async fn answer(
+async fn answer<M: Message + Default>(
     request: Request<Incoming>,
-    script: Script,
+    script: Script<M>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
@@ -161,7 +184,7 @@ async fn answer(
     script.received.lock().unwrap().push(Received {
         path: head.uri.path().to_owned(),
         headers: head.headers,
-        message: ExportMetricsServiceRequest::decode(plain.as_slice()).unwrap(),
+        message: M::decode(plain.as_slice()).unwrap(),
     });
     let next = script
         .answers
@@ -179,31 +202,31 @@ async fn answer(
     Ok(response.body(Full::new(body.into())).unwrap())
 }
 
-/// An OTLP/gRPC server on loopback: gives the scripted answers in order (points rejected, or a status),
+/// An OTLP/gRPC server of one signal on loopback: gives the scripted answers in order (items rejected, or a status),
 /// then success.
-pub(super) struct GrpcStub {
+pub(super) struct GrpcStub<M = ExportMetricsServiceRequest> {
     pub(super) address: SocketAddr,
-    service: GrpcService,
+    service: GrpcService<M>,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 type GrpcAnswer = Result<i64, tonic::Status>;
-type GrpcReceived = (HeaderMap, ExportMetricsServiceRequest);
 
-#[derive(Clone, Default)]
-struct GrpcService {
+#[derive(Clone)]
+struct GrpcService<M> {
     answers: Arc<Mutex<VecDeque<GrpcAnswer>>>,
-    received: Arc<Mutex<Vec<GrpcReceived>>>,
+    received: Arc<Mutex<Vec<(HeaderMap, M)>>>,
 }
 
-impl GrpcStub {
-    pub(super) fn start(answers: impl IntoIterator<Item = GrpcAnswer>) -> Self {
-        let service = GrpcService::default();
-        service.answers.lock().unwrap().extend(answers);
+macro_rules! start_grpc {
+    ($server:ident, $answers:ident) => {{
+        let service = GrpcService {
+            answers: Arc::new(Mutex::new($answers.into_iter().collect())),
+            received: Arc::default(),
+        };
         let serving = service.clone();
         let (address, stop) = listen(move |stream| {
-            let server = MetricsServiceServer::new(serving.clone())
-                .accept_compressed(CompressionEncoding::Gzip);
+            let server = $server::new(serving.clone()).accept_compressed(CompressionEncoding::Gzip);
             async move {
                 let _ = auto::Builder::new(TokioExecutor::new())
                     .http2_only()
@@ -216,28 +239,61 @@ impl GrpcStub {
             service,
             _stop: stop,
         }
-    }
+    }};
+}
 
-    pub(super) fn received(&self) -> Vec<GrpcReceived> {
+impl GrpcStub {
+    pub(super) fn start(answers: impl IntoIterator<Item = GrpcAnswer>) -> Self {
+        start_grpc!(MetricsServiceServer, answers)
+    }
+}
+
+impl GrpcStub<ExportLogsServiceRequest> {
+    pub(super) fn start_logs(answers: impl IntoIterator<Item = GrpcAnswer>) -> Self {
+        start_grpc!(LogsServiceServer, answers)
+    }
+}
+
+impl<M: Clone> GrpcStub<M> {
+    pub(super) fn received(&self) -> Vec<(HeaderMap, M)> {
         self.service.received.lock().unwrap().clone()
     }
 }
 
+impl<M> GrpcService<M> {
+    /// Takes a request; how many of its items are rejected.
+    fn take(&self, request: tonic::Request<M>) -> GrpcAnswer {
+        let headers = request.metadata().clone().into_headers();
+        let received = (headers, request.into_inner());
+        self.received.lock().unwrap().push(received);
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(0))
+    }
+}
+
 #[tonic::async_trait]
-impl MetricsService for GrpcService {
+impl MetricsService for GrpcService<ExportMetricsServiceRequest> {
     async fn export(
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
-        let headers = request.metadata().clone().into_headers();
-        self.received
-            .lock()
-            .unwrap()
-            .push((headers, request.into_inner()));
-        let rejected_data_points = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(0))?;
         Ok(tonic::Response::new(ExportMetricsServiceResponse {
             partial_success: Some(ExportMetricsPartialSuccess {
-                rejected_data_points,
+                rejected_data_points: self.take(request)?,
+                error_message: String::new(),
+            }),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for GrpcService<ExportLogsServiceRequest> {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportLogsServiceRequest>,
+    ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
+        Ok(tonic::Response::new(ExportLogsServiceResponse {
+            partial_success: Some(ExportLogsPartialSuccess {
+                rejected_log_records: self.take(request)?,
                 error_message: String::new(),
             }),
         }))

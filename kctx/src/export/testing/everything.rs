@@ -10,7 +10,7 @@ use crate::aggregate::window::{
 use crate::export::attributes::Attributes;
 use crate::export::cumulative::Cumulative;
 use crate::export::health::{Backlog, Ended};
-use crate::export::otlp::{OtlpSettings, component, settings::Protocol};
+use crate::export::otlp::{Signal, Transport, component, settings::Protocol};
 use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, RingFill, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
@@ -196,7 +196,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     limited.own_cost = Some(own_cost());
     state.fold(&limited);
     let endpoint = "http://127.0.0.1:4318/v1/metrics".parse().unwrap();
-    let settings = OtlpSettings::new(endpoint, Protocol::HttpProtobuf);
+    let way = Transport::new(endpoint, Protocol::HttpProtobuf);
     let took = Duration::from_millis(3);
     let ended = Ended {
         took,
@@ -206,13 +206,20 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
         failed: &[("503".to_owned(), 2)],
         lost: true,
     };
-    state.note_export(&ended, &component(&settings));
+    let exporter = component(Signal::Metrics, &way);
+    state.note_export(&ended, &exporter);
     let backlog = Backlog {
         windows: 10,
         inflight: 8,
     };
-    state.note_backlog(backlog, &component(&settings));
-    state.note_merged(1, &component(&settings));
+    state.note_backlog(backlog, &exporter);
+    state.note_merged(1, &exporter);
+    state.note_log_export(&ended, &component(Signal::Logs, &way));
+    let processor = Attributes::new()
+        .with("otel.component.type", "batching_log_processor")
+        .with("otel.component.name", "batching_log_processor/0");
+    state.note_processed(8, None, &processor);
+    state.note_processed(2, Some("queue_full"), &processor);
     let reader = Attributes::new()
         .with("otel.component.type", "periodic_metric_reader")
         .with("otel.component.name", "periodic_metric_reader/0");

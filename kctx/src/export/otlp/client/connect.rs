@@ -10,7 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::export::otlp::settings::{OtlpSettings, Protocol};
+use crate::export::otlp::settings::Protocol;
+use crate::export::otlp::transport::Transport;
 
 /// One address that does not answer must not use up an unlimited export's time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,27 +34,27 @@ pub(crate) enum TlsError {
 
 pub(super) type Connector = HttpsConnector<HttpConnector>;
 
-pub(super) fn connector(settings: &OtlpSettings) -> Result<Connector, TlsError> {
+pub(super) fn connector(transport: &Transport) -> Result<Connector, TlsError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let builder = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(settings)?)
+        .with_tls_config(tls(transport)?)
         .https_or_http();
-    Ok(match settings.protocol {
+    Ok(match transport.protocol {
         Protocol::Grpc => builder.enable_http2().wrap_connector(tcp),
         Protocol::HttpProtobuf => builder.enable_all_versions().wrap_connector(tcp),
     })
 }
 
-fn tls(settings: &OtlpSettings) -> Result<ClientConfig, TlsError> {
+fn tls(transport: &Transport) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     // Not read for plain text: a system without a store can still use that.
-    if settings.endpoint.scheme_str() == Some("https") {
+    if transport.endpoint.scheme_str() == Some("https") {
         let native = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(native.certs);
-        if let Some(path) = &settings.certificate {
+        if let Some(path) = &transport.certificate {
             for certificate in certificates(path)? {
                 roots.add(certificate)?;
             }
@@ -66,7 +67,7 @@ fn tls(settings: &OtlpSettings) -> Result<ClientConfig, TlsError> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    Ok(match &settings.client_identity {
+    Ok(match &transport.client_identity {
         Some(identity) => {
             let key = PrivateKeyDer::from_pem_file(&identity.key)
                 .map_err(|error| unreadable(&identity.key, &error))?;

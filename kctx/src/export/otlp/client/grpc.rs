@@ -1,36 +1,40 @@
 //! OTLP/gRPC: tonic frames messages and reads statuses, over the same connections as HTTP.
 
 use std::error::Error;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use hyper::http::Uri;
 use hyper::http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use hyper::http::uri::PathAndQuery;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Status};
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
 use super::connect::Connector;
 use super::{Accepted, Failure, accepted, hint, no_answer, one_line};
 use crate::export::otlp::retry::grpc_verdict;
-use crate::export::otlp::settings::{Compression, OtlpSettings, Protocol};
+use crate::export::otlp::settings::{Compression, Protocol};
+use crate::export::otlp::signal::Carried;
+use crate::export::otlp::transport::Transport;
 
 #[derive(Clone)]
-pub(in crate::export::otlp) struct GrpcClient {
-    client: MetricsServiceClient<Client<Connector, tonic::body::Body>>,
+pub(in crate::export::otlp) struct GrpcClient<S> {
+    client: Grpc<Client<Connector, tonic::body::Body>>,
     metadata: MetadataMap,
     timeout: Option<Duration>,
+    signal: PhantomData<S>,
 }
 
-impl GrpcClient {
-    pub(super) fn new(settings: &OtlpSettings, connector: Connector) -> Self {
+impl<S: Carried> GrpcClient<S> {
+    pub(super) fn new(transport: &Transport, connector: Connector) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
-        for (name, value) in &settings.headers {
+        for (name, value) in &transport.headers {
             headers.insert(name, value.clone());
         }
         let client = Client::builder(TokioExecutor::new())
@@ -39,33 +43,40 @@ impl GrpcClient {
             // Without TLS there is nothing to negotiate the version by: prior knowledge.
             .http2_only(true)
             .build(connector);
-        let origin: Uri = settings.endpoint.clone();
-        let mut client = MetricsServiceClient::with_origin(client, origin)
-            .max_decoding_message_size(settings.max_response_bytes)
+        let mut client = Grpc::with_origin(client, transport.endpoint.clone())
+            .max_decoding_message_size(transport.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        if settings.compression == Compression::Gzip {
+        if transport.compression == Compression::Gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
         Self {
             client,
             metadata: MetadataMap::from_headers(headers),
-            timeout: settings.timeout,
+            timeout: transport.timeout,
+            signal: PhantomData,
         }
     }
 
-    pub(super) async fn send(
-        &self,
-        message: ExportMetricsServiceRequest,
-    ) -> Result<Accepted, Failure> {
+    pub(super) async fn send(&self, message: S::Request) -> Result<Accepted, Failure> {
         let mut request =
             Request::from_parts(self.metadata.clone(), Extensions::default(), message);
         if let Some(timeout) = self.timeout {
             request.set_timeout(timeout);
         }
-        match self.client.clone().export(request).await {
-            Ok(response) => Ok(accepted(response.into_inner())),
-            Err(status) => Err(hint::explain(failure(&status), Protocol::Grpc)),
-        }
+        let answer = self.call(request).await;
+        answer
+            .map(accepted::<S>)
+            .map_err(|status| hint::explain(failure(&status), Protocol::Grpc, S::SIGNAL))
+    }
+
+    async fn call(&self, request: Request<S::Request>) -> Result<S::Response, Status> {
+        let mut client = self.client.clone();
+        // Without this a call would be made of a client that is not ready; hyper's always is.
+        (client.ready().await).map_err(|error| Status::from_error(error.into()))?;
+        let method = PathAndQuery::from_static(S::METHOD);
+        let codec = ProstCodec::<S::Request, S::Response>::default();
+        let answer = client.unary(request, method, codec).await?;
+        Ok(answer.into_inner())
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a failure most likely means to the person who set the endpoint.
 
+use std::borrow::Cow;
+
 use super::super::retry::Verdict;
 use super::super::settings::Protocol;
+use super::super::signal::Signal;
 use super::Failure;
 
 /// Adds the remedy to a failure whose cause is well known.
-pub(super) fn explain(mut failure: Failure, protocol: Protocol) -> Failure {
-    if let Some(hint) = hint(&failure, protocol) {
+pub(super) fn explain(mut failure: Failure, protocol: Protocol, signal: Signal) -> Failure {
+    if let Some(hint) = hint(&failure, protocol, signal) {
         failure.message = format!("{} ({hint})", failure.message);
     }
     failure
@@ -15,8 +18,8 @@ pub(super) fn explain(mut failure: Failure, protocol: Protocol) -> Failure {
 const GRPC_THERE: &str =
     "a gRPC endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc; HTTP is usually on port 4318";
 
-fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
-    match (protocol, failure.kind.as_ref()) {
+fn hint(failure: &Failure, protocol: Protocol, signal: Signal) -> Option<Cow<'static, str>> {
+    let text = match (protocol, failure.kind.as_ref()) {
         // Prometheus' words; a 500 is not to be retried.
         (_, _) if failure.message.contains("native histograms are disabled") => Some(
             "enable native histograms there, or set \
@@ -30,9 +33,12 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
         (Protocol::HttpProtobuf, _) if failure.message.contains("unexpected message") => {
             Some(GRPC_THERE)
         }
-        (Protocol::HttpProtobuf, "404" | "405") => Some(
-            "is the path right? OTEL_EXPORTER_OTLP_ENDPOINT is a base to which v1/metrics is added",
-        ),
+        (Protocol::HttpProtobuf, "404" | "405") => {
+            return Some(Cow::Owned(format!(
+                "is the path right? OTEL_EXPORTER_OTLP_ENDPOINT is a base to which {} is added",
+                signal.path()
+            )));
+        }
         (Protocol::HttpProtobuf, "415") => Some("does the endpoint take OTLP as http/protobuf?"),
         (Protocol::Grpc, "protocol" | "connection") => Some(
             "an HTTP endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf; gRPC is usually on port 4317",
@@ -47,5 +53,6 @@ fn hint(failure: &Failure, protocol: Protocol) -> Option<&'static str> {
             Some("the next requests will be half as large")
         }
         _ => None,
-    }
+    };
+    text.map(Cow::Borrowed)
 }

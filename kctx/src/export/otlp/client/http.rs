@@ -1,6 +1,7 @@
 //! OTLP/HTTP with protobuf bodies.
 
 use std::io::Write;
+use std::marker::PhantomData;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -13,15 +14,14 @@ use hyper::http::header::{
 use hyper::http::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
 use prost::Message;
 
 use super::connect::Connector;
 use super::{Accepted, Failure, accepted, describe, hint, no_answer, one_line, sources};
 use crate::export::otlp::retry::{Verdict, http_verdict};
-use crate::export::otlp::settings::{Compression, OtlpSettings, Protocol};
+use crate::export::otlp::settings::{Compression, Protocol};
+use crate::export::otlp::signal::Carried;
+use crate::export::otlp::transport::Transport;
 
 /// `google.rpc.Status`, of which only the message is wanted.
 #[derive(Clone, PartialEq, Message)]
@@ -31,26 +31,27 @@ struct RpcStatus {
 }
 
 #[derive(Clone)]
-pub(in crate::export::otlp) struct HttpClient {
+pub(in crate::export::otlp) struct HttpClient<S> {
     client: Client<Connector, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
     compression: Compression,
     max_response_bytes: usize,
+    signal: PhantomData<S>,
 }
 
-impl HttpClient {
-    pub(super) fn new(settings: &OtlpSettings, connector: Connector) -> Self {
+impl<S: Carried> HttpClient<S> {
+    pub(super) fn new(transport: &Transport, connector: Connector) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
-        for (name, value) in &settings.headers {
+        for (name, value) in &transport.headers {
             headers.insert(name, value.clone());
         }
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        if settings.compression == Compression::Gzip {
+        if transport.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         Self {
@@ -58,14 +59,15 @@ impl HttpClient {
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
                 .build(connector),
-            uri: settings.endpoint.clone(),
+            uri: transport.endpoint.clone(),
             headers,
-            compression: settings.compression,
-            max_response_bytes: settings.max_response_bytes,
+            compression: transport.compression,
+            max_response_bytes: transport.max_response_bytes,
+            signal: PhantomData,
         }
     }
 
-    pub(super) fn encode(&self, request: &ExportMetricsServiceRequest) -> Bytes {
+    pub(super) fn encode(&self, request: &S::Request) -> Bytes {
         let plain = request.encode_to_vec();
         match self.compression {
             Compression::None => plain.into(),
@@ -80,7 +82,7 @@ impl HttpClient {
 
     pub(super) async fn send(&self, body: Bytes) -> Result<Accepted, Failure> {
         let answer = self.attempt(body).await;
-        answer.map_err(|failure| hint::explain(failure, Protocol::HttpProtobuf))
+        answer.map_err(|failure| hint::explain(failure, Protocol::HttpProtobuf, S::SIGNAL))
     }
 
     async fn attempt(&self, body: Bytes) -> Result<Accepted, Failure> {
@@ -98,16 +100,17 @@ impl HttpClient {
         let (head, body) = response.into_parts();
         let body = self.read(body).await;
         if head.status == StatusCode::OK {
-            return Ok(read_success(&body?));
+            return Ok(read_success::<S>(&body?));
         }
         let text = |name| {
             head.headers
                 .get(name)
                 .and_then(|v| HeaderValue::to_str(v).ok())
         };
-        let verdict = http_verdict(head.status.as_u16(), text(RETRY_AFTER), SystemTime::now());
-        let mut message = format!("the endpoint answered {}", head.status);
         let said = body.map(|body| error_text(&body)).unwrap_or_default();
+        let status = head.status.as_u16();
+        let verdict = http_verdict(status, text(RETRY_AFTER), &said, SystemTime::now());
+        let mut message = format!("the endpoint answered {}", head.status);
         if !said.is_empty() {
             message = format!("{message}: {said}");
         }
@@ -119,7 +122,7 @@ impl HttpClient {
         }
         Err(Failure {
             verdict,
-            kind: head.status.as_u16().to_string().into(),
+            kind: status.to_string().into(),
             message,
         })
     }
@@ -155,9 +158,9 @@ fn permanent(kind: &'static str, message: String) -> Failure {
 
 /// Bodies of success are empty or text with some backends: only what decodes is believed, and what does
 /// not is remarked upon.
-fn read_success(body: &[u8]) -> Accepted {
-    match ExportMetricsServiceResponse::decode(body) {
-        Ok(response) => accepted(response),
+fn read_success<S: Carried>(body: &[u8]) -> Accepted {
+    match S::Response::decode(body) {
+        Ok(response) => accepted::<S>(response),
         Err(_) => Accepted {
             rejected: 0,
             remark: format!(

@@ -9,13 +9,12 @@ use std::borrow::Cow;
 use std::error::Error;
 
 use hyper_util::client::legacy;
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
 
 pub(super) use self::connect::TlsError;
 use super::retry::Verdict;
-use super::settings::{OtlpSettings, Protocol};
+use super::settings::Protocol;
+use super::signal::Carried;
+use super::transport::Transport;
 
 /// How kctx names itself, in the form that the specification asks of exporters.
 const USER_AGENT: &str = concat!(
@@ -41,7 +40,7 @@ pub(super) struct Failure {
 /// A request that was taken, perhaps in part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// Points refused.
+    /// Items refused.
     pub(super) rejected: u64,
     /// What the endpoint remarked, or is to be remarked about it; empty for nothing.
     pub(super) remark: String,
@@ -49,36 +48,36 @@ pub(super) struct Accepted {
 
 /// A request in the form its protocol sends; made once, so that retries carry the same bytes.
 #[derive(Clone, Debug)]
-pub(super) enum Prepared {
+pub(super) enum Prepared<S: Carried> {
     Http(bytes::Bytes),
-    Grpc(ExportMetricsServiceRequest),
+    Grpc(S::Request),
 }
 
 #[derive(Clone)]
-pub(super) enum Client {
-    Http(http::HttpClient),
-    Grpc(grpc::GrpcClient),
+pub(super) enum Client<S: Carried> {
+    Http(http::HttpClient<S>),
+    Grpc(grpc::GrpcClient<S>),
 }
 
-impl Client {
+impl<S: Carried> Client<S> {
     /// Reads certificates and keys now, while the daemon may still have the rights to. Must be called
     /// inside a runtime.
-    pub(super) fn new(settings: &OtlpSettings) -> Result<Self, TlsError> {
-        let connector = connect::connector(settings)?;
-        Ok(match settings.protocol {
-            Protocol::HttpProtobuf => Self::Http(http::HttpClient::new(settings, connector)),
-            Protocol::Grpc => Self::Grpc(grpc::GrpcClient::new(settings, connector)),
+    pub(super) fn new(transport: &Transport) -> Result<Self, TlsError> {
+        let connector = connect::connector(transport)?;
+        Ok(match transport.protocol {
+            Protocol::HttpProtobuf => Self::Http(http::HttpClient::new(transport, connector)),
+            Protocol::Grpc => Self::Grpc(grpc::GrpcClient::new(transport, connector)),
         })
     }
 
-    pub(super) fn prepare(&self, request: ExportMetricsServiceRequest) -> Prepared {
+    pub(super) fn prepare(&self, request: S::Request) -> Prepared<S> {
         match self {
             Self::Http(client) => Prepared::Http(client.encode(&request)),
             Self::Grpc(_) => Prepared::Grpc(request),
         }
     }
 
-    pub(super) async fn send(&self, request: &Prepared) -> Result<Accepted, Failure> {
+    pub(super) async fn send(&self, request: &Prepared<S>) -> Result<Accepted, Failure> {
         match (self, request) {
             (Self::Http(client), Prepared::Http(body)) => client.send(body.clone()).await,
             (Self::Grpc(client), Prepared::Grpc(message)) => client.send(message.clone()).await,
@@ -88,18 +87,19 @@ impl Client {
     }
 }
 
-/// Partial success (OTLP specification): never retried; a message without rejected points is a warning.
-fn accepted(response: ExportMetricsServiceResponse) -> Accepted {
-    let Some(partial) = response.partial_success else {
+/// Partial success (OTLP specification): never retried; a message without rejected items is a warning.
+fn accepted<S: Carried>(response: S::Response) -> Accepted {
+    let Some((rejected, message)) = S::partial_success(response) else {
         return Accepted::default();
     };
-    let rejected = u64::try_from(partial.rejected_data_points).unwrap_or(0);
-    let message = one_line(partial.error_message.as_bytes());
+    let rejected = u64::try_from(rejected).unwrap_or(0);
+    let message = one_line(message.as_bytes());
+    let items = S::SIGNAL.items();
     let remark = match (rejected, message.is_empty()) {
         (0, true) => String::new(),
         (0, false) => format!("the endpoint warns: {message}"),
-        (_, true) => "the endpoint rejected data points without a reason".to_owned(),
-        (_, false) => format!("the endpoint rejected data points: {message}"),
+        (_, true) => format!("the endpoint rejected {items} without a reason"),
+        (_, false) => format!("the endpoint rejected {items}: {message}"),
     };
     Accepted { rejected, remark }
 }
@@ -158,9 +158,15 @@ fn no_answer(error: &(dyn Error + 'static)) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
+    use opentelemetry_proto::tonic::collector::logs::v1::{
+        ExportLogsPartialSuccess, ExportLogsServiceResponse,
+    };
+    use opentelemetry_proto::tonic::collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+    };
 
     use super::*;
+    use crate::export::otlp::signal::{Logs, Metrics};
 
     #[test]
     fn foreign_text_is_shown_on_one_short_line() {
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn partial_success() {
         let of = |rejected_data_points, message: &str| {
-            accepted(ExportMetricsServiceResponse {
+            accepted::<Metrics>(ExportMetricsServiceResponse {
                 partial_success: Some(ExportMetricsPartialSuccess {
                     rejected_data_points,
                     error_message: message.to_owned(),
@@ -187,8 +193,18 @@ mod tests {
         assert_eq!((of(0, "hm").rejected, of(-1, "").rejected), (0, 0));
         assert!(of(0, "hm").remark.contains("warns"));
         assert_eq!(
-            accepted(ExportMetricsServiceResponse::default()),
+            accepted::<Metrics>(ExportMetricsServiceResponse::default()),
             Accepted::default()
+        );
+        let logs = accepted::<Logs>(ExportLogsServiceResponse {
+            partial_success: Some(ExportLogsPartialSuccess {
+                rejected_log_records: 2,
+                error_message: "old".to_owned(),
+            }),
+        });
+        assert_eq!(
+            (logs.rejected, logs.remark.as_str()),
+            (2, "the endpoint rejected log records: old")
         );
     }
 }
