@@ -95,8 +95,8 @@ fn text(value: Option<&AnyValue>) -> String {
 /// `time event severity body` of each record, with the time since the stream's start.
 fn records(endpoint: &Endpoint) -> Result<Vec<String>> {
     let mut records = Vec::new();
-    for body in endpoint.received("/v1/logs") {
-        let request = ExportLogsServiceRequest::decode(body.as_slice())?;
+    for received in endpoint.received("/v1/logs") {
+        let request = ExportLogsServiceRequest::decode(received.body.as_slice())?;
         let scopes = request.resource_logs.iter().flat_map(|of| &of.scope_logs);
         records.extend(scopes.flat_map(|scope| &scope.log_records).map(|record| {
             format!(
@@ -115,7 +115,7 @@ fn records(endpoint: &Endpoint) -> Result<Vec<String>> {
 fn counted(endpoint: &Endpoint, name: &str) -> Result<Vec<(String, i64)>> {
     let requests = endpoint.received("/v1/metrics");
     let last = requests.last().context("no metrics came")?;
-    let request = ExportMetricsServiceRequest::decode(last.as_slice())?;
+    let request = ExportMetricsServiceRequest::decode(last.body.as_slice())?;
     let scopes = request
         .resource_metrics
         .iter()

@@ -79,15 +79,20 @@ impl Drop for Load {
 /// VM in bursts, each enough to fill a ring of a page: emulated processors take turns, and kctx and the test
 /// need theirs.
 pub fn udp() -> Result<Load> {
-    udp_from(None)
+    udp_from(None, Duration::ZERO)
+}
+
+/// The same with a pause after each, which the kernel makes some 50 us longer.
+pub fn slow_udp(pause: Duration) -> Result<Load> {
+    udp_from(None, pause)
 }
 
 /// The same from one CPU.
 pub fn udp_on(cpu: u32) -> Result<Load> {
-    udp_from(Some(cpu))
+    udp_from(Some(cpu), Duration::ZERO)
 }
 
-fn udp_from(mut cpu: Option<u32>) -> Result<Load> {
+fn udp_from(mut cpu: Option<u32>, pause: Duration) -> Result<Load> {
     const BURST: u64 = 128;
     let receiver = UdpSocket::bind("127.0.0.1:0")?;
     sockopt::set_socket_recv_buffer_size(&receiver, 2048)?;
@@ -103,6 +108,9 @@ fn udp_from(mut cpu: Option<u32>) -> Result<Load> {
         sent += 1;
         if emulated && sent.is_multiple_of(BURST) {
             std::thread::sleep(Duration::from_millis(10));
+        }
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
         }
         sender.send(&[0; 32]).map(drop)
     })

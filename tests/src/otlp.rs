@@ -19,6 +19,8 @@ pub struct Received {
     pub path: String,
     /// Its body, decompressed.
     pub body: Vec<u8>,
+    /// How long that was before.
+    pub sent_bytes: usize,
 }
 
 /// Takes requests until the test ends.
@@ -48,10 +50,10 @@ impl Endpoint {
 
     /// What came to a path so far.
     #[must_use]
-    pub fn received(&self, path: &str) -> Vec<Vec<u8>> {
+    pub fn received(&self, path: &str) -> Vec<Received> {
         let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         let there = received.iter().filter(|request| request.path == path);
-        there.map(|request| request.body.clone()).collect()
+        there.cloned().collect()
     }
 }
 
@@ -104,5 +106,6 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Result<Option<Received>> {
     Ok(Some(Received {
         path: path.to_owned(),
         body,
+        sent_bytes: length,
     }))
 }

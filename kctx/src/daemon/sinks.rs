@@ -160,7 +160,7 @@ impl Sinks {
             logs,
             prometheus,
             pace,
-            online: Online::of(pace),
+            online: (pace != Pace::EachWindow).then(OnlineCpus::open).flatten(),
         })
     }
 }
@@ -172,31 +172,34 @@ pub(super) struct Exports {
     logs: Option<LogExporter>,
     prometheus: Option<PrometheusServer>,
     pace: Pace,
-    online: Online,
+    /// `None` in a replay: those are this machine's.
+    online: Option<OnlineCpus>,
 }
 
-/// Which CPUs are online, asked from time to time. Not in a replay: those are this machine's.
-struct Online {
-    next: Mutex<Option<Instant>>,
+/// Which CPUs are online, asked from time to time.
+struct OnlineCpus {
+    list: cpus::Online,
+    next: Mutex<Instant>,
 }
 
-impl Online {
+impl OnlineCpus {
     const EVERY: Duration = Duration::from_secs(10);
 
-    fn of(pace: Pace) -> Self {
-        Self {
-            next: Mutex::new((pace != Pace::EachWindow).then(Instant::now)),
-        }
+    fn open() -> Option<Self> {
+        Some(Self {
+            list: cpus::Online::open(&HostRoot::system()).ok()?,
+            next: Mutex::new(Instant::now()),
+        })
     }
 
     fn look(&self) -> Option<Vec<u32>> {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_none_or(|at| now < at) {
+        if now < *next {
             return None;
         }
-        *next = Some(now + Self::EVERY);
-        cpus::online(&HostRoot::system()).ok()
+        *next = now + Self::EVERY;
+        self.list.now().ok()
     }
 }
 
@@ -204,7 +207,7 @@ impl Exports {
     /// Hands over a closed window.
     pub(super) fn offer(&self, window: &Arc<Window>) {
         if self.otlp.is_some() || self.prometheus.is_some() {
-            if let Some(cpus) = self.online.look() {
+            if let Some(cpus) = self.online.as_ref().and_then(OnlineCpus::look) {
                 self.totals.set_online(&cpus);
             }
             self.totals.offer(Arc::clone(window));

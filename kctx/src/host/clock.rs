@@ -29,27 +29,25 @@ impl Moment {
     #[must_use]
     pub fn now() -> Self {
         const CLOSE_NS: u64 = 10_000;
-        const TRIES: usize = 5;
-        let mut closest = (u64::MAX, Self::at(0, 0));
-        for _ in 0..TRIES {
-            let before = monotonic_ns();
-            let unix = unix_ns();
-            let apart = monotonic_ns().saturating_sub(before);
-            if apart < closest.0 {
-                closest = (apart, Self::at(before, unix));
-            }
-            if apart < CLOSE_NS {
+        let mut closest = Self::read();
+        for _ in 0..4 {
+            if closest.0 < CLOSE_NS {
                 break;
             }
+            closest = closest.min(Self::read());
         }
-        closest.1
-    }
-
-    fn at(monotonic_ns: u64, unix_ns: u64) -> Self {
+        let (_, monotonic_ns, unix_ns) = closest;
         Self {
             monotonic_ns,
             unix_ns,
         }
+    }
+
+    /// How long both readings took, and both.
+    fn read() -> (u64, u64, u64) {
+        let before = monotonic_ns();
+        let unix = unix_ns();
+        (monotonic_ns().saturating_sub(before), before, unix)
     }
 }
 

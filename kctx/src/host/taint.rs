@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::root::HostRoot;
+use super::root::{HostRoot, Reread};
 
 /// Where the kernel says it.
 pub const PATH: &str = "/proc/sys/kernel/tainted";
@@ -106,7 +106,12 @@ pub fn read(root: &HostRoot) -> std::io::Result<u64> {
     number(&root.read_line(PATH)?)
 }
 
-pub(super) fn number(text: &str) -> std::io::Result<u64> {
+/// The same from that file, kept open.
+pub fn read_anew(file: &Reread) -> std::io::Result<u64> {
+    number(&file.read()?)
+}
+
+fn number(text: &str) -> std::io::Result<u64> {
     text.parse().map_err(|_| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,

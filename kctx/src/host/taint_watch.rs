@@ -64,7 +64,7 @@ impl TaintWatch {
 
     /// Reads the machine's value from [`taint::PATH`] and observes it. After an error the watch is as it was before.
     pub fn poll(&mut self, file: &Reread, time_ns: u64) -> std::io::Result<Option<TaintChange>> {
-        Ok(self.observe(taint::number(&file.read()?)?, time_ns))
+        Ok(self.observe(taint::read_anew(file)?, time_ns))
     }
 
     /// The value observed last.

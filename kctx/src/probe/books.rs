@@ -46,7 +46,7 @@ pub struct Books {
     pub stacks: Stacks,
     pending: HashMap<MapData, u64, PendingWork>,
     programs: Programs,
-    online_list: Option<cpus::Online>,
+    online_list: cpus::Online,
     /// As of the last [`Self::contexts`].
     online: Vec<u32>,
     last_counters: [FamilyCounters; FAMILIES],
@@ -129,7 +129,7 @@ impl Books {
             ),
             pending: take(loaded, "PENDING")?,
             programs,
-            online_list: cpus::Online::open(&HostRoot::system()).ok(),
+            online_list: cpus::Online::open(&HostRoot::system()).map_err(LoadError::Cpus)?,
             online: Vec::new(),
             last_counters: [FamilyCounters::default(); FAMILIES],
             last_misses: [0; FAMILIES],
@@ -229,10 +229,7 @@ impl Books {
 
     /// The CPUs that are online now.
     pub fn online_now(&self) -> std::io::Result<Vec<u32>> {
-        match &self.online_list {
-            Some(list) => list.now(),
-            None => cpus::online(&HostRoot::system()),
-        }
+        self.online_list.now()
     }
 
     fn running(&self, cpu: u32, state: &CpuState, now_ns: u64) -> RunningThread {

@@ -78,7 +78,7 @@ pub enum LoadError {
     #[error("cannot map a ring buffer: {0}")]
     Mmap(#[source] rustix::io::Errno),
     /// The CPUs could not be listed.
-    #[error("cannot read /sys/devices/system/cpu/possible: {0}")]
+    #[error("cannot read which CPUs there are, in /sys/devices/system/cpu: {0}")]
     Cpus(#[source] std::io::Error),
 }
 

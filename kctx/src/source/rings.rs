@@ -87,18 +87,11 @@ impl Ring {
         if !size.is_power_of_two() || !size.is_multiple_of(page) {
             return Err(rustix::io::Errno::INVAL);
         }
-        let fd = file.as_fd();
-        if rustix::fs::fstat(fd)?.st_size < (2 * page + size) as i64 {
+        if rustix::fs::fstat(file)?.st_size < (2 * page + size) as i64 {
             // A page beyond the file's end is there, but is not to be touched (SIGBUS).
             return Err(rustix::io::Errno::INVAL);
         }
-        Ok(Self {
-            consumer: Mapping::new(fd, 0, page, ProtFlags::READ | ProtFlags::WRITE)?,
-            producer: Mapping::new(fd, page as u64, page + size, ProtFlags::READ)?,
-            page,
-            size,
-            position: 0,
-        })
+        Self::map(file, size)
     }
 
     /// Bytes that the ring holds at most.

@@ -55,10 +55,10 @@ impl Watch {
         };
         let log = readable(kmsg::PATH, kmsg.as_ref().map(|_| ()));
         let tainted = root.reread(taint::PATH);
-        let taint = (tainted.as_ref().map_err(std::io::Error::to_string))
-            .and_then(|file| TaintWatch::new().poll(file, 0).map_err(|e| e.to_string()))
-            .map(|_| ())
-            .map_err(|error| format!("{}: {error}", taint::PATH));
+        let taint = match &tainted {
+            Ok(file) => readable(taint::PATH, taint::read_anew(file).as_ref().map(|_| ())),
+            Err(error) => readable(taint::PATH, Err(error)),
+        };
         Self {
             tainted: tainted.ok(),
             kmsg: kmsg.ok(),

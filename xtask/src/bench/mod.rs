@@ -123,7 +123,8 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<()> {
     }
     if !options.kernel_only {
         figures.process = process::measure(&built.kctx, &built.load, &folder, options.rounds)?;
-        (figures.process).extend(growth::of_export(&built.kctx, &built.load, &folder)?);
+        let exports = growth::of_export(&built.kctx, &built.sink, &built.load, &folder)?;
+        figures.process.extend(exports);
         figures.process.extend(growth::of_memory(&built.growth)?);
     }
     print!("{}", table::text(&figures));
@@ -146,6 +147,7 @@ struct Built {
     load: PathBuf,
     attach: PathBuf,
     growth: PathBuf,
+    sink: PathBuf,
     floor: PathBuf,
 }
 
@@ -158,6 +160,7 @@ fn build(ws: &Workspace) -> Result<Built> {
         ("kctx", "attach_floor"),
         ("kctx", "memory_growth"),
         ("kctx-tests", "kernel_load"),
+        ("kctx-tests", "otlp_sink"),
     ] {
         let mut cargo = ws.cargo();
         cargo.args([
@@ -177,6 +180,7 @@ fn build(ws: &Workspace) -> Result<Built> {
         load: examples.join("kernel_load"),
         attach: examples.join("attach_floor"),
         growth: examples.join("memory_growth"),
+        sink: examples.join("otlp_sink"),
         floor: build::floor(ws),
     })
 }

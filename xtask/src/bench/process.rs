@@ -77,8 +77,18 @@ fn summary(kctx: &Path, bundle: &Path) -> Result<Value> {
     serde_json::from_str(&text).context("the report is no JSON")
 }
 
-/// A `kctx run` that is killed when this goes.
-pub(super) struct Daemon(Child);
+/// A process that is killed when this goes.
+pub(super) struct Killed(pub(super) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A `kctx run`.
+pub(super) struct Daemon(Killed);
 
 impl Daemon {
     pub(super) fn start(kctx: &mut Command) -> Result<Self> {
@@ -88,7 +98,7 @@ impl Daemon {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start kctx")?;
-        let daemon = Self(child);
+        let daemon = Self(Killed(child));
         // Until it is at work.
         std::thread::sleep(Duration::from_secs(3));
         Ok(daemon)
@@ -97,7 +107,7 @@ impl Daemon {
     /// CPU time of all its threads, in nanoseconds.
     fn cpu_ns(&self) -> Result<f64> {
         let mut sum = 0.0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0.0.id()))? {
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
             let ns = text.split_whitespace().next().unwrap_or_default();
             sum += ns.parse::<f64>().context("no schedstat")?;
@@ -107,7 +117,7 @@ impl Daemon {
 
     /// A size of /proc/PID/status, in MiB.
     fn mebibytes(&self, name: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.0.id()))?;
         let field = command::field(&status, name).with_context(|| format!("no {name}"))?;
         let kibibytes = field.trim_end_matches("kB").trim().parse::<f64>()?;
         Ok(kibibytes / 1024.0)
@@ -118,13 +128,6 @@ impl Daemon {
         let (before, start) = (self.cpu_ns()?, Instant::now());
         std::thread::sleep(during);
         Ok((self.cpu_ns()? - before) / start.elapsed().as_nanos() as f64 * 100.0)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -155,7 +158,7 @@ fn at_rest(kctx: &Path) -> Result<Vec<Figure>> {
 }
 
 /// Datagrams on each CPU, as fast as they go, until this goes.
-pub(super) struct Loads(Vec<Child>);
+pub(super) struct Loads(Vec<Killed>);
 
 impl Loads {
     pub(super) fn start(load: &Path, folder: &Path) -> Result<Self> {
@@ -169,18 +172,9 @@ impl Loads {
                 .stdout(Stdio::null())
                 .spawn()
                 .context("cannot start the load")?;
-            loads.0.push(child);
+            loads.0.push(Killed(child));
         }
         Ok(loads)
-    }
-}
-
-impl Drop for Loads {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

@@ -4,12 +4,9 @@ use std::fmt::Write as _;
 
 use super::{EVENTS, Event, Severity};
 use crate::export::metric::{Attribute, metrics};
+use crate::export::testing::check_made_part;
 use crate::host::kmsg::LEVEL_NAMES;
 use crate::probe::PROBES;
-
-const BEGIN: &str = "<!-- made from kctx/src/export/event: begin -->\n";
-const END: &str = "<!-- made from kctx/src/export/event: end -->\n";
-const WRITE: &str = "KCTX_WRITE_DOCS";
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
@@ -78,23 +75,11 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_is_what_the_list_makes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/logs.md");
-    let old = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = old
-        .split_once(BEGIN)
-        .expect("docs/logs.md has the mark of the beginning");
-    let (_, after) = rest
-        .split_once(END)
-        .expect("docs/logs.md has the mark of the end");
-    let new = format!("{before}{BEGIN}\n{}\n{END}{after}", reference());
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(path, &new).unwrap();
-        return;
-    }
-    assert!(
-        old == new,
-        "docs/logs.md is not what the list of events makes: write it with \
-         `{WRITE}=1 cargo test -p kctx --lib event::reference`"
+    check_made_part(
+        "docs/logs.md",
+        "kctx/src/export/event",
+        &reference(),
+        "event::reference",
     );
 }
 

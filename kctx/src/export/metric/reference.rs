@@ -4,10 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Attribute, GROUPS, Group, Metric, OVERFLOW, metrics};
 use crate::export::prometheus::name;
-
-const BEGIN: &str = "<!-- made from kctx/src/export/metric: begin -->\n";
-const END: &str = "<!-- made from kctx/src/export/metric: end -->\n";
-const WRITE: &str = "KCTX_WRITE_DOCS";
+use crate::export::testing::check_made_part;
 
 fn group(group: &Group) -> String {
     let mut text = format!("### {}\n\n", group.title);
@@ -89,23 +86,11 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_is_what_the_list_makes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
-    let old = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = old
-        .split_once(BEGIN)
-        .expect("docs/metrics.md has the mark of the beginning");
-    let (_, after) = rest
-        .split_once(END)
-        .expect("docs/metrics.md has the mark of the end");
-    let new = format!("{before}{BEGIN}\n{}\n{END}{after}", reference());
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::write(path, &new).unwrap();
-        return;
-    }
-    assert!(
-        old == new,
-        "docs/metrics.md is not what the list of metrics makes: write it with \
-         `{WRITE}=1 cargo test -p kctx --lib metric::reference`"
+    check_made_part(
+        "docs/metrics.md",
+        "kctx/src/export/metric",
+        &reference(),
+        "metric::reference",
     );
 }
 

@@ -120,10 +120,23 @@ fn data(
         SeriesOf::Seconds(set) => (set, seconds),
         SeriesOf::Millionths(set) => (set, part),
     };
-    match metric.kind {
-        Kind::Gauge => gauge_data(set, span, value),
-        kind => sum_data(set, span, kind.is_counter(), value),
-    }
+    let data = match metric.kind {
+        // It has no start: it is not counted from anywhere.
+        Kind::Gauge => Data::Gauge(Gauge {
+            data_points: number_points(set, span, |_| 0, value),
+        }),
+        kind => Data::Sum(Sum {
+            data_points: number_points(set, span, |series| span.start(series), value),
+            aggregation_temporality: span.temporality(),
+            is_monotonic: kind.is_counter(),
+        }),
+    };
+    let is_empty = match &data {
+        Data::Gauge(gauge) => gauge.data_points.is_empty(),
+        Data::Sum(sum) => sum.data_points.is_empty(),
+        _ => false,
+    };
+    (!is_empty).then_some(data)
 }
 
 /// Attributes as the protocol has them.
@@ -168,15 +181,16 @@ fn to_seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-fn sum_data(
+/// Points of numbers, which count from `start`.
+fn number_points(
     set: &SeriesSet<u64>,
     span: Span,
-    is_monotonic: bool,
+    start: impl Fn(&Series<u64>) -> u64,
     value: fn(u64) -> number_data_point::Value,
-) -> Option<Data> {
+) -> Vec<NumberDataPoint> {
     let of = |attributes: &Attributes, series: &Series<u64>| NumberDataPoint {
         attributes: key_values(attributes),
-        start_time_unix_nano: span.start(series),
+        start_time_unix_nano: start(series),
         time_unix_nano: span.time_unix_ns,
         value: Some(value(series.value)),
         ..NumberDataPoint::default()
@@ -186,35 +200,7 @@ fn sum_data(
         flags: NO_VALUE,
         ..of(attributes, series)
     };
-    let data_points = span.points(set, of, ended);
-    (!data_points.is_empty()).then(|| {
-        Data::Sum(Sum {
-            data_points,
-            aggregation_temporality: span.temporality(),
-            is_monotonic,
-        })
-    })
-}
-
-/// A gauge has no start: it is not counted from anywhere.
-fn gauge_data(
-    set: &SeriesSet<u64>,
-    span: Span,
-    value: fn(u64) -> number_data_point::Value,
-) -> Option<Data> {
-    let of = |attributes: &Attributes, series: &Series<u64>| NumberDataPoint {
-        attributes: key_values(attributes),
-        time_unix_nano: span.time_unix_ns,
-        value: Some(value(series.value)),
-        ..NumberDataPoint::default()
-    };
-    let ended = |attributes: &Attributes, series: &Series<u64>| NumberDataPoint {
-        value: None,
-        flags: NO_VALUE,
-        ..of(attributes, series)
-    };
-    let data_points = span.points(set, of, ended);
-    (!data_points.is_empty()).then_some(Data::Gauge(Gauge { data_points }))
+    span.points(set, of, ended)
 }
 
 fn histogram_data(

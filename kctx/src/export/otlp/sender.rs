@@ -45,8 +45,8 @@ pub(super) trait Feed: Send + 'static {
     /// So many exports were due, or windows offered, while another export was under way.
     fn merged(&mut self, _exports: u64) {}
 
-    /// There will be one last export: what failed last may go with it.
-    fn once_more(&mut self);
+    /// There will be one last export: what failed last may go with it, where it does not anyway.
+    fn once_more(&mut self) {}
 
     /// The export is over, and nothing is sent any more.
     fn leave(&mut self) {}

@@ -192,10 +192,6 @@ impl Feed for LogFeed {
             .put_back(under_way.into_iter().flatten().collect());
     }
 
-    fn once_more(&mut self) {
-        // It is in the queue.
-    }
-
     fn leave(&mut self) {
         self.queue.drop_all(why::SHUTDOWN);
         self.tell_dropped();
