@@ -20,6 +20,7 @@ use bytes::BytesMut;
 use super::{
     Control, Item, RunningThread, batches,
     metering::Metering,
+    pace::{LOOK_EVERY, SHORTEST_SLEEP, after, next_sleep, windows_a_second},
     rings::Ring,
     warden::Warden,
     watch::{Closed, Next, Watch},
@@ -37,18 +38,12 @@ use crate::{
     },
 };
 
-/// A ring found this full calls for the shortest sleep.
-const TARGET_FILL: f64 = 0.25;
 /// Less than this is left in a ring, unless a window closes or it may have waited for [`LONGEST_LEFT`].
 const WORTH_TAKING: f64 = 1.0 / 16.0;
-const LONGEST_LEFT: Duration = Duration::from_millis(500);
-const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+const LONGEST_LEFT: Duration = Duration::from_secs(1);
 /// Pending works older than this were cancelled, or wait for a stuck pool; their entries go.
 const PENDING_AGE: Duration = Duration::from_secs(120);
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// How often it is asked which CPUs are online.
-const LOOK_AT_CPUS_EVERY: Duration = Duration::from_millis(250);
 
 /// What the drain works on.
 pub struct Drain {
@@ -204,7 +199,7 @@ impl Drain {
         let started = Instant::now();
         let mut next_window = self.window.map(|every| started + every);
         let mut next_sweep = started + SWEEP_EVERY;
-        let mut next_look = started + LOOK_AT_CPUS_EVERY;
+        let mut next_look = started + LOOK_EVERY;
         let mut next_emptying = started + LONGEST_LEFT;
         let mut sleep = SHORTEST_SLEEP;
         while !stop.load(Ordering::Acquire) {
@@ -225,7 +220,15 @@ impl Drain {
             let Ok(fullest) = self.fullest_drained(worth, buffer) else {
                 break;
             };
-            if self.look_around()?.is_err() {
+            if now >= next_look {
+                let taint = self.watch.poll(clock::monotonic_ns());
+                if taint.is_some_and(|control| self.send(control).is_err()) {
+                    break;
+                }
+                self.follow_cpus();
+                next_look = after(next_look, LOOK_EVERY, now);
+            }
+            if self.govern()?.is_err() {
                 break;
             }
             if let (Some(at), Some(every)) = (next_window, self.window)
@@ -240,12 +243,7 @@ impl Drain {
                 {
                     break;
                 }
-                // Windows missed while the receiver was slow are not made up for.
-                next_window = Some(at.max(now - every) + every);
-            }
-            if now >= next_look {
-                self.follow_cpus();
-                next_look = now + LOOK_AT_CPUS_EVERY;
+                next_window = Some(after(at, every, now));
             }
             if now >= next_sweep {
                 self.books
@@ -253,11 +251,10 @@ impl Drain {
                 next_sweep = now + SWEEP_EVERY;
             }
             sleep = next_sleep(sleep, fullest);
-            let deadline = [next_window, self.end_after.map(|after| started + after)]
-                .into_iter()
-                .flatten()
-                .min();
-            let until = deadline.map_or(sleep, |at| at.saturating_duration_since(Instant::now()));
+            let end = self.end_after.map(|after| started + after);
+            let deadlines = [next_window, end].into_iter().flatten();
+            let deadline = deadlines.fold(next_look, Instant::min);
+            let until = deadline.saturating_duration_since(Instant::now());
             std::thread::park_timeout(sleep.min(until));
         }
         Ok(())
@@ -277,22 +274,20 @@ impl Drain {
         }
     }
 
-    /// What is looked at a few times a second.
-    fn look_around(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
-        let now_ns = clock::monotonic_ns();
-        let mut controls: Vec<Control> = self.watch.poll(now_ns).into_iter().collect();
+    /// What kctx costs is looked at, and what follows from it done.
+    fn govern(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
         if self.metering.is_due() {
             self.metering.end_sample(self.books.programs()?);
         }
+        let now_ns = clock::monotonic_ns();
         if self.warden.is_due(now_ns)
             && let Some(ruling) = self.warden.tick(now_ns, self.books.observed_ever()?)
         {
             self.books.govern(u64::from(ruling.mask))?;
-            controls.extend(ruling.controls);
+            let mut controls = ruling.controls.into_iter();
+            return Ok(controls.try_for_each(|control| self.send(control)));
         }
-        Ok(controls
-            .into_iter()
-            .try_for_each(|control| self.send(control)))
+        Ok(Ok(()))
     }
 
     fn send(&self, control: Control) -> Result<(), Disconnected> {
@@ -374,44 +369,4 @@ fn drain_ring(
     })?;
     metering.drained(cpu, drained, ring.size());
     Ok(drained)
-}
-
-/// How many windows a second has, at least one.
-fn windows_a_second(window: Option<Duration>) -> u32 {
-    const SECOND: Duration = Duration::from_secs(1);
-    let nanos = window.unwrap_or(SECOND).as_nanos().max(1);
-    u32::try_from(SECOND.as_nanos().div_ceil(nanos)).unwrap_or(u32::MAX)
-}
-
-/// The sleep after which the fullest ring would have been at its target fill, going up by no more than
-/// twice, so that the end of a lull is not slept through.
-fn next_sleep(slept: Duration, fullest: f64) -> Duration {
-    let wanted = if fullest <= 0.0 {
-        LONGEST_SLEEP
-    } else {
-        slept.mul_f64((TARGET_FILL / fullest).min(2.0))
-    };
-    wanted.min(slept * 2).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_windows_are_several_a_second() {
-        let of = |ms| windows_a_second(Some(Duration::from_millis(ms)));
-        assert_eq!([100, 300, 999, 1000, 60_000].map(of), [10, 4, 2, 1, 1]);
-        assert_eq!(windows_a_second(None), 1);
-    }
-
-    #[test]
-    fn the_sleep_shrinks_at_once_and_grows_slowly() {
-        let ms = Duration::from_millis;
-        assert_eq!(next_sleep(ms(100), 1.0), ms(25));
-        assert_eq!(next_sleep(ms(10), 0.0), ms(20));
-        assert_eq!(next_sleep(ms(80), 0.0), ms(100));
-        assert_eq!(next_sleep(ms(1), 1.0), ms(1));
-        assert_eq!(next_sleep(ms(20), 0.25), ms(20));
-    }
 }

@@ -18,6 +18,8 @@ pub mod drain;
 pub mod live;
 #[cfg(kctx_live)]
 pub mod metering;
+#[cfg(kctx_live)]
+mod pace;
 pub mod recorded;
 pub mod rings;
 #[cfg(kctx_live)]

@@ -13,9 +13,6 @@ use crate::{
     },
 };
 
-/// How often.
-const EVERY_NS: u64 = 250_000_000;
-
 /// The watch, from when it was opened.
 pub struct Watch {
     tainted: Option<Reread>,
@@ -23,7 +20,6 @@ pub struct Watch {
     probes: [ProbeStatus; 2],
     log: LogWindow,
     taint: TaintWatch,
-    next_ns: u64,
     /// That the log can no longer be read was said.
     warned: bool,
 }
@@ -68,7 +64,6 @@ impl Watch {
             ],
             log: LogWindow::new(bounds),
             taint: TaintWatch::new(),
-            next_ns: 0,
             warned: false,
         }
     }
@@ -89,7 +84,6 @@ impl Watch {
         }
         self.taint = TaintWatch::new();
         let _ = self.look_at_taint(now_ns);
-        self.next_ns = now_ns + EVERY_NS;
     }
 
     /// The window's start stamp: no line of its is older.
@@ -99,12 +93,8 @@ impl Watch {
         }
     }
 
-    /// Looks, if it is time to; a change of the taint.
+    /// Looks; a change of the taint.
     pub fn poll(&mut self, now_ns: u64) -> Option<Control> {
-        if now_ns < self.next_ns {
-            return None;
-        }
-        self.next_ns = now_ns + EVERY_NS;
         self.follow(|kmsg| kmsg.poll(now_ns));
         self.look_at_taint(now_ns).0
     }
