@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod events;
 pub mod evidence;
+pub mod evidence_set;
 pub mod recorder;
 #[cfg(kctx_live)]
 pub mod session;

@@ -1,5 +1,6 @@
 //! `*.kctx.tar.zst`: an ordinary tar under zstd, with a manifest as its last member.
 
+mod incident;
 mod manifest;
 mod reader;
 mod survey;
@@ -7,6 +8,7 @@ mod writer;
 
 use std::path::PathBuf;
 
+pub use incident::Incident;
 pub use manifest::{
     BUNDLE_SCHEMA, BundleWindow, LimitUse, Manifest, MemberDigest, MissingEvidence,
 };
