@@ -13,9 +13,11 @@ use crate::{
 };
 
 mod probes;
+mod top;
 mod watch;
 
 pub use probes::ProbesConfig;
+pub use top::TopConfig;
 pub use watch::{
     GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
     parse_sample,
@@ -51,6 +53,8 @@ pub enum ConfigError {
 pub struct Config {
     /// `kctx run`.
     pub run: RunConfig,
+    /// `kctx top`.
+    pub top: TopConfig,
     /// What is measured.
     pub probes: ProbesConfig,
     /// What is taken in the kernel.

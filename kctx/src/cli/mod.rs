@@ -6,6 +6,7 @@ mod replay;
 mod report;
 mod run;
 mod shell;
+mod top;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -35,6 +36,8 @@ enum Command {
     /// Measure until told to stop: show it live, push it as OTLP where an endpoint is set, answer scrapes where
     /// asked to.
     Run(run::Args),
+    /// Look at what `run` measures live, in tables: sort, filter, pause, go back.
+    Top(top::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
     /// Read a bundle.
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
     init_log();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Replay(args) => replay::run(&args),

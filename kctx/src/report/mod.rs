@@ -3,14 +3,14 @@
 mod columns;
 pub mod estimate;
 pub mod human;
-mod limits;
+pub(crate) mod limits;
 pub mod live;
 pub mod notices;
-mod own_cost;
+pub(crate) mod own_cost;
 pub mod summary;
 pub mod text;
 
 pub use summary::Summary;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
