@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::sample;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "run",
+    "top",
     "capture",
     "report",
     "replay",

@@ -13,6 +13,7 @@ mod process;
 mod programs;
 mod provoked;
 mod scrape;
+mod top;
 mod vm;
 mod vm_cost;
 mod vm_cpus;

@@ -11,4 +11,5 @@ pub mod otlp;
 pub mod program;
 pub mod scrape;
 pub mod stream;
+pub mod tmux;
 pub mod trace;

@@ -16,9 +16,6 @@ use super::{
 /// Longest filter.
 const FILTER_LENGTH: usize = 60;
 
-/// Lines of kctx's own messages that are kept.
-const NOTES: usize = 100;
-
 /// Something from outside.
 #[derive(Debug)]
 pub enum Event {
@@ -84,7 +81,7 @@ pub struct Model {
     open: Open,
     cpus_from: usize,
     size: (u16, u16),
-    notes: Vec<String>,
+    note: Option<String>,
 }
 
 impl Model {
@@ -99,7 +96,7 @@ impl Model {
             tab: Tab::Softirqs,
             looks: Tab::ALL.map(|tab| Look {
                 sorted_by: tab.first_sort(),
-                descending: true,
+                descending: tab.first_descending(),
                 cursor: 0,
                 followed: None,
             }),
@@ -108,7 +105,7 @@ impl Model {
             open: Open::Table,
             cpus_from: 0,
             size: (width, height),
-            notes: Vec::new(),
+            note: None,
         }
     }
 
@@ -133,18 +130,22 @@ impl Model {
             Event::Missed(missed) => self.missed = missed,
             Event::Key(key) => return self.key(key),
             Event::Size(width, height) => self.size = (width, height),
-            Event::Note(line) => {
-                if self.notes.len() == NOTES {
-                    self.notes.remove(0);
-                }
-                self.notes.push(line);
-            }
+            Event::Note(line) => self.note = Some(line),
             Event::Over => self.over = true,
         }
         Outcome::Redraw
     }
 
     fn key(&mut self, key: KeyEvent) -> Outcome {
+        // Whoever presses a key has read it.
+        let read = self.note.take().is_some();
+        match self.pressed(key) {
+            Outcome::Same if read => Outcome::Redraw,
+            outcome => outcome,
+        }
+    }
+
+    fn pressed(&mut self, key: KeyEvent) -> Outcome {
         if self.typing {
             return self.typed(key);
         }
@@ -378,7 +379,7 @@ impl Model {
 
     /// What kctx said last.
     pub(super) fn note(&self) -> Option<&str> {
-        self.notes.last().map(String::as_str)
+        self.note.as_deref()
     }
 
     /// The newest that happened up to the window that is shown.

@@ -200,15 +200,19 @@ fn events_are_those_of_all_windows_and_have_their_detail() {
 }
 
 #[test]
-fn notes_are_the_newest() {
+fn a_note_is_the_newest_until_a_key_is_pressed() {
     let mut model = model();
-    for line in 0..NOTES + 5 {
-        model.take(Event::Note(format!("line {line}")));
+    for line in ["first", "second"] {
+        model.take(Event::Note(line.to_owned()));
     }
+    assert_eq!(model.note(), Some("second"));
     assert_eq!(
-        (model.notes.len(), model.note().unwrap()),
-        (NOTES, "line 104")
+        press(&mut model, "x"),
+        Outcome::Redraw,
+        "a key that does nothing else"
     );
+    assert_eq!(model.note(), None);
+    assert_eq!(press(&mut model, "x"), Outcome::Same);
 }
 
 /// Any event, in such numbers that keys are in the majority.

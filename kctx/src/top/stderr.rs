@@ -65,10 +65,43 @@ fn read(from: PipeReader, note: &dyn Fn(&str)) -> VecDeque<Vec<u8>> {
         if line.is_empty() || read.is_err() {
             return kept;
         }
-        note(String::from_utf8_lossy(&line).trim_end());
+        note(without_colours(&String::from_utf8_lossy(&line)).trim());
         if kept.len() == LINES {
             kept.pop_front();
         }
         kept.push_back(line);
+    }
+}
+
+/// Without the sequences that set colours (`ESC [ ... m`), which a log line for a terminal has.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('m') {
+            Some((codes, text)) if codes.chars().all(|c| c.is_ascii_digit() || c == ';') => {
+                plain.push_str(text);
+            }
+            // Something else: whoever shows it escapes it.
+            _ => {
+                plain.push_str("\x1b[");
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_taken_out_and_nothing_else() {
+        assert_eq!(
+            without_colours("\x1b[33m WARN\x1b[0m a \x1b[1;31mb\x1b[2Jm\n"),
+            " WARN a b\x1b[2Jm\n"
+        );
+        assert_eq!(without_colours("plain m"), "plain m");
     }
 }

@@ -83,13 +83,25 @@ impl Tab {
         }
     }
 
-    /// The column it is sorted by at first: the share where there is one.
+    /// The column it is sorted by at first: the share where there is one. Of probes those that are not attached come
+    /// first, of findings the worst.
     pub(super) fn first_sort(self) -> usize {
-        let by = |heading: &str| {
-            let mut columns = self.columns().iter();
-            columns.position(|column| column.heading == heading)
+        let heading = match self {
+            Self::Raisers => "rate",
+            Self::Events => "time",
+            Self::Probes => "attached",
+            Self::Findings => "severity",
+            _ => "share",
         };
-        by("share").or_else(|| by("rate")).unwrap_or(0)
+        let mut columns = self.columns().iter();
+        let place = columns.position(|column| column.heading == heading);
+        place.unwrap_or(0)
+    }
+
+    /// Whether the largest is first then. `CRIT`, `WARN`, `info` are in the order of their letters, and `NO` is before each
+    /// mechanism.
+    pub(super) fn first_descending(self) -> bool {
+        !matches!(self, Self::Probes | Self::Findings)
     }
 }
 
@@ -287,7 +299,11 @@ mod tests {
             assert_eq!(tab.index(), index);
             let digit = char::from_digit((index as u32 + 1) % 10, 10).unwrap();
             assert_eq!(tab.label().0, digit);
-            assert!(tab.first_sort() < tab.columns().len());
+            let heading = tab.columns()[tab.first_sort()].heading;
+            assert_eq!(
+                heading == tab.columns()[0].heading,
+                matches!(tab, Tab::Events | Tab::Findings)
+            );
             let growing = tab.columns().iter().filter(|column| column.grows);
             assert_eq!(growing.count(), 1, "{tab:?}");
         }

@@ -2,7 +2,7 @@
 
 use ratatui_core::{buffer::Buffer, layout::Rect};
 
-use super::{put, put_at};
+use super::{fold, put, put_at};
 use crate::{
     diagnose::Severity,
     report::{
@@ -22,10 +22,13 @@ use crate::{
 /// Findings that have a line of their own here; the others are in their table.
 const FINDINGS: usize = 3;
 
+/// Lines that one of them may take.
+const FOLDED: usize = 2;
+
 /// How many lines it takes: the window, what is hot, kctx's own.
 pub(super) fn lines(model: &Model, area: Rect) -> u16 {
     let limits = model.shown().map_or(0, |frame| frame.limits.len());
-    let hot = hot(model).len() as u16;
+    let hot = hot(model, area.width).len() as u16;
     // On a small terminal the table comes first.
     let most = (area.height / 4).max(1);
     (2 + hot + limits as u16).min(most)
@@ -56,7 +59,7 @@ pub(super) fn draw(model: &Model, palette: Palette, area: Rect, buffer: &mut Buf
         name(&frame.summary.host.hostname)
     );
     put_at(buffer, area, x, area.y, &text, palette.plain());
-    let hot = hot(model);
+    let hot = hot(model, area.width);
     let own = [(false, own(model, frame))].into_iter();
     let limits = frame.limits.iter().map(|limit| (false, limit.clone()));
     let below = hot.into_iter().chain(own).chain(limits);
@@ -79,8 +82,9 @@ fn state(model: &Model) -> String {
     }
 }
 
-/// The findings, the worst first; without one what the diagnosis says, or what is busiest. Whether it is an alarm.
-fn hot(model: &Model) -> Vec<(bool, String)> {
+/// The findings, the worst first; without one what the diagnosis says, or what is busiest. In lines that fit, and
+/// whether each is an alarm.
+fn hot(model: &Model, width: u16) -> Vec<(bool, String)> {
     let Some(frame) = model.shown() else {
         return Vec::new();
     };
@@ -99,16 +103,17 @@ fn hot(model: &Model) -> Vec<(bool, String)> {
         .collect();
     if lines.is_empty() {
         let said = name(&frame.diagnosis.first_line);
-        lines.push((
-            false,
-            if said.is_empty() {
-                busiest(&frame.summary)
-            } else {
-                said
-            },
-        ));
+        let said = match said.is_empty() {
+            true => busiest(&frame.summary),
+            false => said,
+        };
+        lines.push((false, said));
     }
-    lines
+    let folded = lines.into_iter().flat_map(|(alarm, line)| {
+        let lines = fold(&line, usize::from(width)).into_iter();
+        lines.take(FOLDED).map(move |line| (alarm, line))
+    });
+    folded.collect()
 }
 
 /// What took most of one CPU, and of a softirq who raised it.
@@ -163,19 +168,19 @@ fn own(model: &Model, frame: &Frame) -> String {
         .fold(0, |sum: u64, n| sum.saturating_add(*n));
     let mut parts: Vec<String> = cost.into_iter().collect();
     parts.push(format!("lost {}", count(lost)));
-    if total.spilled > 0 {
-        parts.push(format!("spilled {}", count(total.spilled)));
-    }
     let absent = summary
         .probes
         .iter()
         .filter(|probe| !probe.attached)
         .count();
     if absent > 0 {
-        parts.push(format!("{absent} probes not attached (9)"));
+        parts.push(format!("not attached {absent} (9)"));
     }
     if model.missed() > 0 {
-        parts.push(format!("{} windows not shown", count(model.missed())));
+        parts.push(format!("windows not shown {}", count(model.missed())));
+    }
+    if total.spilled > 0 {
+        parts.push(format!("spilled {}", count(total.spilled)));
     }
     parts.join("  ")
 }

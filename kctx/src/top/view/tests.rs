@@ -52,8 +52,9 @@ fn eighty_by_twenty_four_says_what_is_hot_on_which_cpu_and_what_kctx_costs() {
     let lines = text(&model_of(&fixture::window(), SMALL), SMALL);
     let wanted = [
         "kctx top  LIVE  2026-11-22 03:04:05 UTC  1.00 s  db-3",
-        "Busiest: softirq NET_RX took 40.00 % of CPU 1, mostly raised by irq 36 virtio1\\u",
-        "kctx 0.35 % + ~0.80 % in the kernel, 24.0 MiB  lost 3  spilled 10  2 probes not",
+        "Busiest: softirq NET_RX took 40.00 % of CPU 1, mostly raised by irq 36",
+        "  virtio1\\u{1b}[2J.",
+        "kctx 0.35 % + ~0.80 % in the kernel, 24.0 MiB  lost 3  not attached 2 (9)  spill",
         "limited softirq since 2026-11-22 03:04:05 UTC: kctx took 3 % of CPU 1",
         "3 CPUs, busiest first: I interrupts  S softirqs  K ksoftirqd  T other kthreads",
         "cpu1    SSSSSSSSSSKTT............   50 % cpu0    ST.......................   10 %",
