@@ -23,7 +23,7 @@ pub(super) fn durations(count: u64, each_ns: u64) -> Durations {
     (0..count).map(|_| each_ns).collect()
 }
 
-pub(super) fn softirq(vector: &'static str, cpu: u32, count: u64, each_ns: u64) -> SoftirqRow {
+pub(crate) fn softirq(vector: &'static str, cpu: u32, count: u64, each_ns: u64) -> SoftirqRow {
     SoftirqRow {
         vector,
         cpu,

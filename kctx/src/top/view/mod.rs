@@ -129,7 +129,7 @@ fn foot(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {
                 human::name(filter)
             )
         }
-        _ => "? help  Enter detail  / filter  < > r sort  Space pause  Left Right history  q quit"
+        _ => "? help  q quit  Enter detail  / filter  < > r sort  Space pause  Left Right back"
             .to_owned(),
     };
     put(buffer, area, area.y, &text, palette.strong());

@@ -57,8 +57,8 @@ fn eighty_by_twenty_four_says_what_is_hot_on_which_cpu_and_what_kctx_costs() {
         "kctx 0.35 % + ~0.80 % in the kernel, 24.0 MiB  lost 3  not attached 2 (9)  spill",
         "limited softirq since 2026-11-22 03:04:05 UTC: kctx took 3 % of CPU 1",
         "3 CPUs, busiest first: I interrupts  S softirqs  K ksoftirqd  T other kthreads",
-        "cpu1    SSSSSSSSSSKTT............   50 % cpu0    ST.......................   10 %",
-        "cpu2    ........................    0 %",
+        "cpu1    SSSSSSSSSSTT............  50 %  cpu0    ST......................  10 %",
+        "cpu2    ........................   0 %",
         "[1softirq] 2raiser 3irq 4work 5napi 6kthread 7tasklet 8event 9probe 0finding",
         " vector           CPU ran in       rate  vshare     p50     p99     max  wait99",
         ">NET_RX             1 irq tail      400 40.00 % 1.00 ms 1.00 ms 1.00 ms 2.00 ms",
@@ -77,7 +77,7 @@ fn a_large_terminal_has_every_column_and_what_happened() {
         "wait50",
         "waitmax",
         "Modules, taint and kernel log, newest 6 (8)",
-        "module request",
+        "module load",
     ] {
         assert!(lines.contains(wanted), "{wanted}:\n{lines}");
     }

@@ -195,7 +195,7 @@ fn events_are_those_of_all_windows_and_have_their_detail() {
     let mut model = model();
     model.take(frame(1, &fixture::window()));
     press(&mut model, "8↓↓\n");
-    assert_eq!(model.rows().len(), 12);
+    assert_eq!(model.rows().len(), 14);
     assert_eq!(model.detail().len(), 2);
 }
 
