@@ -56,9 +56,9 @@ fn softirq(summary: &Summary, index: usize) -> Option<Vec<String>> {
             count(row.count),
             count(row.wait_unknown)
         ),
-        quantiles("time, net of interrupts", &row.service_net, summary),
-        quantiles("time, gross", &row.service, summary),
-        quantiles("wait from raise to start", &row.wait, summary),
+        on_cpu("time, net of interrupts", &row.service_net, summary),
+        on_cpu("time, gross", &row.service, summary),
+        spread("wait from raise to start", &row.wait),
     ];
     lines.extend(raisers(summary, &row.vector, row.cpu));
     lines.extend(stacks(summary, &format!("softirq:{}", row.vector)));
@@ -106,7 +106,7 @@ fn hardirq(summary: &Summary, index: usize) -> Option<Vec<String>> {
             count(row.unhandled),
             count(row.woke_thread)
         ),
-        quantiles("time", &row.service, summary),
+        on_cpu("time", &row.service, summary),
     ];
     // A vector without a number is an origin by its name.
     let is_it = |origin: &OriginSummary| match (row.overflow, row.irq) {
@@ -136,10 +136,10 @@ fn work(summary: &Summary, index: usize) -> Option<Vec<String>> {
             count(row.bh),
             count(row.wait_unknown)
         ),
-        quantiles("time on the CPU", &row.service_net, summary),
-        quantiles("time in all (it may sleep)", &row.service, summary),
-        quantiles("wait from queueing to start", &row.wait, summary),
-        quantiles("of that until activated", &row.activate, summary),
+        on_cpu("time on the CPU", &row.service_net, summary),
+        spread("time in all (it may sleep)", &row.service),
+        spread("wait from queueing to start", &row.wait),
+        spread("of that until activated", &row.activate),
     ];
     let by = by_whom(row.queued_by.iter().map(|by| (&by.origin, by.count)));
     lines.extend(titled("queued by", by));
@@ -165,7 +165,7 @@ fn napi(summary: &Summary, index: usize) -> Option<Vec<String>> {
             count(row.exhausted),
             percent(row.exhausted, row.count)
         ),
-        quantiles("time of a poll", &row.service, summary),
+        on_cpu("time of a poll", &row.service, summary),
     ];
     lines.extend(raisers(summary, "NET_RX", row.cpu));
     Some(lines)
@@ -196,9 +196,9 @@ fn kthread(summary: &Summary, index: usize) -> Option<Vec<String>> {
             count(row.count),
             count(row.preempted)
         ),
-        quantiles("stretch on the CPU, net", &row.service_net, summary),
-        quantiles("stretch on the CPU, gross", &row.service, summary),
-        quantiles("wait from runnable to running", &row.wait, summary),
+        on_cpu("stretch on the CPU, net", &row.service_net, summary),
+        on_cpu("stretch on the CPU, gross", &row.service, summary),
+        spread("wait from runnable to running", &row.wait),
     ];
     lines.extend(stacks(summary, &format!("kthread:{}", row.role)));
     Some(lines)
@@ -210,8 +210,8 @@ fn tasklet(summary: &Summary, index: usize) -> Option<Vec<String>> {
     Some(vec![
         format!("tasklet {}", name(function)),
         format!("runs {}", count(row.count)),
-        quantiles("time, net of interrupts", &row.service_net, summary),
-        quantiles("time, gross", &row.service, summary),
+        on_cpu("time, net of interrupts", &row.service_net, summary),
+        on_cpu("time, gross", &row.service, summary),
     ])
 }
 
@@ -298,7 +298,21 @@ fn titled(title: &str, lines: Vec<String>) -> Vec<String> {
     all
 }
 
-fn quantiles(what: &str, durations: &DurationSummary, summary: &Summary) -> String {
+/// Quantiles of a time on a CPU, and how much of one it was.
+fn on_cpu(what: &str, durations: &DurationSummary, summary: &Summary) -> String {
+    let spread = spread(what, durations);
+    if durations.count == 0 {
+        return spread;
+    }
+    let share = share(durations.sum_ns, summary.window.duration_ns);
+    format!(
+        "{spread}, sum {} ({share} of a CPU)",
+        duration(durations.sum_ns)
+    )
+}
+
+/// Quantiles of any duration.
+fn spread(what: &str, durations: &DurationSummary) -> String {
     if durations.count == 0 {
         return format!("{what}: not measured");
     }
@@ -310,10 +324,8 @@ fn quantiles(what: &str, durations: &DurationSummary, summary: &Summary) -> Stri
         of("p99.9", durations.p999_ns),
         of("max", durations.max_ns),
         of("mean", durations.mean_ns),
-        of("sum", durations.sum_ns),
     ];
-    let share = share(durations.sum_ns, summary.window.duration_ns);
-    format!("{what}: {} ({share} of a CPU)", parts.join(", "))
+    format!("{what}: {}", parts.join(", "))
 }
 
 #[cfg(test)]

@@ -43,8 +43,9 @@ async fn forward(caught: &mut Caught, out: &SyncSender<Message>) {
             let _ = out.send(Message::Event(Event::Size(width, height)));
         }
     }
-    // A terminal that takes nothing may hold up the one who should read this.
-    let _ = out.try_send(Message::Gone);
+    // A terminal that takes nothing may hold up the one who should read this: then nobody waits for it here.
+    let told = out.clone();
+    let _ = std::thread::Builder::new().spawn(move || told.send(Message::Gone));
     let again = async { while !caught.ends().await {} };
     let _ = tokio::time::timeout(PATIENCE, again).await;
     give_back_at_once();

@@ -18,7 +18,7 @@ impl Model {
         }
     }
 
-    /// Held at a window, and how many newer ones there were when it was last looked at.
+    /// Held at a window, whatever comes.
     pub(in crate::top) fn is_held(&self) -> bool {
         self.held.is_some()
     }

@@ -13,7 +13,7 @@ use super::{
     model::{Model, Open},
     palette::Palette,
 };
-use crate::report::{human, limits};
+use crate::report::human;
 
 /// From so many lines on, what happened has lines of its own below the table.
 const TALL: u16 = 36;
@@ -109,12 +109,30 @@ fn lines(all: &[String], from: usize, style: Style, area: Rect, buffer: &mut Buf
     }
 }
 
-/// A line in several that are narrow enough; blanks in one that fits stay.
+/// A line in several that are narrow enough, broken between words; those after the first stand in by two more than it.
+/// A word that is too long for any line is cut where it is drawn.
 fn fold(line: &str, width: usize) -> Vec<String> {
-    match line.chars().count() <= width {
-        true => vec![line.to_owned()],
-        false => limits::wrapped(line, width),
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
     }
+    let text = line.trim_start();
+    let indent = line.len() - text.len();
+    let mut lines = Vec::new();
+    let mut open = " ".repeat(indent);
+    let mut words = 0;
+    for word in text.split(' ') {
+        if words > 0 && open.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut open, " ".repeat(indent + 2)));
+            words = 0;
+        }
+        if words > 0 {
+            open.push(' ');
+        }
+        open.push_str(word);
+        words += 1;
+    }
+    lines.push(open);
+    lines
 }
 
 fn foot(model: &Model, palette: Palette, area: Rect, buffer: &mut Buffer) {

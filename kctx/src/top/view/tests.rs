@@ -278,3 +278,12 @@ fn what_a_name_brings_cannot_reach_the_terminal() {
         );
     }
 }
+
+#[test]
+fn a_line_that_is_too_long_is_folded_between_words_and_stands_in() {
+    assert_eq!(fold("short", 5), ["short"]);
+    assert_eq!(fold("  two words", 7), ["  two", "    words"]);
+    assert_eq!(fold("a bb ccc", 4), ["a bb", "  ccc"]);
+    assert_eq!(fold("longer than that", 3), ["longer", "  than", "  that"]);
+    assert_eq!(fold("x", 0), ["x"]);
+}
