@@ -106,9 +106,7 @@ fn a_terminated_top_gives_the_terminal_back_and_leaves_no_program() -> Result<()
     }
     let _alone = alone();
     let terminal = top(120, 40)?;
-    let children = format!("/proc/{}/task/{0}/children", terminal.shell()?);
-    let children = std::fs::read_to_string(children)?;
-    let pid: u32 = children.trim().parse().context("one child")?;
+    let pid = terminal.command()?;
     let programs = kctx_tests::kernel::programs_of(pid)?;
     assert!(programs.len() >= 9, "{programs:?}");
     for (thread, set) in kctx_tests::kernel::status_of_threads(pid, "CapEff")? {
@@ -141,8 +139,7 @@ fn a_terminal_that_goes_away_ends_it() -> Result<()> {
         program::kctx_path()?.display()
     ))?;
     terminal.wait_for("window", |screen| screen.contains("kctx top  LIVE"))?;
-    let children = format!("/proc/{}/task/{0}/children", terminal.shell()?);
-    let pid: u32 = std::fs::read_to_string(children)?.trim().parse()?;
+    let pid = terminal.command()?;
     drop(terminal);
     for _ in 0..1000 {
         if !std::path::Path::new(&format!("/proc/{pid}")).exists() {

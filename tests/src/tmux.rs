@@ -83,10 +83,15 @@ impl Terminal {
             .map(drop)
     }
 
-    /// The shell's process id.
-    pub fn shell(&self) -> Result<u32> {
-        let pid = self.tmux(&["display-message", "-p", "#{pane_pid}"])?;
-        pid.trim().parse().context("a process id")
+    /// The process id of the command that the shell runs.
+    pub fn command(&self) -> Result<u32> {
+        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"])?;
+        let children = format!("/proc/{0}/task/{0}/children", shell.trim());
+        let children = std::fs::read_to_string(&children).context(children)?;
+        children
+            .trim()
+            .parse()
+            .context("the shell runs no command, or several")
     }
 
     /// What it shows, without blanks at the lines' ends.
