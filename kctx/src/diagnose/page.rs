@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn steps_are_about_what_is_known() {
-        let page = Page {
+        static PAGE: Page = Page {
             id: "X",
             title: "",
             means: "",
@@ -155,7 +155,7 @@ mod tests {
             ],
             do_not: &[],
         };
-        let steps = page.steps(&[("device", "eth0".to_owned())]);
+        let steps = PAGE.steps(&[("device", "eth0".to_owned())]);
         assert_eq!(steps.len(), 2);
         assert_eq!(steps[0].command.as_deref(), Some("ethtool -S eth0"));
         assert_eq!(
