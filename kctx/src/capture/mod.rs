@@ -4,6 +4,8 @@ pub mod bundle;
 pub mod events;
 pub mod evidence;
 pub mod evidence_set;
+#[cfg(kctx_live)]
+pub mod observe;
 pub mod recorder;
 #[cfg(kctx_live)]
 pub mod session;

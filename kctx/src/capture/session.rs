@@ -42,13 +42,13 @@ pub struct Captured {
 /// The two samples of evidence, once they are taken. Nobody is woken for them: at the window's edge that
 /// would take the CPU from the drain just before it opens the gate.
 #[derive(Clone, Default)]
-struct Samples {
+pub(super) struct Samples {
     before: Arc<OnceLock<Evidence>>,
     after: Arc<OnceLock<Evidence>>,
 }
 
 impl Samples {
-    fn at_edges(&self, root: &HostRoot, limits: EvidenceLimits) -> Edges {
+    pub(super) fn at_edges(&self, root: &HostRoot, limits: EvidenceLimits) -> Edges {
         let sample = |phase: Phase, place: &Arc<OnceLock<Evidence>>| {
             let (root, place) = (root.clone(), Arc::clone(place));
             Box::new(move || {
@@ -59,6 +59,13 @@ impl Samples {
             before_open: sample(Phase::Before, &self.before),
             after_close: sample(Phase::After, &self.after),
         }
+    }
+
+    /// Those that are taken.
+    pub(super) fn taken(&self) -> impl Iterator<Item = &Evidence> {
+        [&self.before, &self.after]
+            .into_iter()
+            .filter_map(|place| place.get())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Args {
     print: bool,
 }
 
-fn window(text: &str) -> Result<Duration, String> {
+pub(super) fn window(text: &str) -> Result<Duration, String> {
     let window = config::parse_duration(text)?;
     if (Duration::from_millis(10)..=LONGEST_WINDOW).contains(&window) {
         Ok(window)

@@ -7,16 +7,21 @@
 //!
 //! All of it is pure. A rule's file holds its page of the documentation too: docs/diagnose/ is made from it.
 
+mod document;
 mod draft;
 mod engine;
 mod facts;
 mod figures;
 mod finding;
 mod harm;
+pub mod markdown;
 mod page;
 mod rule;
+pub mod text;
 mod trust;
+mod wrap;
 
+pub use document::Document;
 pub use finding::*;
 pub use page::{Advice, LookAlike, Page, Threshold};
 
