@@ -157,8 +157,8 @@ fn nothing_hot(facts: &Facts<'_>) -> String {
         Some(rates) => {
             let dropped: f64 = rates.values().map(|rate| rate.dropped).sum();
             format!(
-                ", {} packets dropped at a backlog",
-                super::figures::rate(dropped)
+                ", {} packets/s dropped at a backlog",
+                super::figures::number(dropped)
             )
         }
     };

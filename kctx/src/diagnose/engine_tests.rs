@@ -19,7 +19,7 @@ fn an_idle_host_has_nothing_hot_and_the_figures_that_say_so() {
     assert_eq!(diagnosis.findings, []);
     assert_eq!(
         diagnosis.first_line,
-        "Nothing is hot: the busiest softirq is NET_RX on CPU 1 with 1.0 %, the longest wait for one 10.0 µs, 0/s packets \
+        "Nothing is hot: the busiest softirq is NET_RX on CPU 1 with 1.0 %, the longest wait for one 10.0 µs, 0 packets/s \
          dropped at a backlog, in 10.0 s."
     );
     assert!(
@@ -102,9 +102,9 @@ fn an_effect_is_told_with_its_cause_and_makes_it_as_bad() {
         .filter(|step| step.step == "effect")
         .collect();
     assert!(
-        effects
-            .iter()
-            .any(|step| step.value.starts_with("NET-BACKLOG: CPU 0 drops 600,000/s")),
+        effects.iter().any(|step| step
+            .value
+            .starts_with("NET-BACKLOG: CPU 0 drops 600,000 packets/s")),
         "{effects:?}"
     );
     assert!(

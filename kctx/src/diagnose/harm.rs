@@ -2,7 +2,7 @@
 
 use super::{
     facts::{Facts, receive::Receive, shares::Taken},
-    figures::{list, rate, time},
+    figures::{list, number, time},
     finding::Severity,
 };
 
@@ -28,8 +28,8 @@ impl Harm {
         let dropped = receive.dropped();
         if dropped >= DROPS {
             harm.0.push(format!(
-                "{} packets are dropped at CPU {}'s backlog",
-                rate(dropped),
+                "{} packets/s are dropped at CPU {}'s backlog",
+                number(dropped),
                 receive.cpu
             ));
         }
@@ -50,12 +50,6 @@ impl Harm {
             self.0
                 .push(format!("1 % of {vector} waits longer than {}", time(p99)));
         }
-    }
-
-    /// Adds harm of another kind.
-    pub(super) fn and(mut self, more: Option<String>) -> Self {
-        self.0.extend(more);
-        self
     }
 
     pub(super) fn is_done(&self) -> bool {

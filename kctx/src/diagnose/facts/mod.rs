@@ -4,7 +4,9 @@
 
 pub(super) mod affinity;
 pub(super) mod devices;
+mod hardware;
 pub(super) mod interrupts;
+pub(super) mod lines;
 pub(super) mod log;
 pub(super) mod machine;
 pub(super) mod netfilter;
@@ -107,13 +109,6 @@ impl<'a> Facts<'a> {
     pub(super) fn measured(&self, family: Family) -> bool {
         let mut probes = (self.summary.probes.iter()).filter(|probe| probe.family == family.into());
         probes.all(|probe| probe.attached)
-    }
-
-    /// Whether both samples have a file.
-    pub(super) fn has_both(&self, file: &str) -> bool {
-        [Phase::Before, Phase::After]
-            .iter()
-            .all(|phase| self.evidence.bytes(*phase, file).is_some())
     }
 }
 

@@ -59,12 +59,6 @@ impl Receive {
         of.map(|(_, percent)| percent).sum()
     }
 
-    /// Share of the CPU that it took in such a place.
-    pub(in crate::diagnose) fn share_in(&self, place: &str) -> f64 {
-        let of = self.places.iter().filter(|(known, _)| known == place);
-        of.map(|(_, percent)| percent).sum()
-    }
-
     /// Where most of it ran.
     pub(in crate::diagnose) fn place(&self) -> &str {
         self.places.first().map_or("unknown", |(place, _)| place)

@@ -66,4 +66,27 @@ impl Stacks<'_> {
             function: best.map_or(String::new(), |(_, frame)| frame.to_owned()),
         })
     }
+
+    /// Of the samples in a softirq: what was called most by one of those functions, which go through what there is to do.
+    pub(in crate::diagnose) fn called_by(&self, vector: &str, callers: &[&str]) -> Option<Through> {
+        let context = format!("softirq:{vector}");
+        let mut counts: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+        let mut all = 0_u64;
+        for row in self.0.iter().filter(|row| row.context == context) {
+            all = all.saturating_add(row.count);
+            let called = (row.frames.windows(2))
+                .find(|pair| callers.iter().any(|caller| pair[0].starts_with(caller)))
+                .map(|pair| pair[1].as_str());
+            if let Some(called) = called {
+                *counts.entry(called).or_default() += row.count;
+            }
+        }
+        let (function, samples) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (all >= ENOUGH).then(|| Through {
+            samples,
+            of: all,
+            percent: samples as f64 * 100.0 / all as f64,
+            function: function.to_owned(),
+        })
+    }
 }

@@ -1,12 +1,10 @@
-//! The tasks that used CPUs most: `top-tasks.json` or `top-tasks.tsv`.
-
-use serde_json::Value;
+//! The tasks that used CPUs most, and those of real-time policies: `tasks.tsv`.
 
 use super::either;
 use crate::capture::evidence_set::EvidenceSet;
 
-/// Where they may be.
-pub(in crate::diagnose) const FILES: [&str; 2] = ["tasks.json", "tasks.tsv"];
+/// A line of names, then one a task, with tabs between.
+pub(in crate::diagnose) const FILE: &str = "tasks.tsv";
 
 /// One task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,64 +17,33 @@ pub(in crate::diagnose) struct Task {
     pub(in crate::diagnose) priority: u32,
     /// The CPU that it was on last.
     pub(in crate::diagnose) cpu: Option<u32>,
+    /// Clock ticks that it ran in the window.
+    pub(in crate::diagnose) ticks: u64,
 }
 
 pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
-    FILES.iter().find_map(|file| {
-        let text = either(evidence, file)?;
-        Some(match serde_json::from_str::<Value>(&text) {
-            Ok(document) => from_json(&document),
-            Err(_) => from_table(&text),
-        })
-    })
-}
-
-fn from_json(document: &Value) -> Vec<Task> {
-    let items = match document {
-        Value::Array(items) => Some(items),
-        Value::Object(fields) => fields.values().find_map(Value::as_array),
-        _ => None,
-    };
-    let field = |item: &Value, key: &str| {
-        item.get(key).map(|value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-    };
-    items
-        .into_iter()
-        .flatten()
-        .filter_map(|item| task(&|key| field(item, key)))
-        .collect()
-}
-
-/// A line of names, then one a task, with tabs between.
-fn from_table(text: &str) -> Vec<Task> {
+    let text = either(evidence, FILE)?;
     let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+    let names: Vec<&str> = lines.next()?.split('\t').collect();
     let of_line = |line: &str| {
         let cells: Vec<&str> = line.split('\t').collect();
-        task(&|key| {
-            let column = names.iter().position(|name| *name == key)?;
-            cells.get(column).map(|cell| (*cell).to_owned())
+        let cell = |name: &str| {
+            let column = names.iter().position(|known| *known == name)?;
+            cells.get(column).copied()
+        };
+        let number = |name: &str| cell(name)?.parse::<u32>().ok();
+        Some(Task {
+            comm: cell("comm")?.to_owned(),
+            pid: number("pid")?,
+            real_time: matches!(cell("policy")?, "fifo" | "rr" | "deadline"),
+            priority: number("rt_priority").unwrap_or(0),
+            cpu: number("cpu"),
+            ticks: cell("grown_ticks")
+                .and_then(|ticks| ticks.parse().ok())
+                .unwrap_or(0),
         })
     };
-    lines.filter_map(of_line).collect()
-}
-
-fn task(field: &dyn Fn(&str) -> Option<String>) -> Option<Task> {
-    let number = |keys: &[&str]| keys.iter().find_map(|key| field(key)?.parse::<u32>().ok());
-    let policy = field("policy").unwrap_or_default();
-    Some(Task {
-        comm: field("comm")?,
-        pid: number(&["pid", "tid"])?,
-        real_time: ["1", "2", "6"].contains(&policy.as_str())
-            || ["FIFO", "RR", "DEADLINE", "fifo", "rr", "deadline"]
-                .iter()
-                .any(|name| policy.ends_with(name)),
-        priority: number(&["rt_priority", "priority", "prio"]).unwrap_or(0),
-        cpu: number(&["cpu", "processor"]),
-    })
+    Some(lines.filter_map(of_line).collect())
 }
 
 impl super::Facts<'_> {
@@ -97,5 +64,19 @@ impl super::Facts<'_> {
             .filter(|task| task.real_time && task.cpu.is_none_or(|last| last == cpu))
             .filter(|task| !kernel.iter().any(|start| task.comm.starts_with(start)))
             .collect()
+    }
+
+    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the window.
+    pub(in crate::diagnose) fn busiest_task(&self, cpu: u32) -> Option<&Task> {
+        // USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
+        let enough = (self.seconds * 10.0) as u64;
+        let tasks = self
+            .tasks
+            .iter()
+            .flatten()
+            .filter(|task| task.cpu == Some(cpu));
+        tasks
+            .max_by_key(|task| task.ticks)
+            .filter(|task| task.ticks >= enough)
     }
 }

@@ -1,22 +1,50 @@
 //! The causes: a file each, with what it is told by and its page of the documentation.
 
-mod receiving;
-
+mod blk_done;
+mod irq_gpe;
+mod irq_ipi;
+mod irq_long;
+mod irq_spurious;
+mod irq_storm;
+mod irq_thread;
+mod iso;
+mod log;
+mod mod_loop;
 mod net_backlog;
 mod net_bpf;
 mod net_budget;
+mod net_coal;
 mod net_conc;
 mod net_ct;
+mod net_flow;
 mod net_fw;
 mod net_lo;
 mod net_napi_thread;
+mod net_pps;
 mod net_rps;
 mod net_sat;
 mod net_tx;
 mod net_virt;
 mod own_cost;
+mod pwr;
+mod rcu_flood;
+mod receiving;
 mod rt_starve;
+mod sched_lb;
+mod taint;
+mod task_tasklet;
+mod tmr_hard;
+mod tmr_hrsoft;
+mod tmr_soft;
+mod vectors;
 mod vm_steal;
+mod wq_cg;
+mod wq_churn;
+mod wq_hog;
+mod wq_rescue;
+mod wq_stall;
+mod wq_starve;
+mod wq_wb;
 
 use super::{facts::Facts, finding::Finding, page::Page};
 
@@ -55,19 +83,47 @@ impl Outcome {
 pub(super) static RULES: &[&Rule] = &[
     &own_cost::RULE,
     &vm_steal::RULE,
+    &taint::RULE,
     &rt_starve::RULE,
+    &irq_spurious::RULE,
+    &irq_gpe::RULE,
+    &irq_storm::RULE,
+    &irq_long::RULE,
+    &irq_thread::RULE,
     &net_fw::RULE,
     &net_ct::RULE,
     &net_bpf::RULE,
-    &net_napi_thread::RULE,
     &net_tx::RULE,
-    &net_rps::RULE,
+    &net_napi_thread::RULE,
+    &net_coal::RULE,
     &net_conc::RULE,
+    &net_flow::RULE,
+    &net_rps::RULE,
     &net_budget::RULE,
+    &net_pps::RULE,
     &net_virt::RULE,
     &net_lo::RULE,
     &net_sat::RULE,
     &net_backlog::RULE,
+    &tmr_hard::RULE,
+    &tmr_soft::RULE,
+    &tmr_hrsoft::RULE,
+    &irq_ipi::RULE,
+    &rcu_flood::RULE,
+    &sched_lb::RULE,
+    &blk_done::RULE,
+    &task_tasklet::RULE,
+    &wq_cg::RULE,
+    &wq_churn::RULE,
+    &wq_hog::RULE,
+    &wq_stall::RULE,
+    &wq_rescue::RULE,
+    &wq_wb::RULE,
+    &wq_starve::RULE,
+    &iso::RULE,
+    &pwr::RULE,
+    &mod_loop::RULE,
+    &log::RULE,
 ];
 
 /// The rule of an id.

@@ -2,7 +2,7 @@ use super::{Outcome, Rule, receiving};
 use crate::diagnose::{
     draft::Draft,
     facts::{Facts, receive::Receive, softnet},
-    figures::{percent, rate},
+    figures::{number, percent, rate},
     finding::{Confidence, Finding, Severity},
     harm::{DROPS, FULL, HOT},
     page::{Page, look_alike, owner, read, threshold},
@@ -72,8 +72,8 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     match worst {
         Some(worst) if worst.dropped() >= DROPS => Outcome::Found(vec![finding(facts, worst)]),
         _ => Outcome::RuledOut(format!(
-            "{} packets are dropped at backlogs (less than {DROPS:.0}/s)",
-            rate(all)
+            "{} packets/s are dropped at backlogs (less than {DROPS:.0}/s)",
+            number(all)
         )),
     }
 }
@@ -94,11 +94,11 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Finding {
     };
     let counts = receive.softnet.unwrap_or_default();
     let draft = Draft::new(&RULE.page, severity, Confidence::Medium)
-        .title(format!("CPU {} drops {} packets at its backlog", receive.cpu, rate(receive.dropped())))
+        .title(format!("CPU {} drops {} packets/s at its backlog", receive.cpu, number(receive.dropped())))
         .statement(format!(
-            "CPU {} drops {} packets at its backlog{limit} and takes {}; receiving uses {} of it: {why}.",
+            "CPU {} drops {} packets/s at its backlog{limit} and takes {}; receiving uses {} of it: {why}.",
             receive.cpu,
-            rate(receive.dropped()),
+            number(receive.dropped()),
             rate(counts.processed),
             percent(receive.percent)
         ));
@@ -139,7 +139,7 @@ mod tests {
         assert!(found(&diagnosis, "NET-BACKLOG").is_none());
         assert_eq!(
             ruled_out(&diagnosis, "NET-BACKLOG"),
-            Some("5.0/s packets are dropped at backlogs (less than 10/s)")
+            Some("5.0 packets/s are dropped at backlogs (less than 10/s)")
         );
     }
 }

@@ -136,6 +136,7 @@ fn is_network(kind: &str) -> bool {
     [
         "xdp",
         "sched",
+        "cgroups",
         "cgroup_s",
         "socket",
         "sk_",

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(
             diagnosis.first_line,
             "CPU 0 spends 90 % of its time receiving packets, most of it in ksoftirqd/0: each costs 32.1 µs, and nft_do_chain is \
-             in 94 % of the sampled stacks (2000 rules, 2000 of them in inet slow in); 630,000/s packets are dropped at CPU 0's \
+             in 94 % of the sampled stacks (2000 rules, 2000 of them in inet slow in); 630,000 packets/s are dropped at CPU 0's \
              backlog."
         );
         // What it causes is told with it, not beside it.

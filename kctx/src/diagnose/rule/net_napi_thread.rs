@@ -2,7 +2,7 @@ use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
     facts::Facts,
-    figures::{list, percent, rate, time},
+    figures::{list, number, percent, rate, time},
     finding::{Confidence, Finding, Severity},
     harm::{BUSY, FULL},
     page::{Page, look_alike, owner, read, threshold},
@@ -115,11 +115,11 @@ fn finding(facts: &Facts<'_>, thread: &KthreadSummary, share: f64) -> Finding {
     let mut draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!("{} takes {} of CPU {busiest}", thread.comm, percent(share)))
         .statement(format!(
-            "{} takes {} of CPU {busiest}: it receives {} packets of {device}, {each:.1} a poll, at {} each; that is system \
+            "{} takes {} of CPU {busiest}: it receives {} packets/s of {device}, {each:.1} a poll, at {} each; that is system \
              time, and no softirq.",
             thread.comm,
             percent(share),
-            rate(facts.rate(packets)),
+            number(facts.rate(packets)),
             time(cost)
         ))
         .share(busiest, "kthread napi", share)
@@ -162,7 +162,7 @@ mod tests {
             (&first.scope.cpus[..], &first.scope.devices[..]),
             (&[0][..], &["kyv0".to_owned()][..])
         );
-        assert!(diagnosis.first_line.starts_with("napi/kyv0-258 takes 97 % of CPU 0: it receives 339,000/s packets of kyv0, 2.0 a poll"), "{}", diagnosis.first_line);
+        assert!(diagnosis.first_line.starts_with("napi/kyv0-258 takes 97 % of CPU 0: it receives 339,000 packets/s of kyv0, 2.0 a poll"), "{}", diagnosis.first_line);
         summary.kthread = vec![kthread("napi", "napi/kyv0-258", percent(2))];
         let idle = of(&summary, &files);
         assert!(found(&idle, "NET-NAPI-THREAD").is_none());

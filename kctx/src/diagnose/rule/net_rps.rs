@@ -4,7 +4,7 @@ use crate::{
     diagnose::{
         draft::Draft,
         facts::{Facts, receive::Receive},
-        figures::{list, percent, rate},
+        figures::{list, number, percent, rate},
         finding::{Confidence, Finding},
         harm::{BUSY, Harm, severity},
         page::{Page, look_alike, owner, read, reversible, threshold},
@@ -104,9 +104,6 @@ fn by_others(receive: &Receive) -> f64 {
 }
 
 fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<Finding> {
-    let harm = Harm::of_receive(facts, receive);
-    // That another CPU is interrupted for each few packets is no way to be healthy.
-    let severity = severity(receive.percent, &harm, true)?;
     let masks: Vec<_> = (facts.devices.iter())
         .filter(|(_, device)| !device.rps_masks.is_empty())
         .map(|(name, device)| format!("{name} {}", device.rps_masks.join(",")))
@@ -115,13 +112,21 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
         (Some(_), false) => Confidence::High,
         _ => Confidence::Medium,
     };
-    // Who hands over raises NET_RX for it as well.
+    // Who hands over raises NET_RX for it as well, and polls nothing in it.
     let senders: Vec<_> = (facts.receive.iter())
         .filter(|other| {
-            other.cpu != receive.cpu && other.runs >= receive.runs / 4.0 && other.runs > 100.0
+            other.cpu != receive.cpu && other.runs > 100.0 && other.runs >= receive.runs / 4.0
         })
-        .map(|other| other.cpu.to_string())
         .collect();
+    let handing: f64 = (senders
+        .iter()
+        .filter(|other| other.packets < other.runs / 2.0))
+    .map(|other| other.percent)
+    .sum();
+    let senders: Vec<_> = senders.iter().map(|other| other.cpu.to_string()).collect();
+    let harm = Harm::of_receive(facts, receive);
+    // That another CPU is interrupted for each few packets is no way to be healthy.
+    let severity = severity(receive.percent + handing, &harm, true)?;
     let calls = facts
         .interrupts
         .as_ref()
@@ -131,16 +136,22 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
         false => format!("CPU {}", list(&senders)),
     };
     let wakes = match woken {
-        Some(woken) => format!("{} by RPS", rate(woken)),
-        None => format!("in {} of its NET_RX runs", percent(by_others(receive))),
+        Some(woken) => format!(" by RPS, {}", rate(woken)),
+        None => format!(" in {} of its NET_RX runs", percent(by_others(receive))),
     };
     let by_call = calls.map_or(String::new(), |calls| {
-        format!(", with {} function-call interrupts", rate(calls))
+        format!(", with {} function-call interrupts/s", number(calls))
     });
+    let also = match handing {
+        share if share >= 1.0 => {
+            format!(", and {from} {} handing them over", percent(share))
+        }
+        _ => String::new(),
+    };
     let draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!("CPU {} receives what {from} hands to it (RPS)", receive.cpu))
         .statement(format!(
-            "{from} wakes CPU {} for packets {wakes}{by_call}; CPU {} spends {} of its time receiving them{}.",
+            "{from} wakes CPU {} for packets{wakes}{by_call}; CPU {} spends {} of its time receiving them{also}{}.",
             receive.cpu,
             receive.cpu,
             percent(receive.percent),
@@ -199,7 +210,7 @@ mod tests {
         assert!(
             diagnosis
                 .first_line
-                .starts_with("CPU 1 wakes CPU 0 for packets 58,500/s by RPS"),
+                .starts_with("CPU 1 wakes CPU 0 for packets by RPS, 58,500/s"),
             "{}",
             diagnosis.first_line
         );

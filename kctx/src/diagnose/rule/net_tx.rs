@@ -5,7 +5,7 @@ use crate::diagnose::{
         Facts, origins, qdiscs,
         shares::{Taken, place},
     },
-    figures::{list, percent, rate, time},
+    figures::{list, number, percent, rate, time},
     finding::{Confidence, Finding, Severity},
     harm::{HOT, Harm},
     page::{Page, look_alike, owner, read, threshold},
@@ -71,9 +71,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     };
     if most.percent < PART {
         return Outcome::RuledOut(format!(
-            "NET_TX takes at most {} of a CPU (less than {PART:.0} %), and {} packets are held back",
+            "NET_TX takes at most {} of a CPU (less than {PART:.0} %), and {} packets/s are held back",
             percent(most.percent),
-            rate(held)
+            number(held)
         ));
     }
     Outcome::Found(vec![finding(facts, &vectors)])
@@ -98,7 +98,7 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
         Confidence::High
     };
     let by = match held.first() {
-        Some(qdisc) => format!("{} of {} holds {} packets back", qdisc.kind, qdisc.device, rate(qdisc.overlimits)),
+        Some(qdisc) => format!("{} of {} holds {} packets/s back", qdisc.kind, qdisc.device, number(qdisc.overlimits)),
         None => "a queueing discipline holds packets back that kctx does not see (of another network namespace)".to_owned(),
     };
     let timers = facts
@@ -106,7 +106,7 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
         .into_iter()
         .find(|timers| timers.cpu == most.cpu);
     let timers = timers.map_or(String::new(), |timers| {
-        format!(", {} timer interrupts", rate(timers.rate))
+        format!(", {} timer interrupts/s", number(timers.rate))
     });
     let raisers: Vec<_> = (facts.summary.softirq_origin.iter())
         .filter(|row| row.vector == "NET_TX" && row.cpu == most.cpu)
@@ -191,7 +191,7 @@ mod tests {
         assert!(
             diagnosis
                 .first_line
-                .contains("tbf of veth0 holds 14,000/s packets back"),
+                .contains("tbf of veth0 holds 14,000 packets/s back"),
             "{}",
             diagnosis.first_line
         );

@@ -5,7 +5,7 @@ use crate::diagnose::{
         Facts,
         receive::{BACKLOG, Receive},
     },
-    figures::{list, percent, rate},
+    figures::{list, number, percent, rate},
     finding::{Confidence, Finding},
     harm::{BUSY, Harm, severity},
     page::{Page, look_alike, owner, read, threshold},
@@ -92,8 +92,8 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .collect();
     Outcome::or_ruled_out(findings, || {
         format!(
-            "no virtual device has a quarter of the {} packets that CPU {} receives",
-            rate(most.packets),
+            "no virtual device has a quarter of the {} packets/s that CPU {} receives",
+            number(most.packets),
             most.cpu
         )
     })

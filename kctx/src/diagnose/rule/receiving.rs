@@ -28,7 +28,7 @@ pub(super) fn cost(receive: &Receive) -> String {
     let Some(ns) = receive.cost_ns() else {
         return String::new();
     };
-    format!("{} packets at {} each", rate(receive.packets), time(ns))
+    format!("{} packets/s at {} each", number(receive.packets), time(ns))
 }
 
 /// The chain from CPU to NAPI, and the numbers it rests on.

@@ -2,7 +2,7 @@ use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
     facts::Facts,
-    figures::{list, percent, rate, time},
+    figures::{list, number, percent, time},
     finding::{Confidence, Finding, Severity},
     harm::DROPS,
     page::{Page, look_alike, owner, read, threshold},
@@ -117,7 +117,7 @@ fn finding(
         (true, None) => Confidence::Low,
     };
     let drops = if dropped >= DROPS {
-        format!("; {} packets are dropped", rate(dropped))
+        format!("; {} packets/s are dropped", number(dropped))
     } else {
         String::new()
     };
@@ -177,7 +177,7 @@ mod tests {
         summary.kthread = vec![thread];
         let files = evidence(&[(
             "after/tasks.tsv",
-            "comm\tpid\tpolicy\trt_priority\tcpu\nstorms\t811\t1\t50\t0\nmigration/0\t15\t1\t99\t0\n",
+            "pid\tcomm\tpolicy\trt_priority\tcpu\n811\tstorms\tfifo\t50\t0\n15\tmigration/0\tfifo\t99\t0\n",
         )]);
         let diagnosis = of(&summary, &files);
         let first = &diagnosis.findings[0];
