@@ -89,17 +89,18 @@ fn run(program: &str, arguments: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sends through a pair of veth to this network namespace, whose end of it is named `kyv0`; polled by a thread where that is
+/// Sends through a pair of veth to this network namespace, whose end of it is named `veth-k0`; polled by a thread where that is
 /// wanted.
 pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
-    ip("link add kyv0 type veth peer name kyv1")?;
-    ip("addr add 192.0.2.1/30 dev kyv0")?;
-    ip("link set kyv0 up")?;
+    ip("link add veth-k0 type veth peer name veth-k1")?;
+    ip("addr add 192.0.2.1/30 dev veth-k0")?;
+    ip("link set veth-k0 up")?;
     if threaded {
         // Only so has it a NAPI of its own.
-        offload::receive_offload("kyv0")?;
-        std::fs::write("/sys/class/net/kyv0/threaded", "1")
-            .context("cannot have kyv0 polled by a thread")?;
+        offload::receive_offload("veth-k0")?;
+        offload::no_segmentation_offload("veth-k1")?;
+        std::fs::write("/sys/class/net/veth-k0/threaded", "1")
+            .context("cannot have veth-k0 polled by a thread")?;
     }
     let (entered, thread) = mpsc::channel();
     let (moved, ready) = mpsc::channel::<()>();
@@ -113,8 +114,8 @@ pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
                     netns::enter()?;
                     entered.send(rustix::thread::gettid().as_raw_nonzero())?;
                     ready.recv()?;
-                    ip("addr add 192.0.2.2/30 dev kyv1")?;
-                    ip("link set kyv1 up")?;
+                    ip("addr add 192.0.2.2/30 dev veth-k1")?;
+                    ip("link set veth-k1 up")?;
                     let sender = UdpSocket::bind("192.0.2.2:0")?;
                     // Nobody listens there: the packet goes all the way nevertheless.
                     sender.connect("192.0.2.1:9")?;
@@ -127,7 +128,7 @@ pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
         burst(sender)
     })?;
     let thread = thread.recv().context("the sender did not start")?;
-    ip(&format!("link set kyv1 netns {thread}"))?;
+    ip(&format!("link set veth-k1 netns {thread}"))?;
     moved.send(()).context("the sender is gone")?;
     Ok(load)
 }

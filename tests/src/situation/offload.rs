@@ -1,4 +1,4 @@
-//! Receive offload of a device, as `ethtool -K DEVICE gro on` sets it.
+//! Offloads of a device, as `ethtool -K` sets them.
 
 use std::os::fd::AsRawFd as _;
 
@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result};
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 /// `ETHTOOL_SGRO` (include/uapi/linux/ethtool.h)
 const SET_GRO: u32 = 0x2c;
+/// `ETHTOOL_STSO`
+const SET_TSO: u32 = 0x1f;
 
 /// `struct ethtool_value`
 #[repr(C)]
@@ -24,14 +26,21 @@ struct Request {
     rest: [u64; 2],
 }
 
-/// Turns it on: a veth then has a NAPI of its own.
+/// Turns GRO on: a veth then has a NAPI of its own.
+pub(super) fn receive_offload(device: &str) -> Result<()> {
+    set(device, SET_GRO, 1)
+}
+
+/// Turns TSO off: only then a veth hands what is not TCP to the other end's NAPI (`veth_skb_is_eligible_for_gro`,
+/// drivers/net/veth.c).
+pub(super) fn no_segmentation_offload(device: &str) -> Result<()> {
+    set(device, SET_TSO, 0)
+}
+
 #[allow(unsafe_code)]
-pub fn receive_offload(device: &str) -> Result<()> {
+fn set(device: &str, command: u32, data: u32) -> Result<()> {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    let mut value = Value {
-        command: SET_GRO,
-        data: 1,
-    };
+    let mut value = Value { command, data };
     let mut name = [0; 16];
     anyhow::ensure!(device.len() < name.len(), "{device} is no device's name");
     name[..device.len()].copy_from_slice(device.as_bytes());
@@ -45,6 +54,6 @@ pub fn receive_offload(device: &str) -> Result<()> {
     match result {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error())
-            .with_context(|| format!("cannot turn on GRO of {device}")),
+            .with_context(|| format!("cannot set an offload of {device}")),
     }
 }

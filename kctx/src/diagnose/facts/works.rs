@@ -21,11 +21,14 @@ pub(in crate::diagnose) struct Work<'a> {
 }
 
 impl Facts<'_> {
-    /// By time on CPUs, the most first; softirq context's are left out, for they are in a vector.
+    /// By time on CPUs, the most first. Those in softirqs are left out, for they are in a vector; so is what a flush waits for.
     pub(in crate::diagnose) fn works(&self) -> Vec<Work<'_>> {
         let mut by_function: BTreeMap<&str, Work<'_>> = BTreeMap::new();
         let rows = self.summary.workqueue.iter();
-        for row in rows.filter(|row| !row.overflow && row.bh < row.count.max(1)) {
+        let is_work = |row: &&WorkqueueSummary| {
+            !row.overflow && row.bh < row.count.max(1) && row.function != "wq_barrier_func"
+        };
+        for row in rows.filter(is_work) {
             let work = by_function.entry(&row.function).or_insert(Work {
                 function: &row.function,
                 workqueue: &row.workqueue,

@@ -9,6 +9,7 @@ use crate::{
         harm::{BUSY, FULL, HOT},
         page::{Page, look_alike, owner, read, threshold},
     },
+    report::summary::KthreadSummary,
 };
 
 /// Executions of one function, a second.
@@ -85,25 +86,20 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     }
 }
 
-/// Part of a CPU that the work takes, with its kworkers' way to it: of all kworkers' time that of those that ran its workqueue
-/// last, as far as the function is the only one there that matters.
+/// Part of a CPU that the work takes, with its kworkers' way to it where it is most of what they do.
 fn share(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
     let own = facts.percent(work.cpu_ns);
-    let of_queue = facts
-        .works()
-        .iter()
-        .filter(|other| other.workqueue == work.workqueue)
-        .map(|other| other.count)
-        .sum::<u64>();
-    if work.count < of_queue / 2 {
+    let all: u64 = facts.works().iter().map(|other| other.count).sum();
+    if work.count < all / 2 {
         return own;
     }
-    let threads = facts
-        .summary
-        .kthread
-        .iter()
-        .filter(|row| row.role == "kworker" && row.workqueue == work.workqueue);
+    let threads = facts.summary.kthread.iter().filter(|row| runs(row, work));
     own.max(facts.percent(threads.map(|row| row.cpu_ns).sum()))
+}
+
+/// Whether a thread is a kworker of the work's queue, or of one that is not known.
+fn runs(row: &KthreadSummary, work: &Work<'_>) -> bool {
+    row.role == "kworker" && (row.workqueue == work.workqueue || row.workqueue.is_empty())
 }
 
 fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
@@ -113,11 +109,7 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
         _ => Severity::Info,
     };
     let threads: Vec<_> = (facts.summary.kthread.iter())
-        .filter(|row| {
-            row.role == "kworker"
-                && row.workqueue == work.workqueue
-                && facts.percent(row.cpu_ns) >= 1.0
-        })
+        .filter(|row| runs(row, work) && facts.percent(row.cpu_ns) >= 1.0)
         .take(5)
         .map(|row| format!("{} {}", row.comm, percent(facts.percent(row.cpu_ns))))
         .collect();

@@ -13,6 +13,8 @@ const WAIT_NS: u64 = 10_000_000;
 const OF_WAIT: f64 = 50.0;
 /// Fewer are no queue.
 const SOME: u64 = 10;
+/// Works that wait at any time, on average.
+const QUEUED: f64 = 0.5;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
@@ -31,6 +33,11 @@ pub(super) static RULE: Rule = Rule {
                 "kctx",
             ),
             threshold("of that, before activation", "50 %", "kctx"),
+            threshold(
+                "works that wait at any time, on average",
+                "half of one; one is a warning",
+                "kctx: waits that hardly ever happen delay nobody",
+            ),
             threshold(
                 "a pool without progress",
                 "30 s",
@@ -78,10 +85,13 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     };
     let limited = works.iter().filter(|work| {
         let wait = &work.row.wait;
-        wait.count >= SOME && wait.mean_ns >= WAIT_NS && of_wait(work) >= OF_WAIT
+        wait.count >= SOME
+            && wait.mean_ns >= WAIT_NS
+            && of_wait(work) >= OF_WAIT
+            && waiting(facts, work) >= QUEUED
     });
     match limited.max_by_key(|work| work.row.wait.sum_ns) {
-        Some(work) => Outcome::Found(vec![finding(work)]),
+        Some(work) => Outcome::Found(vec![finding(facts, work)]),
         None => Outcome::RuledOut(format!(
             "{} waits longest, {} on average, {} of that for its queue (threshold {} and {OF_WAIT:.0} %)",
             worst.function,
@@ -97,9 +107,18 @@ fn of_wait(work: &Work<'_>) -> f64 {
     work.row.activate.sum_ns as f64 * 100.0 / work.row.wait.sum_ns.max(1) as f64
 }
 
-fn finding(work: &Work<'_>) -> Finding {
+/// Works that wait at any time, on average.
+fn waiting(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
+    facts.percent(work.row.wait.sum_ns) / 100.0
+}
+
+fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
     let row = work.row;
-    Draft::new(&RULE.page, Severity::Warn, Confidence::Medium)
+    let severity = match waiting(facts, work) >= 2.0 * QUEUED {
+        true => Severity::Warn,
+        false => Severity::Info,
+    };
+    Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("{} waits {} for its turn on {}", work.function, time(row.wait.mean_ns as f64), work.workqueue))
         .statement(format!(
             "{} waits {} on average (at most {}) before it runs, {} of it since the workqueue {} runs no more at a time; each takes up to {}, \
