@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p kctx-tests --example situation -- NAME CPU OTHER kctx diagnose --window 5s`
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use kctx_tests::situation;
@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     let (cpu, other) = (cpu.parse()?, other.parse()?);
     situation::in_network(move || {
         let situation = situation::make(&name, cpu, other)?;
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(situation::SETTLE);
         let ended = Command::new(&program)
             .args(rest)
             .status()

@@ -8,6 +8,7 @@ mod conservation;
 mod contexts;
 mod cost;
 mod counts;
+mod diagnosed;
 mod governor;
 mod process;
 mod programs;

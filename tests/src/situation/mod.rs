@@ -82,6 +82,9 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
     }))
 }
 
+/// For how long a situation needs to be there before it is what it is.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
 /// Does something on a thread that is in a network namespace of its own, and so is all that it starts.
 pub fn in_network<T: Send + 'static>(
     inside: impl FnOnce() -> Result<T> + Send + 'static,

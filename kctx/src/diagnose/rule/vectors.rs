@@ -28,15 +28,14 @@ pub(super) struct Busy<'a> {
 impl Busy<'_> {
     /// A finding about the CPUs that are busy with it, the busiest first; `None` where none is.
     pub(super) fn finding(&self, facts: &Facts<'_>) -> Option<Finding> {
-        let (most, draft) = self.draft(facts)?;
-        let _ = most;
-        Some(draft.done())
+        self.draft(facts).map(|(_, draft)| draft.done())
     }
 
     /// The same, to be added to.
     pub(super) fn draft(&self, facts: &Facts<'_>) -> Option<(Taken, Draft)> {
         let all = facts.vector(self.vector);
-        let most = all.first()?.clone();
+        // One that takes little and waits long waits for another vector: that one is the finding.
+        let most = all.first().filter(|most| most.percent >= BUSY)?.clone();
         let harm = Harm::of_vector(facts, self.vector, &most);
         let severity = severity(most.percent, &harm, self.defect)?;
         let confidence = if self.code.is_some() {
