@@ -1,7 +1,7 @@
 //! Windows and evidence for the tests of rules.
 
 use crate::{
-    aggregate::window::{ContextTimes, OriginKind, StackRow},
+    aggregate::window::{Accounting, ContextTimes, OriginKind, StackRow},
     capture::{
         evidence::{Evidence, EvidenceFile},
         evidence_set::EvidenceSet,
@@ -40,7 +40,7 @@ pub(super) fn summary() -> Summary {
             start_unix_ns: 1_795_316_645_000_000_000,
             duration_ns: SECONDS * 1_000_000_000,
         },
-        accounting: AccountingSummary::default(),
+        accounting: AccountingSummary::from(&Accounting::default()),
         probes: Vec::new(),
         cpu: (0..4)
             .map(|cpu| ContextTimes {

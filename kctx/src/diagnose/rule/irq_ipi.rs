@@ -36,6 +36,10 @@ pub(super) static RULE: Rule = Rule {
                 "NET-RPS",
                 "calls that hand packets over: received_rps grows alike",
             ),
+            look_alike(
+                "WQ-CHURN",
+                "wake-ups of kworkers: a work runs about as often",
+            ),
             look_alike("SCHED-LB", "balancing kicks idle CPUs"),
         ],
         next: &[
@@ -53,7 +57,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         do_not: &["Blame the task that runs on the CPU that is interrupted."],
     },
-    explained_by: &["NET-RPS"],
+    explained_by: &["NET-RPS", "WQ-CHURN"],
     judge,
 };
 
