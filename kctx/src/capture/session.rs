@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     bundle::{WriteLimits, Written},
-    evidence::{self, Evidence, EvidenceLimits, Phase},
+    evidence::{Evidence, EvidenceLimits, Phase, Sampler},
     recorder::Recorder,
 };
 use crate::{
@@ -48,11 +48,12 @@ struct Samples {
 }
 
 impl Samples {
-    fn at_edges(&self, root: &HostRoot, limits: EvidenceLimits) -> Edges {
+    fn at_edges(&self, sampler: Sampler) -> Edges {
+        let sampler = Arc::new(sampler);
         let sample = |phase: Phase, place: &Arc<OnceLock<Evidence>>| {
-            let (root, place) = (root.clone(), Arc::clone(place));
+            let (sampler, place) = (Arc::clone(&sampler), Arc::clone(place));
             Box::new(move || {
-                let _ = place.set(evidence::collect(&root, phase, &limits));
+                let _ = place.set(sampler.sample(phase));
             })
         };
         Edges {
@@ -80,9 +81,12 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     // Counting the programs' run time would be in the times that it measures.
     settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let sampler = Sampler::new(&root, &evidence_limits);
+    // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
+    sampler.take_privileged();
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let samples = Samples::default();
-    let mut session = prepared.start(samples.at_edges(&root, evidence_limits))?;
+    let mut session = prepared.start(samples.at_edges(sampler))?;
 
     let mut pipeline = Pipeline::new(config.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();

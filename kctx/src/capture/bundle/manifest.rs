@@ -49,6 +49,14 @@ impl Manifest {
             interrupted: false,
         }
     }
+
+    /// Notes a bound, and how much it kept out; what was kept out before is added to.
+    pub fn note_limit(&mut self, name: &str, limit: u64, dropped: u64) {
+        let entry = self.limits.entry(name.to_owned()).or_default();
+        entry.limit = limit;
+        entry.hit |= dropped > 0;
+        entry.dropped = entry.dropped.saturating_add(dropped);
+    }
 }
 
 /// The time a bundle covers.
