@@ -5,5 +5,6 @@ pub mod events;
 pub mod evidence;
 pub mod evidence_set;
 pub mod recorder;
+pub mod redact;
 #[cfg(kctx_live)]
 pub mod session;
