@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::{
     bundle::{
-        BundleError, BundleWindow, BundleWriter, LimitUse, Manifest, SUMMARY, Segment, WriteLimits,
-        Written,
+        BundleError, BundleWindow, BundleWriter, Manifest, SUMMARY, Segment, WriteLimits, Written,
     },
     events::Encoder,
     evidence::{Evidence, EvidenceLimits},
+    redact::Redactor,
 };
 use crate::{
     host::HostIdentity,
@@ -27,6 +27,7 @@ pub struct Recorder {
     full: bool,
     records_dropped: u64,
     manifest: Manifest,
+    redactor: Option<Redactor>,
 }
 
 impl Recorder {
@@ -40,7 +41,41 @@ impl Recorder {
             records_dropped: 0,
             // Host and window are known in the end.
             manifest: Manifest::new(HostIdentity::default(), BundleWindow::default()),
+            redactor: None,
         })
+    }
+
+    /// Takes addresses and secrets out of all that comes from here on.
+    #[must_use]
+    pub fn redacting(mut self, redactor: Redactor) -> Self {
+        self.encoder = Encoder::redacting(redactor.pointers());
+        self.redactor = Some(redactor);
+        self
+    }
+
+    /// A piece of the stream as the pipeline is to see it, so that the summary tells no more than the records.
+    pub fn redacted(&mut self, item: Item) -> Item {
+        match &mut self.redactor {
+            Some(redactor) => redactor.item(item),
+            None => item,
+        }
+    }
+
+    /// Bytes in the bundle so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.writer.compressed_bytes()
+    }
+
+    /// The file as long as it is not whole.
+    #[must_use]
+    pub fn partial(&self) -> &Path {
+        self.writer.partial()
+    }
+
+    /// The manifest as far as it is known: for what belongs into it beside host, window and limits.
+    pub fn manifest_mut(&mut self) -> &mut Manifest {
+        &mut self.manifest
     }
 
     /// Adds one sample of evidence.
@@ -49,7 +84,10 @@ impl Recorder {
         evidence: &Evidence,
         limits: &EvidenceLimits,
     ) -> Result<(), BundleError> {
-        evidence.write_to(&mut self.writer)?;
+        match &mut self.redactor {
+            Some(redactor) => redactor.evidence(evidence).write_to(&mut self.writer)?,
+            None => evidence.write_to(&mut self.writer)?,
+        }
         evidence.note_in(&mut self.manifest, limits);
         Ok(())
     }
@@ -94,8 +132,17 @@ impl Recorder {
     }
 
     /// Writes what is left, the summary and the manifest, and gives the bundle its name.
-    pub fn finish(mut self, summary: &Summary, interrupted: bool) -> Result<Written, BundleError> {
+    pub fn finish(
+        mut self,
+        summary: &mut Summary,
+        interrupted: bool,
+    ) -> Result<Written, BundleError> {
         self.flush()?;
+        if let Some(redactor) = &mut self.redactor {
+            redactor.summary(summary);
+            self.manifest.redacted = true;
+            self.manifest.redactions = redactor.counts();
+        }
         let mut json = serde_json::to_vec_pretty(summary)
             .map_err(|_| BundleError::Schema("the summary cannot be written".to_owned()))?;
         json.push(b'\n');
@@ -108,14 +155,8 @@ impl Recorder {
         };
         manifest.interrupted = interrupted;
         if self.records_dropped > 0 {
-            manifest.limits.insert(
-                "event_records".to_owned(),
-                LimitUse {
-                    limit: 0,
-                    hit: true,
-                    dropped: self.records_dropped,
-                },
-            );
+            // What keeps them out is the bundle's size.
+            manifest.note_limit("event_records", 0, self.records_dropped);
         }
         self.writer.finish(manifest)
     }

@@ -32,6 +32,12 @@ pub struct Manifest {
     /// The capture was ended before its window was over.
     #[serde(default)]
     pub interrupted: bool,
+    /// Addresses and secrets were taken out.
+    #[serde(default)]
+    pub redacted: bool,
+    /// How many, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<String, u64>,
 }
 
 impl Manifest {
@@ -47,6 +53,8 @@ impl Manifest {
             files: Vec::new(),
             evidence_missing: Vec::new(),
             interrupted: false,
+            redacted: false,
+            redactions: BTreeMap::new(),
         }
     }
 

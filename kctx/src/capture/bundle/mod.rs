@@ -38,6 +38,14 @@ pub enum BundleError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The folder for the bundle is gone; the bundle is kept elsewhere.
+    #[error("cannot make {output}: its folder is gone; the bundle is in {kept}")]
+    Rescued {
+        /// The output asked for.
+        output: PathBuf,
+        /// Where the bundle is.
+        kept: PathBuf,
+    },
     /// The output cannot be a bundle.
     #[error("cannot write a bundle to {path}: {reason}; give the path of a file that may be made")]
     BadOutput {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, Seek as _, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -172,6 +172,12 @@ impl BundleWriter {
             .map_or(0, |encoder| encoder.get_ref().written)
     }
 
+    /// The file as long as it is not whole.
+    #[must_use]
+    pub fn partial(&self) -> &Path {
+        &self.partial
+    }
+
     /// Writes the manifest last, makes everything durable and gives the file its name.
     ///
     /// The manifest's `files` and its limit `bundle_bytes` are filled in here.
@@ -190,8 +196,21 @@ impl BundleWriter {
         json.push(b'\n');
         self.append(MANIFEST, &json)?;
         let result = self.complete();
-        let bytes = result.map_err(io_error("write", &self.partial))?;
-        fs::rename(&self.partial, &self.output).map_err(io_error("make", &self.output))?;
+        let Metered {
+            file,
+            written: bytes,
+        } = result.map_err(io_error("write", &self.partial))?;
+        if let Err(error) = fs::rename(&self.partial, &self.output) {
+            if error.kind() == io::ErrorKind::NotFound
+                && let Ok(kept) = rescue(&file, &self.output)
+            {
+                return Err(BundleError::Rescued {
+                    output: self.output.clone(),
+                    kept,
+                });
+            }
+            return Err(io_error("make", &self.output)(error));
+        }
         // The new name itself is durable once its directory is; where that cannot be opened or
         // synced, the file is there all the same.
         let directory = match self.output.parent() {
@@ -205,13 +224,13 @@ impl BundleWriter {
         })
     }
 
-    fn complete(&mut self) -> io::Result<u64> {
+    fn complete(&mut self) -> io::Result<Metered> {
         let mut encoder = self.encoder.take().ok_or_else(closed)?;
         // Two empty blocks end a tar.
         encoder.write_all(&[0; 2 * BLOCK])?;
         let metered = encoder.finish()?;
         metered.file.sync_all()?;
-        Ok(metered.written)
+        Ok(metered)
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> Result<(), BundleError> {
@@ -280,6 +299,8 @@ fn open_partial(partial: &Path) -> Result<File, BundleError> {
         Err(error) => return Err(io_error("write", partial)(error)),
     }
     let file = OpenOptions::new()
+        // Read, should its folder vanish.
+        .read(true)
         .write(true)
         .create_new(true)
         // Evidence tells much about a machine: for its owner only.
@@ -304,6 +325,24 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Bund
         path,
         source,
     }
+}
+
+/// Copies a bundle whose folder was removed into the folder for temporary files.
+fn rescue(file: &File, output: &Path) -> io::Result<PathBuf> {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let kept = std::env::temp_dir().join(format!("{}-{name}", std::process::id()));
+    // `create_new` follows no symbolic link that somebody laid out.
+    let mut copy = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&kept)?;
+    give_to_invoker(&copy);
+    let mut source = file;
+    source.seek(SeekFrom::Start(0))?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()?;
+    Ok(kept)
 }
 
 /// Under sudo the bundle belongs to whoever called it: it is readable by its owner alone, and they are to
