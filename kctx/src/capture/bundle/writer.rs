@@ -17,6 +17,10 @@ use super::{BundleError, LimitUse, MANIFEST, Manifest, MemberDigest, hex, is_mem
 /// a few per cent, on a machine that has a problem already.
 const LEVEL: i32 = 3;
 
+/// A member begins a zstd frame of its own where the open one has taken this much: what is damaged costs the members of
+/// one frame. Small files share one, since they compress together.
+const FRAME_BYTES: usize = 256 << 10;
+
 /// Size of a tar block.
 const BLOCK: usize = 512;
 
@@ -65,6 +69,8 @@ pub struct BundleWriter {
     files: Vec<MemberDigest>,
     segments_dropped: u64,
     mtime: u64,
+    /// Bytes that went into the open zstd frame.
+    in_frame: usize,
 }
 
 /// Counts what went into the file.
@@ -106,11 +112,8 @@ impl BundleWriter {
         let partial = output.with_file_name(partial_name);
         let file = open_partial(&partial)?;
         give_to_invoker(&file);
-        let mut encoder = Encoder::new(Metered { file, written: 0 }, LEVEL)
-            .map_err(io_error("write", &partial))?;
-        encoder
-            .include_checksum(true)
-            .map_err(io_error("write", &partial))?;
+        let encoder =
+            new_frame(Metered { file, written: 0 }).map_err(io_error("write", &partial))?;
         let mtime = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -122,6 +125,7 @@ impl BundleWriter {
             files: Vec::new(),
             segments_dropped: 0,
             mtime,
+            in_frame: 0,
         })
     }
 
@@ -249,6 +253,12 @@ impl BundleWriter {
         header.set_mtime(self.mtime);
         header.set_cksum();
         let mut write = || {
+            if self.in_frame >= FRAME_BYTES {
+                let ended = self.encoder.take().ok_or_else(closed)?.finish()?;
+                self.encoder = Some(new_frame(ended)?);
+                self.in_frame = 0;
+            }
+            self.in_frame += BLOCK + bytes.len();
             // Headers and padding are written here, not by `tar::Builder`: that one ends the
             // archive when dropped, which would make an interrupted bundle look whole.
             let encoder = self.encoder.as_mut().ok_or_else(closed)?;
@@ -271,6 +281,13 @@ impl Drop for BundleWriter {
             let _ = encoder.get_ref().file.sync_all();
         }
     }
+}
+
+/// Begins a zstd frame, which ends with a checksum of its own.
+fn new_frame(into: Metered) -> io::Result<Encoder<'static, Metered>> {
+    let mut encoder = Encoder::new(into, LEVEL)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
 }
 
 /// Opens the temporary file anew. One left by an interrupted capture is replaced, one in use is not.
