@@ -1,6 +1,6 @@
 //! The recorder: the stream into a bundle's event segments, then summary and manifest.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use super::{
     bundle::{
@@ -132,18 +132,15 @@ impl Recorder {
     }
 
     /// Writes what is left, the summary and the manifest, and gives the bundle its name.
-    pub fn finish(
-        mut self,
-        summary: &mut Summary,
-        interrupted: bool,
-    ) -> Result<Written, BundleError> {
+    pub fn finish(mut self, summary: &Summary, interrupted: bool) -> Result<Written, BundleError> {
         self.flush()?;
+        let mut summary = Cow::Borrowed(summary);
         if let Some(redactor) = &mut self.redactor {
-            redactor.summary(summary);
+            redactor.summary(summary.to_mut());
             self.manifest.redacted = true;
             self.manifest.redactions = redactor.counts();
         }
-        let mut json = serde_json::to_vec_pretty(summary)
+        let mut json = serde_json::to_vec_pretty(&*summary)
             .map_err(|_| BundleError::Schema("the summary cannot be written".to_owned()))?;
         json.push(b'\n');
         self.writer.add_file(SUMMARY, &json)?;

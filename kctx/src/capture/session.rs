@@ -163,10 +163,10 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let closed = window_closed.context("the stream ended without closing its window")?;
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
-    let mut summary = Summary::from_window(&closed, host, taint);
+    let summary = Summary::from_window(&closed, host, taint);
     bounds::note(recorder.manifest_mut(), config, window, &summary, &ending);
     let early = ending.early();
-    let written = recorder.finish(&mut summary, early.is_some())?;
+    let written = recorder.finish(&summary, early.is_some())?;
     Ok(Captured {
         written,
         summary,

@@ -79,9 +79,16 @@ fn summary(mut source: RecordedSource, bundle: &Path) -> anyhow::Result<Summary>
         true => "was cut short",
         false => "lost its summary",
     };
-    let name = bundle.display();
-    eprintln!("kctx: {name} {why}; this is made from the {records} records in it");
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
-    Ok(Summary::from_window(&window, host, taint))
+    let summary = Summary::from_window(&window, host, taint);
+    // The kernel's counts come with the last segment, and say nothing of records that were lost since.
+    let streamed = summary.accounting.total.streamed;
+    let of = match streamed > records {
+        true => format!(" (the kernel streamed {streamed}: the accounting below is the kernel's)"),
+        false => String::new(),
+    };
+    let name = bundle.display();
+    eprintln!("kctx: {name} {why}; this is made from the {records} records in it{of}");
+    Ok(summary)
 }
