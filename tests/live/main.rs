@@ -4,6 +4,7 @@
 //! may be busy with other things. One test at a time: they share the kernel.
 
 mod attribution;
+mod bounds;
 mod conservation;
 mod contexts;
 mod cost;

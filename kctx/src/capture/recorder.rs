@@ -1,6 +1,10 @@
 //! The recorder: the stream into a bundle's event segments, then summary and manifest.
 
-use std::{borrow::Cow, path::Path};
+use std::{
+    borrow::Cow,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{
     bundle::{
@@ -19,11 +23,16 @@ use crate::{
 /// A segment is closed when it has grown to this.
 const SEGMENT_BYTES: usize = 1 << 20;
 
+/// Or when it is so old: a capture that is killed loses no more than this.
+const SEGMENT_AGE: Duration = Duration::from_secs(5);
+
 /// Writes a bundle while the window runs.
 pub struct Recorder {
     writer: BundleWriter,
     encoder: Encoder,
     segments: usize,
+    /// When the open segment was begun.
+    begun: Instant,
     full: bool,
     records_dropped: u64,
     manifest: Manifest,
@@ -37,6 +46,7 @@ impl Recorder {
             writer: BundleWriter::create(output, limits)?,
             encoder: Encoder::default(),
             segments: 0,
+            begun: Instant::now(),
             full: false,
             records_dropped: 0,
             // Host and window are known in the end.
@@ -109,13 +119,14 @@ impl Recorder {
             }
             Item::Control(control) => self.encoder.control(control),
         }
-        if self.encoder.len() >= SEGMENT_BYTES {
+        if self.encoder.len() >= SEGMENT_BYTES || self.begun.elapsed() >= SEGMENT_AGE {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), BundleError> {
+        self.begun = Instant::now();
         if self.encoder.is_empty() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     bounds,
-    bundle::{WriteLimits, Written},
+    bundle::{BundleError, WriteLimits, Written},
     evidence::{Evidence, Phase, Sampler},
     progress::{Plan, Progress, Stage},
     recorder::Recorder,
@@ -166,7 +166,16 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let summary = Summary::from_window(&closed, host, taint);
     bounds::note(recorder.manifest_mut(), config, window, &summary, &ending);
     let early = ending.early();
-    let written = recorder.finish(&summary, early.is_some())?;
+    let written = match recorder.finish(&summary, early.is_some()) {
+        Err(
+            error @ BundleError::Io {
+                action: "write", ..
+            },
+        ) => {
+            return Err(error).with_context(|| cut_short(&partial));
+        }
+        written => written?,
+    };
     Ok(Captured {
         written,
         summary,

@@ -149,4 +149,7 @@ impl Evidence {
 }
 
 #[cfg(test)]
+#[path = "document_tests.rs"]
+mod document;
+#[cfg(test)]
 mod tests;
