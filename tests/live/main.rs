@@ -9,6 +9,7 @@ mod conservation;
 mod contexts;
 mod cost;
 mod counts;
+mod evidence;
 mod governor;
 mod process;
 mod programs;

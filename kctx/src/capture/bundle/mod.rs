@@ -6,6 +6,7 @@ mod manifest;
 mod reader;
 mod salvage;
 mod survey;
+mod walk;
 mod writer;
 
 use std::path::PathBuf;

@@ -163,17 +163,17 @@ fn ask_of(socket: &mut Socket, family: u16, name: &str, place: &Place<'_>) -> De
     };
     let (channels, rings) = (&mut device.channels, &mut device.rings);
     ask("channels", CHANNELS_GET, &mut |rest| {
-        *channels = figures(rest, CHANNELS)
+        *channels = figures(rest, CHANNELS);
     });
     ask("rings", RINGS_GET, &mut |rest| {
-        *rings = figures(rest, RINGS)
+        *rings = figures(rest, RINGS);
     });
     let (coalesce, features) = (&mut device.coalesce, &mut device.features);
     ask("coalesce", COALESCE_GET, &mut |rest| {
-        *coalesce = figures(rest, COALESCE)
+        *coalesce = figures(rest, COALESCE);
     });
     ask("features", FEATURES_GET, &mut |rest| {
-        *features = active(rest)
+        *features = active(rest);
     });
     device
 }

@@ -8,6 +8,7 @@ mod ethtool;
 mod index;
 mod item;
 mod kernel;
+mod list;
 mod netfilter;
 mod netlink;
 mod own;
@@ -21,7 +22,8 @@ use std::time::Duration;
 
 pub use self::{
     index::{INDEX, Taking},
-    item::{ITEMS, Item, Taken},
+    item::{Item, Taken},
+    list::ITEMS,
     sampler::{Held, Sampler, collect},
 };
 use super::bundle::{BundleError, BundleWriter, Manifest, MissingEvidence};
