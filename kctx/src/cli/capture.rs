@@ -38,7 +38,7 @@ fn window(text: &str) -> Result<Duration, String> {
     if window >= SHORTEST_WINDOW {
         Ok(window)
     } else {
-        Err("a window is at least 10ms".to_owned())
+        Err("a window is from 10ms to 1h, or to [capture] max_window".to_owned())
     }
 }
 
@@ -49,7 +49,7 @@ fn check_longest(window: Duration, config: &Config) -> Result<(), Usage> {
         return Ok(());
     }
     Err(Usage(format!(
-        "a window is from 10ms to {} ([capture] max_window); kctx run measures without an end",
+        "--window is from 10ms to {} ([capture] max_window); kctx run measures without an end",
         humantime::format_duration(longest)
     )))
 }
