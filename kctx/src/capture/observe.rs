@@ -5,7 +5,7 @@ use std::{sync::mpsc, time::Duration};
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
-use super::{evidence::EvidenceLimits, evidence_set::EvidenceSet, session::Samples};
+use super::{evidence::Sampler, evidence_set::EvidenceSet, progress::Progress, session::Samples};
 use crate::{
     aggregate::window::Window,
     config::Config,
@@ -40,9 +40,12 @@ pub fn observe(config: &Config, window: Duration) -> anyhow::Result<Observed> {
     settings.sample =
         Sample::Never("not counted in a diagnosis: the counting would be in its times");
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let sampler = Sampler::new(&root, &config.capture.evidence.limits());
+    // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
+    sampler.take_privileged();
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let samples = Samples::default();
-    let mut session = prepared.start(samples.at_edges(&root, EvidenceLimits::default()))?;
+    let mut session = prepared.start(samples.at_edges(sampler, &Progress::default()))?;
 
     let mut pipeline = Pipeline::new(config.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();

@@ -4,10 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     aggregate::window::Window,
-    capture::{
-        evidence::{Evidence, EvidenceFile, Phase},
-        evidence_set::EvidenceSet,
-    },
+    capture::{evidence::Phase, evidence_set::EvidenceSet},
     diagnose::{self, Case, Severity},
     host::{HostIdentity, HostRoot},
     report::summary::Summary,
@@ -71,7 +68,8 @@ impl Findings {
         let mut evidence = EvidenceSet::default();
         for (phase, bytes) in [(Phase::Before, before), (Phase::After, now)] {
             if let Some(bytes) = bytes {
-                evidence.add(&sample(phase, bytes));
+                // It is evidence, so that it is taken.
+                let _ = evidence.take(&format!("{}/{COUNTS}", phase.folder()), bytes);
             }
         }
         let diagnosis = diagnose::diagnose(&Case {
@@ -90,17 +88,6 @@ impl Findings {
             .chain(also)
             .filter(|(_, severity)| *severity > Severity::Info);
         Some(active.map(|(id, _)| id).collect())
-    }
-}
-
-fn sample(phase: Phase, bytes: Vec<u8>) -> Evidence {
-    Evidence {
-        files: vec![EvidenceFile {
-            path: format!("{}/{COUNTS}", phase.folder()),
-            bytes,
-            truncated: false,
-        }],
-        ..Evidence::default()
     }
 }
 

@@ -2,10 +2,7 @@
 
 use crate::{
     aggregate::window::{Accounting, ContextTimes, OriginKind, StackRow},
-    capture::{
-        evidence::{Evidence, EvidenceFile},
-        evidence_set::EvidenceSet,
-    },
+    capture::evidence_set::EvidenceSet,
     host::HostIdentity,
     report::summary::{
         AccountingSummary, DurationSummary, HardirqSummary, KthreadSummary, NapiSummary,
@@ -209,16 +206,11 @@ pub(super) fn stack(context: &str, frames: &[&str], count: u64) -> StackRow {
 
 /// Files by `before/...` and `after/...`.
 pub(super) fn evidence(files: &[(&str, &str)]) -> EvidenceSet {
-    let file = |(path, text): &(&str, &str)| EvidenceFile {
-        path: format!("evidence/{path}"),
-        bytes: text.as_bytes().to_vec(),
-        truncated: false,
-    };
     let mut set = EvidenceSet::default();
-    set.add(&Evidence {
-        files: files.iter().map(file).collect(),
-        ..Evidence::default()
-    });
+    for (path, text) in files {
+        set.take(&format!("evidence/{path}"), text.as_bytes().to_vec())
+            .unwrap();
+    }
     set
 }
 

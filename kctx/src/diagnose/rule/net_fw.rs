@@ -178,14 +178,9 @@ mod tests {
             stack("softirq:NET_RX", &["net_rx_action"], 3),
         ];
         let mut files = softnet(0, 630_000, 0, 0);
-        files.add(&crate::capture::evidence::Evidence {
-            files: vec![crate::capture::evidence::EvidenceFile {
-                path: "evidence/after/netfilter.json".to_owned(),
-                bytes: RULES.as_bytes().to_vec(),
-                truncated: false,
-            }],
-            ..Default::default()
-        });
+        files
+            .take("evidence/after/netfilter.json", RULES.as_bytes().to_vec())
+            .unwrap();
         let diagnosis = of(&summary, &files);
         assert_eq!(diagnosis.verdict, Verdict::Hot);
         let first = &diagnosis.findings[0];

@@ -97,7 +97,7 @@ fn finding(
         .and_then(|cpu| facts.softnet.as_ref()?.get(&cpu))
         .map_or(0.0, |rate| rate.dropped);
     let who = match &tasks[..] {
-        [] => "a task that was not seen".to_owned(),
+        [] => "a task that was not seen, as a rule a real-time one,".to_owned(),
         seen => {
             let named: Vec<_> = (seen.iter().take(3))
                 .map(|task| match task.priority {
