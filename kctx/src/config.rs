@@ -10,11 +10,14 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use crate::{
     aggregate::table::RowLimits,
     export::{ExportConfig, otlp::OtlpConfig, prometheus::PrometheusConfig},
+    governor::{CpuShare, PPM},
 };
 
+mod captures;
 mod probes;
 mod watch;
 
+pub use captures::EvidenceConfig;
 pub use probes::ProbesConfig;
 pub use watch::{
     GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
@@ -156,12 +159,30 @@ pub struct CaptureConfig {
     /// The most that a bundle's file may take; records over it are left out and counted.
     #[serde(deserialize_with = "bundle_size")]
     pub max_size: u64,
+    /// The longest window that may be asked for.
+    #[serde(deserialize_with = "captures::max_window")]
+    pub max_window: Duration,
+    /// The most memory that kctx may take; a window in which it takes more ends there.
+    #[serde(deserialize_with = "captures::max_memory")]
+    pub max_memory: u64,
+    /// The most of one CPU that kctx may use; over it the busiest family goes into the kernel's histograms.
+    #[serde(deserialize_with = "watch::cpu_limit")]
+    pub max_cpu: CpuShare,
+    /// Addresses and secrets are taken out.
+    pub redact: bool,
+    /// What is taken beside the records.
+    pub evidence: EvidenceConfig,
 }
 
 impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
             max_size: 256 << 20,
+            max_window: Duration::from_secs(3600),
+            max_memory: 512 << 20,
+            max_cpu: CpuShare::from_ppm(PPM),
+            redact: true,
+            evidence: EvidenceConfig::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     source::Item,
 };
 
+mod findings;
 mod sinks;
 
 use sinks::{Exports, Pace};

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod diagnose;
 pub mod doctor;
 pub mod export;
 pub mod governor;

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::sample;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "run",
     "capture",
+    "diagnose",
     "report",
     "replay",
     "doctor",

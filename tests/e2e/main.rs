@@ -1,5 +1,6 @@
 //! kctx's command line: what it prints, where, and with which status.
 
+mod diagnose;
 mod help;
 mod otlp;
 mod scrape;

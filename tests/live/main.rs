@@ -4,10 +4,13 @@
 //! may be busy with other things. One test at a time: they share the kernel.
 
 mod attribution;
+mod bounds;
 mod conservation;
 mod contexts;
 mod cost;
 mod counts;
+mod diagnosed;
+mod evidence;
 mod governor;
 mod process;
 mod programs;

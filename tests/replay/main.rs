@@ -3,6 +3,7 @@
 mod boundaries;
 mod contexts;
 mod damaged;
+mod diagnosed;
 mod endurance;
 mod exported;
 mod families;

@@ -10,5 +10,6 @@ pub mod netns;
 pub mod otlp;
 pub mod program;
 pub mod scrape;
+pub mod situation;
 pub mod stream;
 pub mod trace;

@@ -1,8 +1,17 @@
 //! Incident capture: the evidence, the recorded stream, and the bundle that holds both.
 
+#[cfg(kctx_live)]
+mod bounds;
 pub mod bundle;
 pub mod events;
 pub mod evidence;
+pub mod evidence_set;
+#[cfg(kctx_live)]
+pub mod observe;
+pub mod progress;
 pub mod recorder;
+pub mod redact;
 #[cfg(kctx_live)]
 pub mod session;
+#[cfg(kctx_live)]
+mod watcher;

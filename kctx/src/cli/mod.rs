@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod capture;
+mod diagnose;
 mod doctor;
 mod replay;
 mod report;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
+    /// Measure for a bounded window or read a bundle, and say what is hot and why, or that nothing is.
+    Diagnose(diagnose::Args),
     /// Read a bundle.
     Report(report::Args),
     /// Send a bundle through the whole pipeline, its exporters too.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Capture(args) => capture::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),

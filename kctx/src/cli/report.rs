@@ -9,7 +9,7 @@ use crate::{
     pipeline::Pipeline,
     report::{summary::Summary, text},
     resolve::{Recorded, Resolver},
-    source::recorded::RecordedSource,
+    source::recorded::{RecordedSource, ReplayError},
 };
 
 #[derive(Debug, clap::Args)]
@@ -34,10 +34,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     super::output(&printed, args.output.as_deref())
 }
 
-/// A bundle's summary: the recorded one; where a bundle was cut short before it, one made from the records
-/// that are there.
+/// A bundle's summary: the recorded one; where a bundle lost it, one made from the records that are there.
 pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
-    let mut source = RecordedSource::open(bundle)?;
+    let error = match summary(RecordedSource::open(bundle)?, bundle) {
+        Err(error) if is_damage(&error) => error,
+        result => return result,
+    };
+    let Ok(Some(source)) = RecordedSource::salvage(bundle) else {
+        return Err(error);
+    };
+    let damage = source.damage();
+    let summary = summary(source, bundle)?;
+    let name = bundle.display();
+    eprintln!("kctx: {name} is damaged; this is what is whole. Copy it again if you can");
+    for what in damage {
+        eprintln!("kctx: damaged: {what}");
+    }
+    Ok(summary)
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<ReplayError>();
+    error.is_some_and(ReplayError::is_damage)
+}
+
+fn summary(mut source: RecordedSource, bundle: &Path) -> anyhow::Result<Summary> {
     let mut pipeline = Pipeline::new(
         crate::aggregate::table::RowLimits::default(),
         Resolver::new(Box::new(Recorded)),
@@ -51,14 +72,23 @@ pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
             .context("its summary.json is not of a version this kctx reads");
     }
     let window = window.or_else(|| pipeline.finish()).context(
-        "it was cut short before the first records were written; the evidence in it can be read with tar",
+        "it lost its records, or was cut short before the first were written; the evidence in it can be read with tar",
     )?;
-    eprintln!(
-        "kctx: {} was cut short; this is made from the {} records in it",
-        bundle.display(),
-        pipeline.aggregator().received().iter().sum::<u64>()
-    );
+    let records = pipeline.aggregator().received().iter().sum::<u64>();
+    let why = match source.truncated() {
+        true => "was cut short",
+        false => "lost its summary",
+    };
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
-    Ok(Summary::from_window(&window, host, taint))
+    let summary = Summary::from_window(&window, host, taint);
+    // The kernel's counts come with the last segment, and say nothing of records that were lost since.
+    let streamed = summary.accounting.total.streamed;
+    let of = match streamed > records {
+        true => format!(" (the kernel streamed {streamed}: the accounting below is the kernel's)"),
+        false => String::new(),
+    };
+    let name = bundle.display();
+    eprintln!("kctx: {name} {why}; this is made from the {records} records in it{of}");
+    Ok(summary)
 }

@@ -190,7 +190,7 @@ fn frequency<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(u32::deserialize(d)?, 0, 999)
 }
 
-fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
+pub(super) fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
     d.deserialize_any(ShareVisitor)
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::findings::Findings;
 use crate::{
     aggregate::window::Window,
     config::Config,
@@ -161,6 +162,11 @@ impl Sinks {
             prometheus,
             pace,
             online: (pace != Pace::EachWindow).then(OnlineCpus::open).flatten(),
+            findings: Mutex::new(match pace {
+                Pace::EachWindow => Findings::of_a_recording(),
+                #[cfg(kctx_live)]
+                Pace::Interval => Findings::of_this_host(),
+            }),
         })
     }
 }
@@ -174,6 +180,7 @@ pub(super) struct Exports {
     pace: Pace,
     /// `None` in a replay: those are this machine's.
     online: Option<OnlineCpus>,
+    findings: Mutex<Findings>,
 }
 
 /// Which CPUs are online, asked from time to time.
@@ -211,6 +218,10 @@ impl Exports {
                 self.totals.set_online(&cpus);
             }
             self.totals.offer(Arc::clone(window));
+            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(active) = findings.look(window) {
+                self.totals.note(|state| state.note_findings(&active));
+            }
         }
         if let Some(logs) = &self.logs {
             logs.offer(window);

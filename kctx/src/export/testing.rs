@@ -7,7 +7,7 @@ mod resets;
 
 pub(in crate::export) use everything::{everything, fold_everything, probe};
 pub(in crate::export) use large_host::large_host;
-pub(in crate::export) use made_part::check_made_part;
+pub(crate) use made_part::check_made_part;
 pub(in crate::export) use resets::{Native, detects_reset};
 
 use std::sync::Arc;

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::Item;
 use crate::capture::{
-    bundle::{BundleError, BundleReader, EVENTS, Manifest, ReadLimits, SUMMARY, Step},
+    bundle::{
+        BundleError, BundleReader, EVENTS, Manifest, ReadLimits, SUMMARY, Salvage, SalvagedMembers,
+        Step,
+    },
     events::{Decoder, EventsError},
 };
 
@@ -29,9 +32,45 @@ pub enum ReplayError {
     },
 }
 
+impl ReplayError {
+    /// Whether something can still be whole.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Bundle(error) => error.is_damage(),
+            Self::Version(_) => false,
+            Self::Events { .. } => true,
+        }
+    }
+}
+
+/// Where the members come from.
+enum Members {
+    /// A bundle that is whole, as far as it goes; anything else is an error.
+    Whole(Box<BundleReader<'static>>),
+    /// What is whole of a damaged one.
+    Salvaged(Box<Salvage>, Box<SalvagedMembers>),
+}
+
+impl Members {
+    fn step(&mut self) -> Result<Step, BundleError> {
+        match self {
+            Self::Whole(reader) => reader.step(),
+            Self::Salvaged(_, members) => match members.next_member() {
+                Ok(Some(member)) => Ok(Step::Member(member)),
+                Ok(None) => Ok(Step::End),
+                Err(error) => Err(BundleError::Damaged {
+                    after: "somewhere".to_owned(),
+                    reason: error.to_string(),
+                }),
+            },
+        }
+    }
+}
+
 /// The stream of a bundle.
 pub struct RecordedSource {
-    reader: BundleReader<'static>,
+    members: Members,
     segment: Option<(String, Decoder)>,
     summary: Option<Vec<u8>>,
     truncated: bool,
@@ -41,11 +80,35 @@ impl RecordedSource {
     /// Opens a bundle. What is no bundle is refused here or at the first step.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         Ok(Self {
-            reader: BundleReader::open(path, ReadLimits::default())?,
+            members: Members::Whole(Box::new(BundleReader::open(path, ReadLimits::default())?)),
             segment: None,
             summary: None,
             truncated: false,
         })
+    }
+
+    /// Opens a damaged bundle: whole segments before and after what is not are read. `None` where nothing is whole.
+    pub fn salvage(path: &Path) -> std::io::Result<Option<Self>> {
+        let limits = ReadLimits::default();
+        let Some(salvage) = Salvage::survey(path, limits)? else {
+            return Ok(None);
+        };
+        let members = salvage.members(path, limits)?;
+        Ok(Some(Self {
+            members: Members::Salvaged(Box::new(salvage), Box::new(members)),
+            segment: None,
+            summary: None,
+            truncated: false,
+        }))
+    }
+
+    /// What of the bundle is damaged and passed over; empty for one that is read as a whole.
+    #[must_use]
+    pub fn damage(&self) -> Vec<String> {
+        match &self.members {
+            Members::Whole(_) => Vec::new(),
+            Members::Salvaged(salvage, _) => salvage.damage(),
+        }
     }
 
     /// The next piece of the stream; `None` at its end.
@@ -63,7 +126,7 @@ impl RecordedSource {
                     }
                 }
             }
-            match self.reader.step()? {
+            match self.members.step()? {
                 Step::Member(member) if member.path.starts_with(EVENTS) => {
                     let decoder = match Decoder::new(Bytes::from(member.bytes)) {
                         Ok(decoder) => decoder,
@@ -105,6 +168,9 @@ impl RecordedSource {
     /// The manifest, where it came by.
     #[must_use]
     pub fn manifest(&self) -> Option<&Manifest> {
-        self.reader.manifest()
+        match &self.members {
+            Members::Whole(reader) => reader.manifest(),
+            Members::Salvaged(salvage, _) => salvage.manifest(),
+        }
     }
 }

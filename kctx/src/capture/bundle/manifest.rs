@@ -32,6 +32,12 @@ pub struct Manifest {
     /// The capture was ended before its window was over.
     #[serde(default)]
     pub interrupted: bool,
+    /// Addresses and secrets were taken out.
+    #[serde(default)]
+    pub redacted: bool,
+    /// How many, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<String, u64>,
 }
 
 impl Manifest {
@@ -47,7 +53,17 @@ impl Manifest {
             files: Vec::new(),
             evidence_missing: Vec::new(),
             interrupted: false,
+            redacted: false,
+            redactions: BTreeMap::new(),
         }
+    }
+
+    /// Notes a bound, and how much it kept out; what was kept out before is added to.
+    pub fn note_limit(&mut self, name: &str, limit: u64, dropped: u64) {
+        let entry = self.limits.entry(name.to_owned()).or_default();
+        entry.limit = limit;
+        entry.hit |= dropped > 0;
+        entry.dropped = entry.dropped.saturating_add(dropped);
     }
 }
 

@@ -1,0 +1,127 @@
+//! Both samples of evidence, by path: what reads a bundle and what has just been taken look the same.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use super::evidence::{Evidence, Phase};
+
+/// Folder of the members that hold many small files.
+const TREES: &str = "tree/";
+
+/// Files of evidence, each under its path below `evidence/before/` or `evidence/after/`. A file of the machine has its own
+/// path without the leading slash: `proc/net/softnet_stat`. So has each of the small files that a bundle holds in one
+/// member, `tree/*.tsv`: they are taken apart here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EvidenceSet {
+    before: BTreeMap<String, Vec<u8>>,
+    after: BTreeMap<String, Vec<u8>>,
+}
+
+impl EvidenceSet {
+    /// Takes a bundle's member, if it is evidence; else gives it back.
+    pub fn take(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), Vec<u8>> {
+        for phase in [Phase::Before, Phase::After] {
+            let file = path
+                .strip_prefix(phase.folder())
+                .and_then(|rest| rest.strip_prefix('/'));
+            if let Some(file) = file {
+                let samples = self.samples_mut(phase);
+                if file.starts_with(TREES) {
+                    samples.extend(small_files(&bytes));
+                } else {
+                    samples.insert(file.to_owned(), bytes);
+                }
+                return Ok(());
+            }
+        }
+        Err(bytes)
+    }
+
+    /// Takes a sample.
+    pub fn add(&mut self, evidence: &Evidence) {
+        for file in &evidence.files {
+            // What is no evidence has no place in a sample.
+            let _ = self.take(&file.path, file.bytes.clone());
+        }
+    }
+
+    /// A file's content.
+    #[must_use]
+    pub fn bytes(&self, phase: Phase, file: &str) -> Option<&[u8]> {
+        self.samples(phase).get(file).map(Vec::as_slice)
+    }
+
+    /// A file's text; bytes that are no UTF-8 are replaced.
+    #[must_use]
+    pub fn text(&self, phase: Phase, file: &str) -> Option<Cow<'_, str>> {
+        self.bytes(phase, file).map(String::from_utf8_lossy)
+    }
+
+    /// All files of a sample, by path.
+    pub fn files(&self, phase: Phase) -> impl Iterator<Item = (&str, &[u8])> {
+        (self.samples(phase).iter()).map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+
+    fn samples(&self, phase: Phase) -> &BTreeMap<String, Vec<u8>> {
+        match phase {
+            Phase::Before => &self.before,
+            Phase::After => &self.after,
+        }
+    }
+
+    fn samples_mut(&mut self, phase: Phase) -> &mut BTreeMap<String, Vec<u8>> {
+        match phase {
+            Phase::Before => &mut self.before,
+            Phase::After => &mut self.after,
+        }
+    }
+}
+
+/// The small files of a member: `path\tvalue` a line, newlines and backslashes escaped. Each ends in a newline, as the kernel
+/// writes them.
+fn small_files(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .filter_map(|line| {
+            let (path, value) = line.split_once('\t')?;
+            let mut text = String::with_capacity(value.len() + 1);
+            let mut rest = value.chars();
+            while let Some(char) = rest.next() {
+                match char {
+                    '\\' if rest.next() == Some('n') => text.push('\n'),
+                    '\\' => text.push('\\'),
+                    char => text.push(char),
+                }
+            }
+            text.push('\n');
+            Some((path.to_owned(), text.into_bytes()))
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_files_have_their_own_paths_again() {
+        let mut set = EvidenceSet::default();
+        let tree = b"proc/irq/9/spurious\tcount 7\\nlast \\\\ 0 ms\nsys/empty\t\nnot a line\n";
+        set.take("evidence/after/tree/irq.tsv", tree.to_vec())
+            .unwrap();
+        let text = |file| set.text(Phase::After, file);
+        assert_eq!(
+            text("proc/irq/9/spurious").unwrap(),
+            "count 7\nlast \\ 0 ms\n"
+        );
+        assert_eq!(text("sys/empty").unwrap(), "\n");
+        assert_eq!(set.files(Phase::After).count(), 2);
+        assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
+    }
+}
