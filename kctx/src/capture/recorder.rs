@@ -82,8 +82,13 @@ impl Recorder {
             return Ok(());
         }
         let records = self.encoder.record_count();
+        let segment = self.encoder.finish();
+        self.add(&segment, records)
+    }
+
+    fn add(&mut self, segment: &[u8], records: u64) -> Result<(), BundleError> {
         let path = format!("events/{:06}.seg", self.segments);
-        match self.writer.add_segment(&path, &self.encoder.finish())? {
+        match self.writer.add_segment(&path, segment)? {
             Segment::Added => self.segments += 1,
             Segment::LimitReached => {
                 self.full = true;
@@ -91,6 +96,20 @@ impl Recorder {
             }
         }
         Ok(())
+    }
+
+    /// Adds a segment that was encoded elsewhere, of so many records.
+    pub fn segment(&mut self, segment: &[u8], records: u64) -> Result<(), BundleError> {
+        if self.full {
+            self.records_dropped += records;
+            return Ok(());
+        }
+        self.add(segment, records)
+    }
+
+    /// The manifest as far as it is known: for what belongs into it beside host, window and limits.
+    pub fn manifest_mut(&mut self) -> &mut Manifest {
+        &mut self.manifest
     }
 
     /// Writes what is left, the summary and the manifest, and gives the bundle its name.

@@ -21,9 +21,15 @@ pub(super) struct Args {
     /// The most that the bundle may take; records over it are left out and counted.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_bundle_size)]
     max_size: Option<u64>,
-    /// Size of each CPU's ring.
+    /// Size of each CPU's ring; it attaches by itself then.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
     ring_size: Option<u32>,
+    /// The running daemon's socket; without it, that of the configuration. Empty: none.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Attach by itself, even where a daemon runs: the bundle then has nothing from before.
+    #[arg(long)]
+    alone: bool,
     /// Print the summary as text when done.
     #[arg(long)]
     print: bool,
@@ -47,6 +53,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         config,
         max_size: _,
         ring_size: _,
+        socket: _,
+        alone: _,
         print: _,
     } = args;
     crate::config::Config::load(config.as_deref())?;
@@ -55,7 +63,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 #[cfg(kctx_live)]
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    use crate::{capture::session, config::Config, report::text};
+    use crate::{
+        capture::{session, through},
+        config::Config,
+        report::text,
+    };
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(size) = args.max_size {
         config.capture.max_size = size;
@@ -63,7 +75,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(size) = args.ring_size {
         config.kernel.ring_size = size;
     }
-    let captured = session::capture(&config, args.window, &args.output)?;
+    let captured = match daemon(args, &config)? {
+        Some(daemon) => through::capture(&config, args.window, &args.output, daemon)?,
+        None => session::capture(&config, args.window, &args.output)?,
+    };
     eprintln!(
         "kctx: wrote {} ({} bytes, {} records{})",
         captured.written.path.display(),
@@ -79,4 +94,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         super::output(&text::render(&captured.summary), None)?;
     }
     Ok(())
+}
+
+/// The running daemon, where there is one that is to be asked. Own settings of what is measured are for who measures.
+#[cfg(kctx_live)]
+fn daemon(
+    args: &Args,
+    config: &config::Config,
+) -> anyhow::Result<Option<crate::control::client::Daemon>> {
+    use anyhow::Context as _;
+    if args.alone || args.ring_size.is_some() {
+        return Ok(None);
+    }
+    let variable = std::env::var(crate::control::SOCKET_VARIABLE).ok();
+    let choice = (config.control).choose(args.socket.as_deref(), variable.as_deref());
+    let Some(path) = choice.path else {
+        return Ok(None);
+    };
+    let daemon = match crate::control::client::Daemon::connect(&path) {
+        Ok(daemon) => daemon,
+        // Whoever may not ask the daemon may not attach either: that says what is missing.
+        Err(_) if !choice.named => None,
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot ask the daemon on {}", path.display()));
+        }
+    };
+    if daemon.is_none() && args.socket.as_deref().is_some_and(|path| !path.is_empty()) {
+        anyhow::bail!(
+            "no kctx run listens on {}; start one, or leave --socket out to attach without",
+            path.display()
+        );
+    }
+    Ok(daemon)
 }

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, SocketChoice},
+    control,
     daemon::Sinks,
 };
 
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Log what the programs of rare events (modules) see; with KCTX_LOG=info.
     #[arg(long)]
     bpf_log: bool,
+    /// Where `kctx capture` may ask for what is kept: /run/kctx/kctx.sock without it. Empty: nowhere.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
     #[command(flatten)]
     exports: super::ExportArgs,
     /// Where this machine permits no live measurement, say why and replay this bundle.
@@ -40,8 +44,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         config.kernel.ring_size = size;
     }
     config.kernel.bpf_log |= args.bpf_log;
+    let variable = std::env::var(control::SOCKET_VARIABLE).ok();
+    let socket = (config.control).choose(args.socket.as_deref(), variable.as_deref());
     let sinks = Sinks::of_this_host(&config, &args.exports.wishes())?;
-    let error = match live(&config, sinks, args.duration) {
+    let error = match live(&config, sinks, &socket, args.duration) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -61,8 +67,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 #[cfg(kctx_live)]
-fn live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
-    crate::daemon::run_live(config, sinks, duration)
+fn live(
+    config: &Config,
+    sinks: Sinks,
+    socket: &SocketChoice,
+    duration: Option<Duration>,
+) -> anyhow::Result<()> {
+    crate::daemon::run_live(config, sinks, socket, duration)
 }
 
 #[cfg(kctx_live)]
@@ -71,7 +82,12 @@ fn is_not_live(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(not(kctx_live))]
-fn live(_config: &Config, _sinks: Sinks, _duration: Option<Duration>) -> anyhow::Result<()> {
+fn live(
+    _config: &Config,
+    _sinks: Sinks,
+    _socket: &SocketChoice,
+    _duration: Option<Duration>,
+) -> anyhow::Result<()> {
     anyhow::bail!(crate::probe::NO_OBJECT)
 }
 

@@ -1,6 +1,10 @@
 //! This kernel as a source: load, attach, drain, and in the end detach.
 
-use std::{path::Path, sync::mpsc::SyncSender, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::SyncSender},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
@@ -188,6 +192,12 @@ impl LiveSession {
         if let Some(handle) = &self.handle {
             handle.stop();
         }
+    }
+
+    /// What has the drain close its window now ([`Handle::cutter`]); `None` after its end.
+    #[must_use]
+    pub fn cutter(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        self.handle.as_ref().map(Handle::cutter)
     }
 
     /// Waits for the drain's end. The programs are still attached then, behind a closed gate.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::HostIdentity;
+use crate::{capture::flight::Ending, host::HostIdentity};
 
 /// The schema of bundles that this version writes and reads.
 pub const BUNDLE_SCHEMA: &str = "kctx.bundle.v1";
@@ -32,6 +32,9 @@ pub struct Manifest {
     /// The capture was ended before its window was over.
     #[serde(default)]
     pub interrupted: bool,
+    /// Of a capture through a daemon: how its time lies to when it was asked for, and how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through_daemon: Option<Ending>,
 }
 
 impl Manifest {
@@ -47,6 +50,7 @@ impl Manifest {
             files: Vec::new(),
             evidence_missing: Vec::new(),
             interrupted: false,
+            through_daemon: None,
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What the daemon records beside its exports: the flight recorder, and who asks for dumps of it.
+
+use std::sync::Arc;
+
+use crate::{
+    aggregate::window::Window,
+    capture::flight::FlightRecorder,
+    pipeline::Pipeline,
+    source::{Control, Item},
+};
+#[cfg(kctx_live)]
+use {
+    crate::{
+        capture::flight::{Cut, FlightHandle},
+        config::{Config, SocketChoice},
+        control::{server::ControlServer, socket::ControlSocket},
+    },
+    anyhow::Context as _,
+};
+
+/// The pipeline thread's part of it.
+pub(crate) struct Recording {
+    flight: FlightRecorder,
+}
+
+impl Recording {
+    /// Takes a piece of the stream after the pipeline did, and the window that it closed.
+    pub(crate) fn item(
+        &mut self,
+        learnt: Vec<Control>,
+        item: &Item,
+        pipeline: &Pipeline,
+        window: Option<&Arc<Window>>,
+    ) {
+        let _ = window;
+        self.flight.item(learnt, item, &pipeline.progress());
+    }
+
+    /// The stream is over.
+    pub(crate) fn finish(self) {
+        self.flight.finish();
+    }
+}
+
+#[cfg(kctx_live)]
+/// Listens where it was chosen to. A socket that nobody named is not worth more than the daemon.
+pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSocket>> {
+    let Some(path) = &choice.path else {
+        return Ok(None);
+    };
+    match ControlSocket::listen(path) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if choice.named => Err(error).context("no control socket"),
+        Err(error) => {
+            eprintln!("kctx: kctx capture will not find this daemon: {error}");
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(kctx_live)]
+/// The flight recorder and its server. After privileges were dropped: neither needs them.
+pub(super) fn start(
+    config: &Config,
+    socket: Option<ControlSocket>,
+    cut: Cut,
+) -> anyhow::Result<(Recording, Option<ControlServer>)> {
+    let (handle, orders) = FlightHandle::new(cut);
+    let recording = Recording {
+        flight: FlightRecorder::new(config.recorder.limits(), orders),
+    };
+    let server = match socket {
+        Some(socket) => {
+            let server = ControlServer::spawn(socket, handle);
+            Some(server.context("cannot start the control thread")?)
+        }
+        None => None,
+    };
+    Ok((recording, server))
+}
