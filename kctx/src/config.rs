@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     aggregate::table::RowLimits,
+    capture::trigger::Rule,
     export::{ExportConfig, otlp::OtlpConfig, prometheus::PrometheusConfig},
 };
 
@@ -65,6 +66,9 @@ pub struct Config {
     pub recorder: RecorderConfig,
     /// The control socket.
     pub control: ControlConfig,
+    /// What has `kctx run` capture by itself.
+    #[serde(deserialize_with = "recording::rules")]
+    pub trigger: Vec<Rule>,
     /// What kctx itself may cost.
     pub governor: GovernorConfig,
     /// How that is measured in the kernel.

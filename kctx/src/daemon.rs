@@ -20,6 +20,8 @@ use crate::{
 
 mod recording;
 mod sinks;
+#[cfg(kctx_live)]
+mod triggers;
 
 pub(crate) use recording::Recording;
 use sinks::{Exports, Pace};
@@ -121,7 +123,7 @@ pub(crate) fn pump(
         let window = pipeline.take(&item).map(Arc::new);
         let learnt = pipeline.take_learnt();
         if let Some(recording) = &mut recording {
-            recording.item(learnt, &item, pipeline, window.as_ref());
+            recording.item(learnt, &item, pipeline, window.as_deref());
         }
         if let Some(window) = window {
             sink(window)?;
@@ -146,7 +148,7 @@ pub fn run_live(
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
-    let (prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    let (mut prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
         let reason = probe.reason.as_deref().unwrap_or_default();
         if probe.attached {
@@ -159,10 +161,11 @@ pub fn run_live(
         eprintln!("kctx: nobody knows what its programs cost: {reason}");
     }
     let pipeline = Pipeline::new(config.rows(), resolver);
+    let works = prepared.take_running_works();
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let cut = session.cutter().context("the drain has ended")?;
-    let (recording, server) = recording::start(config, socket, cut)?;
+    let (recording, server) = recording::start(config, socket, works, cut)?;
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),

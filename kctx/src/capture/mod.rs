@@ -10,3 +10,4 @@ pub mod recorder;
 pub mod session;
 #[cfg(kctx_live)]
 pub mod through;
+pub mod trigger;

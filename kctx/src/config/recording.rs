@@ -8,7 +8,13 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{parse_bundle_size, parse_duration, parse_size, within};
-use crate::{capture::flight::FlightLimits, control};
+use crate::{
+    capture::{
+        flight::FlightLimits,
+        trigger::{Rule, rule},
+    },
+    control,
+};
 
 /// `[recorder]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -103,6 +109,12 @@ impl Default for CaptureConfig {
             pause: Duration::from_secs(300),
         }
     }
+}
+
+pub(super) fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Rule>, D::Error> {
+    let rules = Vec::<Rule>::deserialize(d)?;
+    rule::check_all(&rules).map_err(D::Error::custom)?;
+    Ok(rules)
 }
 
 /// How long lies between two captures of triggers.

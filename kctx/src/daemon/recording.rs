@@ -1,6 +1,4 @@
-//! What the daemon records beside its exports: the flight recorder, and who asks for dumps of it.
-
-use std::sync::Arc;
+//! What the daemon records beside its exports: the flight recorder, who asks for dumps of it, and triggers.
 
 use crate::{
     aggregate::window::Window,
@@ -10,8 +8,12 @@ use crate::{
 };
 #[cfg(kctx_live)]
 use {
+    super::triggers::Triggers,
     crate::{
-        capture::flight::{Cut, FlightHandle},
+        capture::{
+            flight::{Cut, FlightHandle},
+            trigger::works::RunningWorks,
+        },
         config::{Config, SocketChoice},
         control::{server::ControlServer, socket::ControlSocket},
     },
@@ -21,6 +23,8 @@ use {
 /// The pipeline thread's part of it.
 pub(crate) struct Recording {
     flight: FlightRecorder,
+    #[cfg(kctx_live)]
+    triggers: Option<Triggers>,
 }
 
 impl Recording {
@@ -30,20 +34,25 @@ impl Recording {
         learnt: Vec<Control>,
         item: &Item,
         pipeline: &Pipeline,
-        window: Option<&Arc<Window>>,
+        window: Option<&Window>,
     ) {
-        let _ = window;
         self.flight.item(learnt, item, &pipeline.progress());
+        #[cfg(kctx_live)]
+        if let (Some(triggers), Some(window)) = (&mut self.triggers, window) {
+            triggers.window(window, pipeline.aggregator().host());
+        }
+        #[cfg(not(kctx_live))]
+        let _ = window;
     }
 
-    /// The stream is over.
+    /// The stream is over: dumps end, and what triggers have captured is written.
     pub(crate) fn finish(self) {
         self.flight.finish();
     }
 }
 
-#[cfg(kctx_live)]
 /// Listens where it was chosen to. A socket that nobody named is not worth more than the daemon.
+#[cfg(kctx_live)]
 pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSocket>> {
     let Some(path) = &choice.path else {
         return Ok(None);
@@ -58,16 +67,18 @@ pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSock
     }
 }
 
+/// The flight recorder, its server and the triggers. After privileges were dropped: none needs them.
 #[cfg(kctx_live)]
-/// The flight recorder and its server. After privileges were dropped: neither needs them.
 pub(super) fn start(
     config: &Config,
     socket: Option<ControlSocket>,
+    works: Option<RunningWorks>,
     cut: Cut,
 ) -> anyhow::Result<(Recording, Option<ControlServer>)> {
     let (handle, orders) = FlightHandle::new(cut);
     let recording = Recording {
         flight: FlightRecorder::new(config.recorder.limits(), orders),
+        triggers: Triggers::new(config, works, handle.clone())?,
     };
     let server = match socket {
         Some(socket) => {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     aggregate::window::{Family, ProbeStatus, Source},
+    capture::trigger::works::RunningWorks,
     governor::CpuShare,
     heap,
     host::{
@@ -163,6 +164,11 @@ impl Prepared {
     #[must_use]
     pub fn unmetered(&self) -> Option<&str> {
         self.drain.metering.refused()
+    }
+
+    /// The programs' table of works in execution, once; `None` where it is gone.
+    pub(crate) fn take_running_works(&mut self) -> Option<RunningWorks> {
+        RunningWorks::take(&mut self.drain.loaded.ebpf)
     }
 
     /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before

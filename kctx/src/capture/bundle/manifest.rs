@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{capture::flight::Ending, host::HostIdentity};
+use crate::{
+    capture::{flight::Ending, trigger::Fired},
+    host::HostIdentity,
+};
 
 /// The schema of bundles that this version writes and reads.
 pub const BUNDLE_SCHEMA: &str = "kctx.bundle.v1";
@@ -35,6 +38,9 @@ pub struct Manifest {
     /// Of a capture through a daemon: how its time lies to when it was asked for, and how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through_daemon: Option<Ending>,
+    /// Of a capture that a trigger had taken: which, and what it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Fired>,
 }
 
 impl Manifest {
@@ -51,6 +57,7 @@ impl Manifest {
             evidence_missing: Vec::new(),
             interrupted: false,
             through_daemon: None,
+            trigger: None,
         }
     }
 }

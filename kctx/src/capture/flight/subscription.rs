@@ -102,12 +102,6 @@ impl Subscription {
         self.took(piece)
     }
 
-    /// The same, for a thread that may wait.
-    pub fn blocking_next(&mut self) -> Option<Piece> {
-        let piece = self.pieces.blocking_recv();
-        self.took(piece)
-    }
-
     fn took(&self, piece: Option<Piece>) -> Option<Piece> {
         if let Some(Piece::Segment(segment)) = &piece {
             self.waiting.fetch_sub(segment.len(), Ordering::AcqRel);
