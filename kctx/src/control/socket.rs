@@ -39,7 +39,7 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
-    file: (u64, u64),
+    file: Identity,
     listener: Option<UnixListener>,
 }
 
@@ -74,7 +74,7 @@ impl ControlSocket {
         let metadata = fs::symlink_metadata(path).map_err(at_path)?;
         Ok(Self {
             path: path.to_owned(),
-            file: (metadata.dev(), metadata.ino()),
+            file: identity(&metadata),
             listener: Some(listener),
         })
     }
@@ -93,12 +93,25 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.file);
         if ours {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// What tells a file from one that is made later, which may get the same inode number: device, inode, and when the inode was
+/// changed last.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    )
 }
 
 /// The file is made with its mode: there is no moment in which others may connect.

@@ -34,3 +34,7 @@ pub struct FlightLimits {
     /// Bytes of segments, at most; the oldest windows go first.
     pub bytes: usize,
 }
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;
