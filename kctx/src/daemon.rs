@@ -143,8 +143,6 @@ pub fn run_live(
     socket: &crate::config::SocketChoice,
     duration: Option<Duration>,
 ) -> anyhow::Result<()> {
-    // Before any other thread is made.
-    let socket = recording::listen(socket)?;
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
@@ -161,6 +159,8 @@ pub fn run_live(
         eprintln!("kctx: nobody knows what its programs cost: {reason}");
     }
     let pipeline = Pipeline::new(config.rows(), resolver);
+    // Before another thread is made.
+    let socket = recording::listen(socket)?;
     let works = prepared.take_running_works();
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
