@@ -2,6 +2,7 @@
 
 mod help;
 mod otlp;
+mod recording;
 mod scrape;
 mod unprivileged;
 mod usage;

@@ -100,7 +100,7 @@ fn receive(
     let mut shown = started;
     loop {
         match granted.frame() {
-            Ok(Frame::Segment(segment)) => assembly.segment(segment)?,
+            Ok(Frame::Segment(segment)) => assembly.segment(&segment)?,
             Ok(Frame::End(ending)) => return Ok((assembly, Ok(ending))),
             Ok(_) => {
                 anyhow::bail!("the daemon said what nobody asked for; use its version of kctx")

@@ -103,6 +103,7 @@ mod tests {
                 reason: EndReason::DaemonEnded,
                 before_ns: 1,
                 duration_ns: 2,
+                memory_full: true,
                 in_transit_before: InTransit {
                     streamed: 3,
                     spilled: -1,

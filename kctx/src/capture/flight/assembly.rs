@@ -60,14 +60,14 @@ impl Assembly {
     }
 
     /// Adds the dump's next segment.
-    pub fn segment(&mut self, segment: Bytes) -> Result<(), AssemblyError> {
+    pub fn segment(&mut self, segment: &Bytes) -> Result<(), AssemblyError> {
         let before: u64 = self.records();
         let mut decoder = Decoder::new(segment.clone())?;
         while let Some(item) = decoder.next_item()? {
             self.window = self.pipeline.take(&item).or(self.window.take());
         }
         let records = self.records() - before;
-        self.recorder.segment(&segment, records)?;
+        self.recorder.segment(segment, records)?;
         Ok(())
     }
 

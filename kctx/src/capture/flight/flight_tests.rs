@@ -209,6 +209,7 @@ fn a_dump_is_one_window_of_what_is_kept_and_what_comes() {
     assert_eq!(ending.reason, EndReason::Asked);
     assert_eq!(ending.duration_ns, 4 * SECOND);
     assert_eq!(ending.before_ns, 3 * SECOND + 5);
+    assert!(!ending.memory_full);
 
     let window = replayed(&segments);
     assert_eq!(window.duration_ns, 4 * SECOND);
@@ -283,7 +284,9 @@ fn memory_is_bounded_and_the_oldest_go_first() {
     let subscription = daemon.handle.subscribe(daemon.now_ns);
     daemon.handle.finish(subscription.id, daemon.now_ns);
     daemon.window(4);
-    let window = replayed(&taken(subscription).0);
+    let (segments, ending) = taken(subscription);
+    assert!(ending.unwrap().memory_full);
+    let window = replayed(&segments);
     assert_eq!(window.records(Family::Hardirq), 7);
     assert_eq!(&*window.hardirq[0].name, "action-77");
 }

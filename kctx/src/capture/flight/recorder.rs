@@ -13,6 +13,7 @@ use super::{
 use crate::{
     aggregate::window::FAMILIES,
     capture::events::Encoder,
+    heap,
     source::{Control, Item},
 };
 
@@ -21,6 +22,9 @@ const SEGMENT_BYTES: usize = 256 << 10;
 
 /// What may wait for a receiver beyond what is kept.
 const WAITING_BYTES: usize = 16 << 20;
+
+/// Less that was kept is not given back: looking through the heap costs more than it is worth.
+const WORTH_GIVING_BACK: usize = 4 << 20;
 
 /// What the pipeline knows after it took a piece of the stream.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,7 @@ struct Dump {
     before: Transit,
     joined: Joined,
     not_before_ns: Option<u64>,
+    memory_full: bool,
 }
 
 /// See [`super`].
@@ -80,6 +85,10 @@ pub struct FlightRecorder {
     /// Who asked while the open window was not kept: they begin with the next.
     early: Vec<Subscriber>,
     dropped_receivers: u64,
+    /// The end of the latest window that had to go for want of memory.
+    short_since_ns: u64,
+    /// The most that was kept since memory was given back.
+    most_bytes: usize,
 }
 
 impl FlightRecorder {
@@ -102,6 +111,8 @@ impl FlightRecorder {
             dumps: Vec::new(),
             early: Vec::new(),
             dropped_receivers: 0,
+            short_since_ns: 0,
+            most_bytes: 0,
         }
     }
 
@@ -246,6 +257,7 @@ impl FlightRecorder {
     fn keep_within_bytes(&mut self) {
         while self.bytes > self.limits.bytes && !self.kept.is_empty() {
             self.drop_oldest();
+            self.short_since_ns = self.head.as_ref().map_or(0, |head| head.monotonic_ns);
         }
         if self.bytes > self.limits.bytes {
             self.open.over = true;
@@ -282,15 +294,29 @@ impl FlightRecorder {
             while !self.kept.is_empty() {
                 self.drop_oldest();
             }
+            self.short_since_ns = end_ns;
         }
-        let length_ns = u64::try_from(self.limits.length.as_nanos()).unwrap_or(u64::MAX);
-        let since_ns = end_ns.saturating_sub(length_ns);
+        let since_ns = end_ns.saturating_sub(self.length_ns());
         while (self.kept.front()).is_some_and(|window| window.edge.monotonic_ns <= since_ns) {
             self.drop_oldest();
         }
         self.open.over = self.limits.length.is_zero();
         for subscriber in mem::take(&mut self.early) {
             self.begin(subscriber);
+        }
+        self.give_back();
+    }
+
+    fn length_ns(&self) -> u64 {
+        u64::try_from(self.limits.length.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// After a load the heap would stay as large as it was.
+    fn give_back(&mut self) {
+        self.most_bytes = self.most_bytes.max(self.bytes);
+        if self.most_bytes >= WORTH_GIVING_BACK && self.bytes < self.most_bytes / 2 {
+            heap::give_back();
+            self.most_bytes = self.bytes;
         }
     }
 
@@ -320,6 +346,8 @@ impl FlightRecorder {
             return;
         };
         let limit = self.waiting_limit();
+        let memory_full = !self.limits.length.is_zero()
+            && self.short_since_ns > to.asked_ns.saturating_sub(self.length_ns());
         let mut joined = Joined::from(head.monotonic_ns);
         let mut given = to.segment(&Bytes::from(head.segment()), usize::MAX);
         for window in &self.kept {
@@ -336,6 +364,7 @@ impl FlightRecorder {
                 before: self.transit_at_head,
                 joined,
                 not_before_ns: None,
+                memory_full,
             });
         }
     }
@@ -373,6 +402,7 @@ impl Dump {
             reason,
             before_ns: self.to.asked_ns.saturating_sub(self.start_ns),
             duration_ns: end_ns.saturating_sub(self.start_ns),
+            memory_full: self.memory_full,
             in_transit_before: (&self.before).into(),
             in_transit_after: after.into(),
         };

@@ -33,6 +33,9 @@ pub struct Ending {
     pub before_ns: u64,
     /// All of its time.
     pub duration_ns: u64,
+    /// The recorder's memory was full, so it had kept less than it is to keep.
+    #[serde(default)]
+    pub memory_full: bool,
     /// Records on their way when it began, which came in it.
     pub in_transit_before: InTransit,
     /// Records on their way when it ended, which came after it.

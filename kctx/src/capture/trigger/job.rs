@@ -89,7 +89,7 @@ fn capture(settings: &JobSettings, window: Duration, fired: Fired) -> anyhow::Re
     let ending = loop {
         let next = async { tokio::time::timeout_at(deadline.into(), dump.next()).await };
         match runtime.block_on(next) {
-            Ok(Some(Piece::Segment(segment))) => assembly.segment(segment)?,
+            Ok(Some(Piece::Segment(segment))) => assembly.segment(&segment)?,
             Ok(Some(Piece::End(ending))) => break Some(ending),
             Ok(None) => break None,
             Err(_) if asked => anyhow::bail!("the daemon did not end it"),
