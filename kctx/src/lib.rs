@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod decode;
 pub mod diagnose;

@@ -3,6 +3,7 @@
 mod diagnose;
 mod help;
 mod otlp;
+mod recording;
 mod scrape;
 mod unprivileged;
 mod usage;

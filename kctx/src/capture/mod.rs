@@ -9,9 +9,13 @@ pub mod evidence_set;
 #[cfg(kctx_live)]
 pub mod observe;
 pub mod progress;
+pub mod flight;
 pub mod recorder;
 pub mod redact;
 #[cfg(kctx_live)]
 pub mod session;
 #[cfg(kctx_live)]
 mod watcher;
+#[cfg(kctx_live)]
+pub mod through;
+pub mod trigger;

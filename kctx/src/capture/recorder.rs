@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use super::{
     bundle::{
         BundleError, BundleWindow, BundleWriter, Manifest, SUMMARY, Segment, WriteLimits, Written,
     },
-    events::Encoder,
+    events::{Encoder, EventsError},
     evidence::{Evidence, EvidenceLimits},
     redact::Redactor,
 };
@@ -68,6 +70,14 @@ impl Recorder {
         match &mut self.redactor {
             Some(redactor) => redactor.item(item),
             None => item,
+        }
+    }
+
+    /// The same of a segment that was recorded elsewhere, as it was.
+    pub fn redacted_segment(&mut self, segment: Bytes) -> Result<Bytes, EventsError> {
+        match &mut self.redactor {
+            Some(redactor) => redactor.segment(&segment).map(Bytes::from),
+            None => Ok(segment),
         }
     }
 
@@ -131,8 +141,13 @@ impl Recorder {
             return Ok(());
         }
         let records = self.encoder.record_count();
+        let segment = self.encoder.finish();
+        self.add(&segment, records)
+    }
+
+    fn add(&mut self, segment: &[u8], records: u64) -> Result<(), BundleError> {
         let path = format!("events/{:06}.seg", self.segments);
-        match self.writer.add_segment(&path, &self.encoder.finish())? {
+        match self.writer.add_segment(&path, segment)? {
             Segment::Added => self.segments += 1,
             Segment::LimitReached => {
                 self.full = true;
@@ -140,6 +155,15 @@ impl Recorder {
             }
         }
         Ok(())
+    }
+
+    /// Adds a segment that was encoded elsewhere, of so many records.
+    pub fn segment(&mut self, segment: &[u8], records: u64) -> Result<(), BundleError> {
+        if self.full {
+            self.records_dropped += records;
+            return Ok(());
+        }
+        self.add(segment, records)
     }
 
     /// Writes what is left, the summary and the manifest, and gives the bundle its name.

@@ -22,12 +22,18 @@ pub(super) struct Args {
     /// The most that the bundle may take; records over it are left out and counted.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_bundle_size)]
     max_size: Option<u64>,
-    /// Size of each CPU's ring.
+    /// Size of each CPU's ring; it attaches by itself then.
     #[arg(long, value_name = "SIZE", value_parser = config::parse_ring_size)]
     ring_size: Option<u32>,
     /// Leave kernel pointers, hardware and IP addresses and command lines as they are.
     #[arg(long)]
     no_redact: bool,
+    /// The running daemon's socket; without it, that of the configuration. Empty: none.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Attach by itself, even where a daemon runs: the bundle then has nothing from before.
+    #[arg(long)]
+    alone: bool,
     /// Print the summary as text when done.
     #[arg(long)]
     print: bool,
@@ -64,6 +70,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         max_size: _,
         ring_size: _,
         no_redact: _,
+        socket: _,
+        alone: _,
         print: _,
     } = args;
     check_longest(*window, &Config::load(config.as_deref())?)?;
@@ -73,7 +81,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 #[cfg(kctx_live)]
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     use crate::{
-        capture::session::{self, Early},
+        capture::{
+            session::{self, Early},
+            through,
+        },
         report::text,
     };
     let mut config = Config::load(args.config.as_deref())?;
@@ -87,7 +98,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(size) = args.ring_size {
         config.kernel.ring_size = size;
     }
-    let captured = session::capture(&config, args.window, &args.output)?;
+    let captured = match daemon(args, &config)? {
+        Some(daemon) => through::capture(&config, args.window, &args.output, daemon)?,
+        None => session::capture(&config, args.window, &args.output)?,
+    };
     eprintln!(
         "kctx: wrote {} ({} bytes, {} records{})",
         captured.written.path.display(),
@@ -107,12 +121,38 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             bytesize::ByteSize(config.capture.max_memory)
         );
     }
-    if captured.early == Some(Early::Memory) {
+    Ok(())
+}
+
+/// The running daemon, where there is one that is to be asked. Own settings of what is measured are for who measures.
+#[cfg(kctx_live)]
+fn daemon(
+    args: &Args,
+    config: &config::Config,
+) -> anyhow::Result<Option<crate::control::client::Daemon>> {
+    use anyhow::Context as _;
+    if args.alone || args.ring_size.is_some() {
+        return Ok(None);
+    }
+    let variable = std::env::var(crate::control::SOCKET_VARIABLE).ok();
+    let choice = (config.control).choose(args.socket.as_deref(), variable.as_deref());
+    let Some(path) = choice.path else {
+        return Ok(None);
+    };
+    let daemon = match crate::control::client::Daemon::connect(&path) {
+        Ok(daemon) => daemon,
+        // Whoever may not ask the daemon may not attach either: that says what is missing.
+        Err(_) if !choice.named => None,
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot ask the daemon on {}", path.display()));
+        }
+    };
+    if daemon.is_none() && args.socket.as_deref().is_some_and(|path| !path.is_empty()) {
         anyhow::bail!(
-            "the window ended early, since kctx took more memory than [capture] max_memory allows ({}); the bundle is \
-             whole but for that",
-            bytesize::ByteSize(config.capture.max_memory)
+            "no kctx run listens on {}; start one, or leave --socket out to attach without",
+            path.display()
         );
     }
-    Ok(())
+    Ok(daemon)
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::HostIdentity;
+use crate::{
+    capture::{flight::Ending, trigger::Fired},
+    host::HostIdentity,
+};
 
 /// The schema of bundles that this version writes and reads.
 pub const BUNDLE_SCHEMA: &str = "kctx.bundle.v1";
@@ -38,6 +41,12 @@ pub struct Manifest {
     /// How many, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<String, u64>,
+    /// Of a capture through a daemon: how its time lies to when it was asked for, and how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through_daemon: Option<Ending>,
+    /// Of a capture that a trigger had taken: which, and what it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Fired>,
 }
 
 impl Manifest {
@@ -55,6 +64,8 @@ impl Manifest {
             interrupted: false,
             redacted: false,
             redactions: BTreeMap::new(),
+            through_daemon: None,
+            trigger: None,
         }
     }
 
