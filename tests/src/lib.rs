@@ -1,5 +1,6 @@
 //! The test harness of kctx: its program as a child, its bundles, known loads, and the kernel's own books.
 
+pub mod backend;
 pub mod bottom_half;
 mod bpf;
 pub mod bundle;
