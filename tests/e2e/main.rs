@@ -3,6 +3,7 @@
 mod help;
 mod otlp;
 mod scrape;
+mod tls;
 mod unprivileged;
 mod usage;
 mod writing;

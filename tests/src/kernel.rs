@@ -289,3 +289,12 @@ mod tests {
         Ok(())
     }
 }
+
+/// The memory that a process holds now, in bytes (`VmRSS` of /proc/PID/status).
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes: u64 = number.context("no VmRSS")?.parse()?;
+    Ok(kilobytes * 1024)
+}

@@ -3,6 +3,7 @@
 mod everything;
 mod large_host;
 mod made_part;
+#[path = "../../../tests/src/resets.rs"]
 mod resets;
 
 pub(in crate::export) use everything::{everything, fold_everything, probe};
