@@ -18,6 +18,7 @@ from these here, p50, p90, p99 and p999. Ends on SIGTERM or SIGINT.
   --protocol P        grpc (the default) or http
   --port N            the port; 0 (the default) for any free one
   --fail CODE[:N]     answer the first N requests (all, without N) with this status, such as UNAVAILABLE:2; over HTTP with 503
+  --retry-after S     with --fail over gRPC: say by RetryInfo to come again after S seconds
   --reject N          claim in each answer that N data points or log records were rejected
   --metrics-only      have no service for logs: they are UNIMPLEMENTED
 """
@@ -34,6 +35,7 @@ from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from google.protobuf import any_pb2, duration_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service_pb2
@@ -139,11 +141,24 @@ def record(message):
     }
 
 
+def status_with_retry(code, seconds):
+    """A google.rpc.Status {code = 1, details = 3} with a google.rpc.RetryInfo {retry_delay = 1}."""
+
+    def field(number, payload):
+        assert len(payload) < 128
+        return bytes([number << 3 | 2, len(payload)]) + payload
+
+    delay = duration_pb2.Duration(seconds=seconds).SerializeToString()
+    detail = any_pb2.Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=field(1, delay))
+    return bytes([1 << 3, code]) + field(3, detail.SerializeToString())
+
+
 class Script:
     """What to answer, and one place that prints."""
 
-    def __init__(self, code, failures, rejected):
+    def __init__(self, code, failures, rejected, retry_after):
         self.code, self.failures, self.rejected = code, failures, rejected
+        self.retry_after = retry_after
         self.lock = threading.Lock()
 
     def take(self, request, metadata, parts):
@@ -159,6 +174,9 @@ class Script:
     def take_grpc(self, request, context, parts):
         metadata = {pair.key: str(pair.value) for pair in context.invocation_metadata()}
         if self.take(request, metadata, parts):
+            if self.retry_after:
+                details = status_with_retry(self.code.value[0], self.retry_after)
+                context.set_trailing_metadata((("grpc-status-details-bin", details),))
             context.abort(self.code, "as told by --fail")
 
 
@@ -257,6 +275,7 @@ def main():
     parser.add_argument("--protocol", choices=["grpc", "http"], default="grpc")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fail", default="")
+    parser.add_argument("--retry-after", type=int, default=0)
     parser.add_argument("--reject", type=int, default=0)
     parser.add_argument("--metrics-only", action="store_true")
     arguments = parser.parse_args()
@@ -267,7 +286,7 @@ def main():
 
     # Before the server starts its threads, so that none of them takes the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    script = Script(code, int(times) if times else -1, arguments.reject)
+    script = Script(code, int(times) if times else -1, arguments.reject, arguments.retry_after)
     if arguments.protocol == "http":
         handler = http_handler(script, arguments.metrics_only)
         server = ThreadingHTTPServer(("127.0.0.1", arguments.port), handler)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use kctx_tests::{
     backend::{self, Rows},
     program::Running,
@@ -24,12 +24,13 @@ struct Server {
     child: Running,
 }
 
-/// Starts it; `protocol` is `grpc` or `http`.
-fn start(protocol: &str) -> Result<Server> {
+/// Starts it with more options; `protocol` is `grpc` or `http`.
+fn start(protocol: &str, more: &[&str]) -> Result<Server> {
     let mut command = Command::new(backend::program("KCTX_OTLP_PYTHON")?);
     command
         .arg(repository()?.join("tests/backends/otlp_server.py"))
-        .args(["--protocol", protocol]);
+        .args(["--protocol", protocol])
+        .args(more);
     let child = Running::start(command)?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(60) {
@@ -104,10 +105,44 @@ fn compare(server: &Server, endpoint_path: &str, protocol: &str) -> Result<()> {
 
 #[test]
 fn grpc_says_what_the_report_says() -> Result<()> {
-    compare(&start("grpc")?, "", "grpc")
+    compare(&start("grpc", &[])?, "", "grpc")
 }
 
 #[test]
 fn http_says_what_the_report_says() -> Result<()> {
-    compare(&start("http")?, "", "http/protobuf")
+    compare(&start("http", &[])?, "", "http/protobuf")
+}
+
+/// gRPC's way to ask for a wait, of a status that without it would be no reason to come again.
+#[test]
+fn the_servers_retry_info_is_kept() -> Result<()> {
+    let options = [
+        "--fail",
+        "RESOURCE_EXHAUSTED:1",
+        "--retry-after",
+        "2",
+        "--metrics-only",
+    ];
+    let server = start("grpc", &options)?;
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let off = ("OTEL_LOGS_EXPORTER", "none");
+    push(
+        bundle()?,
+        &endpoint,
+        &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), off],
+    )?;
+    let said = server.child.read_stdout()?;
+    let requests: Vec<Value> = (said.lines().skip(1))
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(requests.len() >= 2, "{} requests", requests.len());
+    ensure!(
+        requests[0]["metrics"] == requests[1]["metrics"],
+        "another request"
+    );
+    let time = |at: usize| requests[at]["time"].as_f64().context("a time");
+    let waited = time(1)? - time(0)?;
+    println!("came again after {waited:.2} s");
+    ensure!((2.0..6.0).contains(&waited), "came again after {waited} s");
+    Ok(())
 }

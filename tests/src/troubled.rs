@@ -90,7 +90,9 @@ impl Endpoint {
         self.address = listener.local_addr()?;
         lock(&self.shared).stopped = false;
         let (shared, tls) = (Arc::clone(&self.shared), self.tls.clone());
-        self.open = Some(std::thread::spawn(move || accept(&listener, &shared, tls)));
+        self.open = Some(std::thread::spawn(move || {
+            accept(&listener, &shared, tls.as_ref());
+        }));
         Ok(())
     }
 
@@ -124,12 +126,12 @@ impl Drop for Endpoint {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Mutex<Shared>>, tls: Option<Arc<ServerConfig>>) {
+fn accept(listener: &TcpListener, shared: &Arc<Mutex<Shared>>, tls: Option<&Arc<ServerConfig>>) {
     for stream in listener.incoming().flatten() {
         if lock(shared).stopped {
             return;
         }
-        let (shared, tls) = (Arc::clone(shared), tls.clone());
+        let (shared, tls) = (Arc::clone(shared), tls.cloned());
         std::thread::spawn(move || connection(stream, &shared, tls));
     }
 }
@@ -172,7 +174,7 @@ fn serve(stream: impl Read + Write, raw: &TcpStream, shared: &Mutex<Shared>) -> 
                 writer.write_all(&answer(200, &[], b""))?;
             }
             Trouble::Status(status, headers) => {
-                writer.write_all(&answer(status, &headers, b"as told"))?
+                writer.write_all(&answer(status, &headers, b"as told"))?;
             }
             Trouble::HalfClosed => {
                 raw.shutdown(Shutdown::Write)?;
