@@ -202,9 +202,9 @@ pub(crate) fn check(
         (worst - 1.0) * 100.0,
         (mean - 1.0) * 100.0
     );
-    // One bucket too far would be a step of 1 % even at the finest scale that softirqs have.
+    // Where each is a bucket too far, that is 2.2 % at a scale of 5, which four decades have.
     ensure!(
-        matches!(buckets, Buckets::Classic) || (mean - 1.0).abs() < 0.01,
+        matches!(buckets, Buckets::Classic) || (mean - 1.0).abs() < 0.015,
         "all quantiles are off, by {mean}"
     );
     Ok(())
