@@ -5,6 +5,7 @@ mod help;
 mod otlp;
 mod recording;
 mod scrape;
+mod tls;
 mod unprivileged;
 mod usage;
 mod writing;

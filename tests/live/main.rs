@@ -11,6 +11,7 @@ mod cost;
 mod counts;
 mod diagnosed;
 mod evidence;
+mod endpoint;
 mod governor;
 mod process;
 mod programs;

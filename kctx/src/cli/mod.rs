@@ -33,8 +33,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure until told to stop: show it live, push it as OTLP where an endpoint is set, answer scrapes where
-    /// asked to.
+    /// Measure until told to stop: show it live, answer scrapes on loopback, push it as OTLP where an endpoint is
+    /// set.
     Run(run::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
@@ -70,8 +70,8 @@ struct ExportArgs {
     /// http/protobuf or grpc.
     #[arg(long, value_name = "PROTOCOL", value_parser = otlp_protocol)]
     otlp_protocol: Option<Protocol>,
-    /// Answer Prometheus' scrapes here: 127.0.0.1:9769 where no address is given. A replay then goes on
-    /// answering until a signal.
+    /// Answer Prometheus' scrapes here: 127.0.0.1:9769 where no address is given, nowhere with `none`. A run does so
+    /// unasked; a replay that is asked to goes on answering until a signal.
     #[arg(
         long,
         value_name = "ADDRESS",

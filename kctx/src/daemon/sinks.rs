@@ -56,6 +56,8 @@ pub struct Sinks {
     otlp: Option<OtlpSettings>,
     logs: Option<LogSettings>,
     prometheus: Option<PrometheusSettings>,
+    /// Scrapes are answered unless something is in the way: nobody asked for it.
+    scrape_unasked: bool,
     limits: Limits,
     resource: Resource,
 }
@@ -64,7 +66,8 @@ impl Sinks {
     /// Of a live run: what command line, configuration and environment ask for.
     pub fn of_this_host(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
         let lookup = |name: &str| std::env::var(name).ok();
-        let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup)
+        let unasked = Listen::UNASKED;
+        let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup, unasked)
             .context("cannot set up the Prometheus scrape")?;
         let cpus = cpus::online(&HostRoot::system()).map(|online| online.len());
         let limits = config.export.limits(cpus.ok());
@@ -78,7 +81,8 @@ impl Sinks {
         wishes: &Wishes,
         cpus: Option<usize>,
     ) -> anyhow::Result<Self> {
-        let resolved = settings::resolve(wishes.listen, &PrometheusConfig::default(), &|_| None)
+        let file = PrometheusConfig::default();
+        let resolved = settings::resolve(wishes.listen, &file, &|_| None, Listen::None)
             .context("cannot set up the Prometheus scrape")?;
         let limits = config.export.limits(cpus);
         Self::resolve(config, wishes, &resolved, None, limits)
@@ -105,6 +109,7 @@ impl Sinks {
             otlp: otlp.settings,
             logs: otlp.logs,
             prometheus,
+            scrape_unasked: scrape.unasked,
             limits,
             resource,
         })
@@ -119,12 +124,18 @@ impl Sinks {
         let prometheus = match self.prometheus {
             Some(settings) => {
                 let resource = self.resource.clone();
-                let server = PrometheusServer::spawn(settings, resource, Arc::clone(&totals))?;
-                eprintln!(
-                    "kctx: answering scrapes on http://{}/metrics",
-                    server.address()
-                );
-                Some(server)
+                match PrometheusServer::spawn(settings, resource, Arc::clone(&totals)) {
+                    Ok(server) => {
+                        let address = server.address();
+                        eprintln!("kctx: answering scrapes on http://{address}/metrics");
+                        Some(server)
+                    }
+                    Err(error) if self.scrape_unasked => {
+                        eprintln!("kctx: {error}, or none; going on without");
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => None,
         };

@@ -1,6 +1,6 @@
 //! What Prometheus takes for a counter reset of a native histogram, by the rules of `FloatHistogram.DetectReset`
 //! (Prometheus 3.14, model/histogram/float_histogram.go), for histograms without negative and custom buckets and without a
-//! hint of whoever sends them.
+//! hint of whoever sends them. kctx' own tests read this file too.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,31 @@ use opentelemetry_proto::tonic::metrics::v1::ExponentialHistogramDataPoint;
 
 /// A native histogram as Prometheus holds it. It numbers buckets by their upper bounds: `2^(index * 2^-schema)`.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::export) struct Native {
-    pub(in crate::export) count: u64,
-    pub(in crate::export) schema: i32,
-    pub(in crate::export) zero_threshold: f64,
-    pub(in crate::export) zero_count: u64,
-    pub(in crate::export) buckets: BTreeMap<i32, u64>,
+pub struct Native {
+    /// All that it counted.
+    pub count: u64,
+    /// Of its buckets.
+    pub schema: i32,
+    /// What its zero bucket reaches up to.
+    pub zero_threshold: f64,
+    /// What is in there.
+    pub zero_count: u64,
+    /// Counts by index.
+    pub buckets: BTreeMap<i32, u64>,
 }
 
 /// What looks like a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::export) enum Reset {
+pub enum Reset {
+    /// The count is smaller.
     CountFell,
+    /// Its buckets are finer.
     SchemaRose,
+    /// The zero bucket is narrower.
     ZeroThresholdFell,
     /// A bucket that is populated would be cut in two.
     ZeroThresholdInBucket,
+    /// There is less in the zero bucket.
     ZeroCountFell,
     /// At the later schema, which may be the coarser one.
     BucketFell(i32),
@@ -32,7 +41,8 @@ pub(in crate::export) enum Reset {
 impl Native {
     /// A point of OTLP as the receiver converts it (storage/remote/otlptranslator/prometheusremotewrite/histograms.go): it
     /// drops what is coarser than schema -4, and has only exact zeros in the zero bucket.
-    pub(in crate::export) fn of_point(point: &ExponentialHistogramDataPoint) -> Self {
+    #[must_use]
+    pub fn of_point(point: &ExponentialHistogramDataPoint) -> Self {
         assert!((-4..=8).contains(&point.scale), "{}", point.scale);
         let positive = point.positive.as_ref();
         let (offset, counts) = positive.map_or((0, &[][..]), |buckets| {
@@ -78,7 +88,8 @@ impl Native {
     }
 
     /// What of it, after `before`, looks like a reset.
-    pub(in crate::export) fn reset_since(&self, before: &Self) -> Option<Reset> {
+    #[must_use]
+    pub fn reset_since(&self, before: &Self) -> Option<Reset> {
         if self.count < before.count {
             return Some(Reset::CountFell);
         }
@@ -109,69 +120,75 @@ impl Native {
 }
 
 /// Whether a point looks like a reset after an earlier one.
-pub(in crate::export) fn detects_reset(
+#[must_use]
+pub fn detects_reset(
     now: &ExponentialHistogramDataPoint,
     before: &ExponentialHistogramDataPoint,
 ) -> bool {
     (Native::of_point(now).reset_since(&Native::of_point(before))).is_some()
 }
 
-fn native(schema: i32, zero: (f64, u64), buckets: &[(i32, u64)]) -> Native {
-    let counts = buckets.iter().map(|(_, count)| count);
-    Native {
-        count: counts.sum::<u64>() + zero.1,
-        schema,
-        zero_threshold: zero.0,
-        zero_count: zero.1,
-        buckets: buckets.iter().copied().collect(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Each rule finds what it is there for, and nothing else.
-#[test]
-fn each_kind_of_reset_is_found() {
-    let before = native(3, (1e-9, 2), &[(5, 10), (6, 1), (9, 4)]);
-    let after = |now: Native| now.reset_since(&before);
-    assert_eq!(after(before.clone()), None);
-    assert_eq!(
-        after(native(3, (1e-9, 2), &[(5, 10), (6, 1), (8, 7), (9, 4)])),
-        None
-    );
-    assert_eq!(
-        after(native(3, (1e-9, 2), &[(5, 10), (6, 1)])),
-        Some(Reset::CountFell)
-    );
-    assert_eq!(
-        after(native(3, (1e-9, 2), &[(5, 10), (6, 1), (8, 9)])),
-        Some(Reset::BucketFell(9))
-    );
-    assert_eq!(
-        after(native(3, (1e-9, 1), &[(5, 11), (6, 1), (9, 4)])),
-        Some(Reset::ZeroCountFell)
-    );
-    assert_eq!(
-        after(native(4, (1e-9, 2), &[(9, 20)])),
-        Some(Reset::SchemaRose)
-    );
-    // Two of schema 3 are one of schema 2: 5 and 6 are 3 there, 9 is 5.
-    assert_eq!(after(native(2, (1e-9, 2), &[(3, 11), (5, 4)])), None);
-    assert_eq!(
-        after(native(2, (1e-9, 2), &[(3, 10), (4, 1), (5, 4)])),
-        Some(Reset::BucketFell(3))
-    );
-    assert_eq!(
-        after(native(3, (1e-10, 99), &[])),
-        Some(Reset::ZeroThresholdFell)
-    );
-    // The zero bucket may swallow whole buckets: 6 ends at 2^(6/8).
-    let swallowed = native(3, (1.7, 13), &[(9, 4)]);
-    assert_eq!(after(swallowed), None);
-    assert_eq!(
-        after(native(3, (1.7, 12), &[(9, 5)])),
-        Some(Reset::ZeroCountFell)
-    );
-    assert_eq!(
-        after(native(3, (1.6, 99), &[(9, 4)])),
-        Some(Reset::ZeroThresholdInBucket)
-    );
+    fn native(schema: i32, zero: (f64, u64), buckets: &[(i32, u64)]) -> Native {
+        let counts = buckets.iter().map(|(_, count)| count);
+        Native {
+            count: counts.sum::<u64>() + zero.1,
+            schema,
+            zero_threshold: zero.0,
+            zero_count: zero.1,
+            buckets: buckets.iter().copied().collect(),
+        }
+    }
+
+    /// Each rule finds what it is there for, and nothing else.
+    #[test]
+    fn each_kind_of_reset_is_found() {
+        let before = native(3, (1e-9, 2), &[(5, 10), (6, 1), (9, 4)]);
+        let after = |now: Native| now.reset_since(&before);
+        assert_eq!(after(before.clone()), None);
+        assert_eq!(
+            after(native(3, (1e-9, 2), &[(5, 10), (6, 1), (8, 7), (9, 4)])),
+            None
+        );
+        assert_eq!(
+            after(native(3, (1e-9, 2), &[(5, 10), (6, 1)])),
+            Some(Reset::CountFell)
+        );
+        assert_eq!(
+            after(native(3, (1e-9, 2), &[(5, 10), (6, 1), (8, 9)])),
+            Some(Reset::BucketFell(9))
+        );
+        assert_eq!(
+            after(native(3, (1e-9, 1), &[(5, 11), (6, 1), (9, 4)])),
+            Some(Reset::ZeroCountFell)
+        );
+        assert_eq!(
+            after(native(4, (1e-9, 2), &[(9, 20)])),
+            Some(Reset::SchemaRose)
+        );
+        // Two of schema 3 are one of schema 2: 5 and 6 are 3 there, 9 is 5.
+        assert_eq!(after(native(2, (1e-9, 2), &[(3, 11), (5, 4)])), None);
+        assert_eq!(
+            after(native(2, (1e-9, 2), &[(3, 10), (4, 1), (5, 4)])),
+            Some(Reset::BucketFell(3))
+        );
+        assert_eq!(
+            after(native(3, (1e-10, 99), &[])),
+            Some(Reset::ZeroThresholdFell)
+        );
+        // The zero bucket may swallow whole buckets: 6 ends at 2^(6/8).
+        let swallowed = native(3, (1.7, 13), &[(9, 4)]);
+        assert_eq!(after(swallowed), None);
+        assert_eq!(
+            after(native(3, (1.7, 12), &[(9, 5)])),
+            Some(Reset::ZeroCountFell)
+        );
+        assert_eq!(
+            after(native(3, (1.6, 99), &[(9, 4)])),
+            Some(Reset::ZeroThresholdInBucket)
+        );
+    }
 }

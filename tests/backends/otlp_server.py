@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An OTLP/gRPC server of metrics and logs made with the official protobufs, for tests.
+"""An OTLP server of metrics and logs, over gRPC or HTTP, made with the official protobufs, for tests.
 
 Needs the packages grpcio and opentelemetry-proto. Listens on 127.0.0.1 only. Prints `{"port": N}` as its
 first line, then each request received as one line of JSON:
@@ -15,13 +15,16 @@ or, of logs,
 A point of an exponential histogram has count, sum, max, scale, zero_count, offset, buckets and, computed
 from these here, p50, p90, p99 and p999. Ends on SIGTERM or SIGINT.
 
+  --protocol P        grpc (the default) or http
   --port N            the port; 0 (the default) for any free one
-  --fail CODE[:N]     answer the first N requests (all, without N) with this status, such as UNAVAILABLE:2
+  --fail CODE[:N]     answer the first N requests (all, without N) with this status, such as UNAVAILABLE:2; over HTTP with 503
+  --retry-after S     with --fail over gRPC: say by RetryInfo to come again after S seconds
   --reject N          claim in each answer that N data points or log records were rejected
   --metrics-only      have no service for logs: they are UNIMPLEMENTED
 """
 
 import argparse
+import gzip
 import json
 import math
 import signal
@@ -29,8 +32,10 @@ import sys
 import threading
 import time
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from google.protobuf import any_pb2, duration_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service_pb2
@@ -136,24 +141,81 @@ def record(message):
     }
 
 
+def status_with_retry(code, seconds):
+    """A google.rpc.Status {code = 1, details = 3} with a google.rpc.RetryInfo {retry_delay = 1}."""
+
+    def field(number, payload):
+        assert len(payload) < 128
+        return bytes([number << 3 | 2, len(payload)]) + payload
+
+    delay = duration_pb2.Duration(seconds=seconds).SerializeToString()
+    detail = any_pb2.Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=field(1, delay))
+    return bytes([1 << 3, code]) + field(3, detail.SerializeToString())
+
+
 class Script:
     """What to answer, and one place that prints."""
 
-    def __init__(self, code, failures, rejected):
+    def __init__(self, code, failures, rejected, retry_after):
         self.code, self.failures, self.rejected = code, failures, rejected
+        self.retry_after = retry_after
         self.lock = threading.Lock()
 
-    def take(self, request, context, parts):
-        """Prints the parts of a request; fails it where that was asked for."""
-        metadata = {pair.key: str(pair.value) for pair in context.invocation_metadata()}
+    def take(self, request, metadata, parts):
+        """Prints the parts of a request; true where it is to fail."""
         head = {"time": time.time(), "bytes": request.ByteSize(), "metadata": metadata}
         with self.lock:
             print("\n".join(json.dumps(head | part) for part in parts), flush=True)
             failing = self.code is not None and self.failures != 0
             if failing:
                 self.failures -= 1
-        if failing:
+        return failing
+
+    def take_grpc(self, request, context, parts):
+        metadata = {pair.key: str(pair.value) for pair in context.invocation_metadata()}
+        if self.take(request, metadata, parts):
+            if self.retry_after:
+                details = status_with_retry(self.code.value[0], self.retry_after)
+                context.set_trailing_metadata((("grpc-status-details-bin", details),))
             context.abort(self.code, "as told by --fail")
+
+
+def metric_parts(request):
+    return [
+        {
+            "resource": attributes(part.resource.attributes),
+            "metrics": [metric(m) for scope in part.scope_metrics for m in scope.metrics],
+        }
+        for part in request.resource_metrics
+    ]
+
+
+def log_parts(request):
+    return [
+        {
+            "resource": attributes(part.resource.attributes),
+            "scope": scope.scope.name,
+            "logs": [record(r) for r in scope.log_records],
+        }
+        for part in request.resource_logs
+        for scope in part.scope_logs
+    ]
+
+
+def metrics_answer(script):
+    response = service_pb2.ExportMetricsServiceResponse()
+    if script.rejected:
+        response.partial_success.rejected_data_points = script.rejected
+        response.partial_success.error_message = "as told by --reject"
+    return response
+
+
+def logs_answer(script):
+    response = logs_pb2.ExportLogsServiceResponse()
+    if script.rejected:
+        response.partial_success.rejected_log_records = script.rejected
+        response.partial_success.error_message = "as told by --reject"
+    return response
 
 
 class Metrics(service_grpc.MetricsServiceServicer):
@@ -161,19 +223,8 @@ class Metrics(service_grpc.MetricsServiceServicer):
         self.script = script
 
     def Export(self, request, context):
-        parts = [
-            {
-                "resource": attributes(part.resource.attributes),
-                "metrics": [metric(m) for scope in part.scope_metrics for m in scope.metrics],
-            }
-            for part in request.resource_metrics
-        ]
-        self.script.take(request, context, parts)
-        response = service_pb2.ExportMetricsServiceResponse()
-        if self.script.rejected:
-            response.partial_success.rejected_data_points = self.script.rejected
-            response.partial_success.error_message = "as told by --reject"
-        return response
+        self.script.take_grpc(request, context, metric_parts(request))
+        return metrics_answer(self.script)
 
 
 class Logs(logs_grpc.LogsServiceServicer):
@@ -181,27 +232,50 @@ class Logs(logs_grpc.LogsServiceServicer):
         self.script = script
 
     def Export(self, request, context):
-        parts = [
-            {
-                "resource": attributes(part.resource.attributes),
-                "scope": scope.scope.name,
-                "logs": [record(r) for r in scope.log_records],
-            }
-            for part in request.resource_logs
-            for scope in part.scope_logs
-        ]
-        self.script.take(request, context, parts)
-        response = logs_pb2.ExportLogsServiceResponse()
-        if self.script.rejected:
-            response.partial_success.rejected_log_records = self.script.rejected
-            response.partial_success.error_message = "as told by --reject"
-        return response
+        self.script.take_grpc(request, context, log_parts(request))
+        return logs_answer(self.script)
+
+
+def http_handler(script, metrics_only):
+    """The class that answers HTTP, as http.server wants it."""
+    paths = {"/v1/metrics": (service_pb2.ExportMetricsServiceRequest, metric_parts, metrics_answer)}
+    if not metrics_only:
+        paths["/v1/logs"] = (logs_pb2.ExportLogsServiceRequest, log_parts, logs_answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *arguments):
+            pass
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.path not in paths:
+                return self.answer(404, b"")
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            message, parts, respond = paths[self.path]
+            request = message.FromString(body)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            failing = script.take(request, headers, parts(request))
+            self.answer(503 if failing else 200, respond(script).SerializeToString())
+
+        def answer(self, status, body):
+            self.send_response(status)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--protocol", choices=["grpc", "http"], default="grpc")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fail", default="")
+    parser.add_argument("--retry-after", type=int, default=0)
     parser.add_argument("--reject", type=int, default=0)
     parser.add_argument("--metrics-only", action="store_true")
     arguments = parser.parse_args()
@@ -212,8 +286,15 @@ def main():
 
     # Before the server starts its threads, so that none of them takes the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    script = Script(code, int(times) if times else -1, arguments.reject, arguments.retry_after)
+    if arguments.protocol == "http":
+        handler = http_handler(script, arguments.metrics_only)
+        server = ThreadingHTTPServer(("127.0.0.1", arguments.port), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(json.dumps({"port": server.server_port}), flush=True)
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        return
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-    script = Script(code, int(times) if times else -1, arguments.reject)
     service_grpc.add_MetricsServiceServicer_to_server(Metrics(script), server)
     if not arguments.metrics_only:
         logs_grpc.add_LogsServiceServicer_to_server(Logs(script), server)
