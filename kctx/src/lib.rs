@@ -10,6 +10,7 @@ pub mod decode;
 pub mod diagnose;
 pub mod doctor;
 pub mod export;
+pub mod formats;
 pub mod governor;
 pub mod heap;
 pub mod host;

@@ -2,6 +2,7 @@
 
 mod capture;
 mod doctor;
+mod export;
 mod replay;
 mod report;
 mod run;
@@ -39,6 +40,8 @@ enum Command {
     Capture(capture::Args),
     /// Read a bundle.
     Report(report::Args),
+    /// Turn a bundle into a Perfetto trace, lines of JSON or folded stacks.
+    Export(export::Args),
     /// Send a bundle through the whole pipeline, its exporters too.
     Replay(replay::Args),
     /// Say what this kernel, these privileges and this configuration allow, and what to do.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),
