@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod decode;
 pub mod diagnose;
+pub mod diff;
 pub mod doctor;
 pub mod export;
 pub mod formats;

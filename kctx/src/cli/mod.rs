@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod capture;
+mod diff;
 mod doctor;
 mod export;
 mod replay;
@@ -42,6 +43,8 @@ enum Command {
     Report(report::Args),
     /// Turn a bundle into a Perfetto trace, lines of JSON or folded stacks.
     Export(export::Args),
+    /// Rank what changed between two bundles.
+    Diff(diff::Args),
     /// Send a bundle through the whole pipeline, its exporters too.
     Replay(replay::Args),
     /// Say what this kernel, these privileges and this configuration allow, and what to do.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),
