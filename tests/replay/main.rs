@@ -3,9 +3,11 @@
 mod boundaries;
 mod contexts;
 mod damaged;
+mod diff;
 mod endurance;
 mod exported;
 mod families;
+mod formats;
 mod governor;
 mod names;
 mod own_cost;

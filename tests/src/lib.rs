@@ -9,6 +9,7 @@ pub mod load;
 pub mod netns;
 pub mod otlp;
 pub mod program;
+pub mod protobuf;
 pub mod scrape;
 pub mod stream;
 pub mod trace;

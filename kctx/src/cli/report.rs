@@ -9,7 +9,7 @@ use crate::{
     pipeline::Pipeline,
     report::{summary::Summary, text},
     resolve::{Recorded, Resolver},
-    source::recorded::RecordedSource,
+    source::recorded::{self, RecordedSource},
 };
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 /// A bundle's summary: the recorded one; where a bundle was cut short before it, one made from the records
 /// that are there.
 pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
+    // What can be read twice is first read without a look at its records: the checksums say that they are whole.
+    if std::fs::metadata(bundle).is_ok_and(|it| it.is_file())
+        && let Some(recorded) = recorded::checked_summary(bundle)?
+    {
+        return parsed(&recorded);
+    }
     let mut source = RecordedSource::open(bundle)?;
     let mut pipeline = Pipeline::new(
         crate::aggregate::table::RowLimits::default(),
@@ -47,8 +53,7 @@ pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
         window = pipeline.take(&item).or(window);
     }
     if let Some(recorded) = source.summary() {
-        return serde_json::from_slice(recorded)
-            .context("its summary.json is not of a version this kctx reads");
+        return parsed(recorded);
     }
     let window = window.or_else(|| pipeline.finish()).context(
         "it was cut short before the first records were written; the evidence in it can be read with tar",
@@ -61,4 +66,8 @@ pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
     Ok(Summary::from_window(&window, host, taint))
+}
+
+fn parsed(summary: &[u8]) -> anyhow::Result<Summary> {
+    serde_json::from_slice(summary).context("its summary.json is not of a version this kctx reads")
 }

@@ -30,6 +30,9 @@ pub const DIFF_SCHEMA: &str = "kctx.diff.v1";
 /// A wait counts a tenth of time on a CPU when changes are ranked: it is lateness, not load, and many wait at a time.
 const WAIT_WEIGHT: f64 = 0.1;
 
+/// What weighs less, in CPUs, is not called a change of the row, although its figures may: a machine at rest is full of it.
+const LEAST_WEIGHT: f64 = 0.001;
+
 /// What changed, the most first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diff {
@@ -80,7 +83,7 @@ pub struct RowDiff {
     pub kind: Kind,
     /// Which: `NET_RX`, `eth0-rx-0`, `events: wb_workfn` and so on, over all CPUs.
     pub name: String,
-    /// Something of it changed.
+    /// Something of it changed, and weighs a thousandth of a CPU or more.
     pub changed: bool,
     /// How large the change is, in CPUs: time on the CPU, and a tenth of time waited, per second.
     pub weight: f64,
@@ -229,11 +232,12 @@ fn row(key: &Key, rows: Pair<(&Side, &Row)>, reason: Option<&str>, looks: usize)
         true => (after_side.waited_share(after) - before_side.waited_share(before)).abs(),
         false => 0.0,
     };
+    let weight = on_cpu + WAIT_WEIGHT * waited;
     RowDiff {
         kind: key.kind,
         name: key.name(),
-        changed: changed(&Figure::ALL),
-        weight: on_cpu + WAIT_WEIGHT * waited,
+        changed: weight >= LEAST_WEIGHT,
+        weight,
         count: Pair {
             before: before.count(),
             after: after.count(),

@@ -242,6 +242,3 @@ impl Writer for Perfetto<'_> {
         Ok(self.left_out)
     }
 }
-
-#[cfg(test)]
-mod tests;
