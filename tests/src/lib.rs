@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod program;
 pub mod received;
 pub mod resets;
+pub mod protobuf;
 pub mod scrape;
 pub mod situation;
 pub mod stream;

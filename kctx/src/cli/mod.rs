@@ -2,7 +2,9 @@
 
 mod capture;
 mod diagnose;
+mod diff;
 mod doctor;
+mod export;
 mod replay;
 mod report;
 mod run;
@@ -42,6 +44,10 @@ enum Command {
     Diagnose(diagnose::Args),
     /// Read a bundle.
     Report(report::Args),
+    /// Turn a bundle into a Perfetto trace, lines of JSON or folded stacks.
+    Export(export::Args),
+    /// Rank what changed between two bundles.
+    Diff(diff::Args),
     /// Send a bundle through the whole pipeline, its exporters too.
     Replay(replay::Args),
     /// Say what this kernel, these privileges and this configuration allow, and what to do.
@@ -134,6 +140,8 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),

@@ -2,21 +2,21 @@
 
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// Rows under a heading.
 #[derive(Debug)]
-pub(super) struct Columns<const N: usize> {
+pub(crate) struct Columns<const N: usize> {
     align: [Align; N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Columns<N> {
     /// A table with its headings: names that begin with `<` stand left, others right.
-    pub(super) fn new(headings: [&str; N]) -> Self {
+    pub(crate) fn new(headings: [&str; N]) -> Self {
         let align = headings.map(|heading| match heading.starts_with('<') {
             true => Align::Left,
             false => Align::Right,
@@ -28,12 +28,12 @@ impl<const N: usize> Columns<N> {
         }
     }
 
-    pub(super) fn push(&mut self, row: [String; N]) {
+    pub(crate) fn push(&mut self, row: [String; N]) {
         self.rows.push(row);
     }
 
     /// The lines, indented, without blanks at their ends.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
             cells.max().unwrap_or(0)

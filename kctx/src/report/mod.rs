@@ -1,6 +1,6 @@
 //! What was measured, for programs and for people.
 
-mod columns;
+pub(crate) mod columns;
 pub mod estimate;
 pub mod human;
 mod limits;

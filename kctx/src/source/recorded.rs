@@ -128,19 +128,10 @@ impl RecordedSource {
             }
             match self.members.step()? {
                 Step::Member(member) if member.path.starts_with(EVENTS) => {
-                    let decoder = match Decoder::new(Bytes::from(member.bytes)) {
-                        Ok(decoder) => decoder,
-                        Err(error) if error.is_version() => {
-                            return Err(ReplayError::Version(error));
-                        }
-                        Err(source) => {
-                            return Err(ReplayError::Events {
-                                path: member.path,
-                                source,
-                            });
-                        }
-                    };
-                    self.segment = Some((member.path, decoder));
+                    let decoder = Decoder::new(Bytes::from(member.bytes));
+                    let path = member.path;
+                    let decoder = decoder.map_err(|error| at_segment(path.clone(), error))?;
+                    self.segment = Some((path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),
                 Step::Member(_) => {}
@@ -172,5 +163,36 @@ impl RecordedSource {
             Members::Whole(reader) => reader.manifest(),
             Members::Salvaged(salvage, _) => salvage.manifest(),
         }
+    }
+}
+
+/// The `summary.json` of a bundle that has its end and its manifest, so that every file in it matched its checksum. Segments
+/// are not decoded, but their version is looked at. `None` of a bundle whose records have to vouch for themselves.
+pub fn checked_summary(path: &Path) -> Result<Option<Vec<u8>>, ReplayError> {
+    let mut reader = BundleReader::open(path, ReadLimits::default())?;
+    let mut summary = None;
+    loop {
+        match reader.step()? {
+            Step::Member(member) if member.path.starts_with(EVENTS) => {
+                Decoder::new(Bytes::from(member.bytes))
+                    .map_err(|error| at_segment(member.path, error))?;
+            }
+            Step::Member(member) if member.path == SUMMARY => summary = Some(member.bytes),
+            Step::Member(_) => {}
+            Step::Truncated => return Ok(None),
+            Step::End => {
+                return Ok(reader.manifest().and(summary));
+            }
+        }
+    }
+}
+
+fn at_segment(path: String, error: EventsError) -> ReplayError {
+    match error.is_version() {
+        true => ReplayError::Version(error),
+        false => ReplayError::Events {
+            path,
+            source: error,
+        },
     }
 }

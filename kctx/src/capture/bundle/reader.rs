@@ -18,6 +18,9 @@ pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Size of a tar block.
 pub(super) const BLOCK: usize = 512;
 
+/// Bytes for which a member's claim to be so large is believed: more than a segment has.
+const AT_ONCE: u64 = 2 << 20;
+
 /// Bounds on what is read: the file may be anybody's, and small ones can unpack to very much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
@@ -212,9 +215,9 @@ impl<'a> BundleReader<'a> {
 
     /// Reads a member's bytes and its padding.
     fn body(&mut self, size: u64) -> Result<Vec<u8>, Stop> {
-        // Grown as it is read: a header may claim more than there is.
-        let mut bytes = Vec::new();
+        // From some size on grown as it is read: a header may claim more than there is.
         let padded = size.next_multiple_of(BLOCK as u64);
+        let mut bytes = Vec::with_capacity(padded.min(AT_ONCE) as usize);
         let result = self.source.by_ref().take(padded).read_to_end(&mut bytes);
         result.map_err(|error| self.stop(&error))?;
         if (bytes.len() as u64) < padded {
