@@ -1,15 +1,21 @@
-//! `kctx report`: a bundle's summary, for people or as JSON.
+//! `kctx report`: a bundle's summary, for people, for a browser, or as JSON.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
-use super::Format;
 use crate::{
-    pipeline::Pipeline,
-    report::{summary::Summary, text},
-    resolve::{Recorded, Resolver},
-    source::recorded::RecordedSource,
+    diagnose::{Case, diagnose},
+    report::{
+        html,
+        narrow::{Moment, Narrowing, parse_cpus, parse_vectors},
+        reading::{self, Reading, Wanted},
+        summary::Summary,
+        text,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -22,43 +28,72 @@ pub(super) struct Args {
     /// Where to; stdout without it.
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Only what ran on these CPUs: 0-3,8.
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    cpu: Option<BTreeSet<u32>>,
+    /// Only these softirq vectors and what ran in them: NET_RX,TIMER.
+    #[arg(long, value_name = "NAMES", value_parser = parse_vectors)]
+    vector: Option<BTreeSet<u8>>,
+    /// Only what ended then or later: so long after the window's start (2.5s), or a time (RFC 3339).
+    #[arg(long, value_name = "WHEN")]
+    from: Option<Moment>,
+    /// Only what ended before.
+    #[arg(long, value_name = "WHEN")]
+    to: Option<Moment>,
+}
+
+/// How to print a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One file for a browser, with all that it needs.
+    Html,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let summary =
-        load(&args.bundle).with_context(|| format!("cannot report {}", args.bundle.display()))?;
+    let wanted = Wanted {
+        narrowing: Narrowing {
+            cpus: args.cpu.clone(),
+            vectors: args.vector.clone(),
+            from: args.from,
+            to: args.to,
+        },
+        timeline: args.format == Format::Html,
+    };
+    let mut reading = read(&args.bundle, &wanted)
+        .with_context(|| format!("cannot report {}", args.bundle.display()))?;
     let printed = match args.format {
-        Format::Text => text::render(&summary),
-        Format::Json => serde_json::to_string_pretty(&summary)? + "\n",
+        Format::Json => serde_json::to_string_pretty(&reading.summary)? + "\n",
+        Format::Text => {
+            let case = Case {
+                summary: &reading.summary,
+                evidence: &reading.evidence,
+            };
+            let width = super::width::of_output(args.output.as_deref());
+            text::render_whole(&reading.summary, &diagnose(&case), width)
+        }
+        Format::Html => html::render(&mut reading)?,
     };
     super::output(&printed, args.output.as_deref())
 }
 
 /// A bundle's summary: the recorded one; where a bundle was cut short before it, one made from the records
 /// that are there.
+#[allow(dead_code)]
 pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
-    let mut source = RecordedSource::open(bundle)?;
-    let mut pipeline = Pipeline::new(
-        crate::aggregate::table::RowLimits::default(),
-        Resolver::new(Box::new(Recorded)),
-    );
-    let mut window = None;
-    while let Some(item) = source.next_item()? {
-        window = pipeline.take(&item).or(window);
+    Ok(read(bundle, &Wanted::default())?.summary)
+}
+
+fn read(bundle: &Path, wanted: &Wanted) -> anyhow::Result<Reading> {
+    let reading = reading::read(bundle, wanted)?;
+    if let Some(records) = reading.cut_short {
+        eprintln!(
+            "kctx: {} was cut short; this is made from the {records} records in it",
+            bundle.display()
+        );
     }
-    if let Some(recorded) = source.summary() {
-        return serde_json::from_slice(recorded)
-            .context("its summary.json is not of a version this kctx reads");
-    }
-    let window = window.or_else(|| pipeline.finish()).context(
-        "it was cut short before the first records were written; the evidence in it can be read with tar",
-    )?;
-    eprintln!(
-        "kctx: {} was cut short; this is made from the {} records in it",
-        bundle.display(),
-        pipeline.aggregator().received().iter().sum::<u64>()
-    );
-    let host = pipeline.aggregator().host().clone();
-    let taint = host.taint;
-    Ok(Summary::from_window(&window, host, taint))
+    Ok(reading)
 }

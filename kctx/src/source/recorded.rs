@@ -8,6 +8,7 @@ use super::Item;
 use crate::capture::{
     bundle::{BundleError, BundleReader, EVENTS, Manifest, ReadLimits, SUMMARY, Step},
     events::{Decoder, EventsError},
+    evidence_set::EvidenceSet,
 };
 
 /// Why a bundle could not be replayed.
@@ -34,6 +35,7 @@ pub struct RecordedSource {
     reader: BundleReader<'static>,
     segment: Option<(String, Decoder)>,
     summary: Option<Vec<u8>>,
+    evidence: EvidenceSet,
     truncated: bool,
 }
 
@@ -44,6 +46,7 @@ impl RecordedSource {
             reader: BundleReader::open(path, ReadLimits::default())?,
             segment: None,
             summary: None,
+            evidence: EvidenceSet::default(),
             truncated: false,
         })
     }
@@ -80,7 +83,10 @@ impl RecordedSource {
                     self.segment = Some((member.path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),
-                Step::Member(_) => {}
+                Step::Member(member) => {
+                    // What else there is, later versions may have added.
+                    let _ = self.evidence.take(&member.path, member.bytes);
+                }
                 Step::Truncated => {
                     self.truncated = true;
                     return Ok(None);
@@ -100,6 +106,12 @@ impl RecordedSource {
     #[must_use]
     pub fn summary(&self) -> Option<&[u8]> {
         self.summary.as_deref()
+    }
+
+    /// The evidence that came by.
+    #[must_use]
+    pub fn evidence(&self) -> &EvidenceSet {
+        &self.evidence
     }
 
     /// The manifest, where it came by.

@@ -1,6 +1,6 @@
 //! What happened at a time: modules, taint, kernel log; and the governor's note.
 
-use super::{finish, more, title};
+use super::{Paper, finish, more, title};
 use crate::{
     aggregate::window::ModuleRow,
     host::kmsg::LEVEL_NAMES,
@@ -21,7 +21,7 @@ const LOG_LINES: usize = 15;
 const LOG_WIDTH: usize = 80;
 
 /// Near the top: it changes how the numbers below are to be read.
-pub(super) fn governor(out: &mut String, summary: &Summary) {
+pub(super) fn governor(out: &mut Paper, summary: &Summary) {
     for row in &summary.governor {
         let after = |unix_ns: u64| duration(unix_ns.saturating_sub(summary.window.start_unix_ns));
         let until = match row.until_unix_ns {
@@ -42,7 +42,7 @@ pub(super) fn governor(out: &mut String, summary: &Summary) {
     }
 }
 
-pub(super) fn modules(out: &mut String, summary: &Summary) {
+pub(super) fn modules(out: &mut Paper, summary: &Summary) {
     if summary.module.is_empty() {
         return;
     }
@@ -86,7 +86,7 @@ fn init(row: &ModuleRow) -> String {
     }
 }
 
-pub(super) fn taints(out: &mut String, summary: &Summary) {
+pub(super) fn taints(out: &mut Paper, summary: &Summary) {
     if summary.taint.changes.is_empty() {
         return;
     }
@@ -103,7 +103,7 @@ pub(super) fn taints(out: &mut String, summary: &Summary) {
 }
 
 /// Times are since the window's start, so that they can be told from those of modules and taints.
-pub(super) fn log(out: &mut String, summary: &Summary) {
+pub(super) fn log(out: &mut Paper, summary: &Summary) {
     let log = &summary.log;
     let levels = LEVEL_NAMES.iter().zip(log.by_level);
     let kinds: Vec<_> = levels

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{finish, more, softirqs::raiser, title};
+use super::{Paper, finish, more, softirqs::raiser, title};
 use crate::{
     aggregate::window::{Family, OriginKind},
     host::cpus::format_cpu_list,
@@ -61,7 +61,7 @@ impl Merged {
     }
 }
 
-pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
+pub(super) fn hardirqs(out: &mut Paper, summary: &Summary) {
     title(out, "Interrupts (share of all CPUs' time)");
     if summary.hardirq.is_empty() {
         out.push_str(nothing(summary, Family::Hardirq));
@@ -128,7 +128,7 @@ fn vector_meaning(name: &str) -> &'static str {
     }
 }
 
-pub(super) fn tasklets(out: &mut String, summary: &Summary) {
+pub(super) fn tasklets(out: &mut Paper, summary: &Summary) {
     if summary.tasklet.is_empty() {
         return;
     }
@@ -152,7 +152,7 @@ pub(super) fn tasklets(out: &mut String, summary: &Summary) {
     more(out, summary.tasklet.len(), TOP, "tasklet functions");
 }
 
-pub(super) fn workqueues(out: &mut String, summary: &Summary) {
+pub(super) fn workqueues(out: &mut Paper, summary: &Summary) {
     title(
         out,
         "Work items by time (on the CPU, and in wall time: a work may sleep)",
@@ -205,7 +205,7 @@ pub(super) fn workqueues(out: &mut String, summary: &Summary) {
     more(out, rows.len(), TOP, "work functions");
 }
 
-pub(super) fn napis(out: &mut String, summary: &Summary) {
+pub(super) fn napis(out: &mut Paper, summary: &Summary) {
     if summary.napi.is_empty() {
         return;
     }
@@ -255,7 +255,7 @@ pub(super) fn napis(out: &mut String, summary: &Summary) {
     more(out, devices.len(), TOP, "NAPIs");
 }
 
-pub(super) fn kthreads(out: &mut String, summary: &Summary) {
+pub(super) fn kthreads(out: &mut Paper, summary: &Summary) {
     if summary.kthread.is_empty() {
         return;
     }
