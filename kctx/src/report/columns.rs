@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::html::escape::escaped;
+
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -70,6 +72,28 @@ impl<const N: usize> Columns<N> {
             left_out.insert(0, self.rows[0][last].as_str());
         }
         (self.laid_out(widths).collect(), left_out)
+    }
+
+    /// The same as HTML.
+    pub(super) fn html(&self) -> String {
+        let mut html = String::from("<div class=\"wide\"><table><thead>");
+        for (index, row) in self.rows.iter().enumerate() {
+            let tag = if index == 0 { "th" } else { "td" };
+            html.push_str("<tr>");
+            for (cell, align) in row.iter().zip(self.align) {
+                let class = match align {
+                    Align::Left => "",
+                    Align::Right => " class=\"n\"",
+                };
+                html.push_str(&format!("<{tag}{class}>{}</{tag}>", escaped(cell)));
+            }
+            html.push_str("</tr>");
+            if index == 0 {
+                html.push_str("</thead><tbody>");
+            }
+        }
+        html.push_str("</tbody></table></div>");
+        html
     }
 
     fn widths(&self) -> [usize; N] {

@@ -11,6 +11,7 @@ pub mod live;
 pub mod narrow;
 pub mod notices;
 mod own_cost;
+mod paper;
 pub mod reading;
 mod stretch;
 pub mod summary;

@@ -1,11 +1,12 @@
 //! What a report begins with: the answer.
 
-use super::{Paper, title};
+use super::title;
 use crate::{
     diagnose::{Diagnosis, Finding, Severity},
     report::{
         busiest,
         human::{count, cut, duration, name},
+        paper::Paper,
         summary::{ContextsFrom, Narrowed, Summary},
     },
 };
@@ -32,7 +33,7 @@ pub(super) fn answer(out: &mut Paper, summary: &Summary, diagnosis: &Diagnosis) 
         let more = diagnosis.findings.len() - FINDINGS;
         out.push_str(&format!("  and {more} more findings: see kctx diagnose\n"));
     }
-    out.push('\n');
+    out.push_str("\n");
 }
 
 fn level(finding: &Finding) -> &'static str {

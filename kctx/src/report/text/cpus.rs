@@ -1,9 +1,9 @@
 //! The table of CPUs.
 
-use super::{Paper, finish, title};
+use super::{finish, title};
 use crate::{
     aggregate::window::ContextTimes,
-    report::{columns::Columns, human::share, summary::Summary},
+    report::{columns::Columns, human::share, paper::Paper, summary::Summary},
 };
 
 /// A part of a CPU's time; `None`: not measured.

@@ -3,17 +3,16 @@
 pub(super) mod answer;
 mod cpus;
 mod happened;
-mod paper;
 mod softirqs;
 mod tables;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use self::paper::Paper;
 use super::{
     columns::Columns,
     human::{count, cut, duration, name, utc},
     own_cost,
+    paper::Paper,
     summary::{Counts, Summary, TaintSummary},
 };
 use crate::diagnose::Diagnosis;
@@ -24,18 +23,45 @@ const WIDTH: usize = 100;
 /// Renders a summary.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
-    let mut out = Paper::new(WIDTH);
+    let mut out = Paper::text(WIDTH);
     body(&mut out, summary);
-    out.into_text()
+    out.finish()
 }
 
 /// Renders the whole report, the answer first, in so many columns.
 #[must_use]
 pub fn render_whole(summary: &Summary, diagnosis: &Diagnosis, width: usize) -> String {
-    let mut out = Paper::new(width);
+    let mut out = Paper::text(width);
     answer::answer(&mut out, summary, diagnosis);
     body(&mut out, summary);
-    out.into_text()
+    out.finish()
+}
+
+/// The same tables as parts of a page.
+pub(super) struct PageTables {
+    /// What ran, and what raised it.
+    pub(super) what: String,
+    /// What happened at a time.
+    pub(super) happened: String,
+    /// Accounting and probes.
+    pub(super) books: String,
+}
+
+/// The tables for a browser.
+pub(super) fn page(summary: &Summary) -> PageTables {
+    let part = |write: fn(&mut Paper, &Summary)| {
+        let mut out = Paper::page();
+        write(&mut out, summary);
+        out.finish()
+    };
+    PageTables {
+        what: part(|out, summary| {
+            happened::governor(out, summary);
+            what_ran(out, summary);
+        }),
+        happened: part(what_happened),
+        books: part(books),
+    }
 }
 
 fn body(out: &mut Paper, summary: &Summary) {
@@ -43,6 +69,12 @@ fn body(out: &mut Paper, summary: &Summary) {
     let _ = header(out, summary);
     answer::narrowed(out, summary);
     happened::governor(out, summary);
+    what_ran(out, summary);
+    what_happened(out, summary);
+    books(out, summary);
+}
+
+fn what_ran(out: &mut Paper, summary: &Summary) {
     cpus::cpus(out, summary);
     softirqs::softirqs(out, summary);
     tables::hardirqs(out, summary);
@@ -50,9 +82,16 @@ fn body(out: &mut Paper, summary: &Summary) {
     tables::workqueues(out, summary);
     tables::napis(out, summary);
     tables::kthreads(out, summary);
+}
+
+fn what_happened(out: &mut Paper, summary: &Summary) {
     happened::modules(out, summary);
     happened::taints(out, summary);
     happened::log(out, summary);
+}
+
+fn books(out: &mut Paper, summary: &Summary) {
+    // Writing into a String cannot fail.
     let _ = accounting(out, summary);
     probes(out, summary);
 }
@@ -194,7 +233,7 @@ fn probes(out: &mut Paper, summary: &Summary) {
 }
 
 fn title(out: &mut Paper, text: &str) {
-    let _ = writeln!(out, "\n{text}");
+    out.title(text);
 }
 
 fn finish<const N: usize>(out: &mut Paper, table: &Columns<N>) {

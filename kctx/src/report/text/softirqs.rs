@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    Paper, finish, more,
+    finish, more,
     tables::{Merged, nothing, total},
     title,
 };
@@ -12,6 +12,7 @@ use crate::{
     report::{
         columns::Columns,
         human::{brief, cut, duration, percent, share},
+        paper::Paper,
         summary::{OriginSummary, SoftirqOriginSummary, SoftirqSummary, Summary, vector_number},
     },
 };
@@ -228,7 +229,7 @@ fn wrapped(out: &mut Paper, head: &str, parts: &[String]) {
         let end = if i + 1 < parts.len() { "," } else { "" };
         if line.chars().count() + 1 + part.chars().count() + end.len() > width {
             out.push_str(&line);
-            out.push('\n');
+            out.push_str("\n");
             line = "     ".to_owned();
         }
         line.push(' ');
@@ -236,5 +237,5 @@ fn wrapped(out: &mut Paper, head: &str, parts: &[String]) {
         line.push_str(end);
     }
     out.push_str(&line);
-    out.push('\n');
+    out.push_str("\n");
 }

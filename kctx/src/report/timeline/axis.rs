@@ -23,10 +23,6 @@ impl Axis {
         }
     }
 
-    pub(super) fn start_ns(&self) -> u64 {
-        self.start_ns
-    }
-
     /// Length of a slot.
     pub(super) fn slot_ns(&self) -> u64 {
         1 << self.shift

@@ -244,11 +244,6 @@ impl Timeline {
             .collect()
     }
 
-    /// When the first slot begins, by `CLOCK_MONOTONIC`.
-    pub(super) fn start_ns(&self) -> u64 {
-        self.axis.start_ns()
-    }
-
     /// Length of a slot.
     pub(super) fn slot_ns(&self) -> u64 {
         self.axis.slot_ns()
