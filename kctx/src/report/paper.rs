@@ -94,8 +94,8 @@ impl Paper {
                 self.text.push_str("</h3>");
                 self.is_open = true;
                 if !note.is_empty() {
-                    self.lines.push_str(note);
-                    self.end_lines();
+                    let note = escaped(note);
+                    self.text.push_str(&format!("<p class=\"note\">{note}</p>"));
                 }
             }
         }
@@ -147,7 +147,7 @@ impl Paper {
     fn end_lines(&mut self) {
         for line in std::mem::take(&mut self.lines).lines() {
             if !line.trim().is_empty() {
-                self.text.push_str("<p class=\"note\">");
+                self.text.push_str("<p class=\"line\">");
                 self.text.push_str(&escaped(line.trim()));
                 self.text.push_str("</p>");
             }
@@ -242,7 +242,7 @@ mod tests {
             "<section><h3>Things</h3><p class=\"note\">by &lt;time&gt;</p>\
              <div class=\"wide\"><table><thead><tr><th>name</th><th class=\"n\">time</th></tr></thead>\
              <tbody><tr><td>&lt;b&gt;x&lt;/b&gt;</td><td class=\"n\">5 ns</td></tr></tbody></table></div>\
-             <p class=\"note\">and 3 more &amp; others</p></section>\n"
+             <p class=\"line\">and 3 more &amp; others</p></section>\n"
         );
     }
 }

@@ -85,6 +85,8 @@ struct Pass {
     window: Option<Window>,
     /// Spilled executions by family that are in the part.
     spilled: [u64; FAMILIES],
+    /// The machine's CPUs, where only some are wanted.
+    cpu_list: String,
     /// Switches between tasks were followed: the stream knows what threads ran.
     knows_threads: bool,
 }
@@ -100,6 +102,7 @@ impl Pass {
             timeline: None,
             window: None,
             spilled: [0; FAMILIES],
+            cpu_list: String::new(),
             knows_threads: false,
         }
     }
@@ -117,6 +120,7 @@ impl Pass {
             && let Control::Start { host, .. } = &**control
         {
             check_cpus(cpus, host)?;
+            self.cpu_list.clone_from(&host.cpu_list);
         }
         let Some(item) = self.which.of_cpus(item) else {
             return Ok(());
@@ -223,6 +227,9 @@ impl Pass {
         let window = self.pipeline.take(&Item::Control(Box::new(end)));
         let window = window.context(TOO_SHORT)?;
         let mut summary = self.of_window(&window);
+        if narrowed.cpus.is_some() {
+            summary.host.cpu_list.clone_from(&self.cpu_list);
+        }
         summary.narrowed = Some(narrowed);
         Ok((summary, self))
     }

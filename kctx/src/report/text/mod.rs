@@ -59,7 +59,13 @@ pub(super) fn page(summary: &Summary) -> PageTables {
             happened::governor(out, summary);
             what_ran(out, summary);
         }),
-        happened: part(what_happened),
+        happened: part(|out, summary| {
+            let nothing = summary.module.is_empty() && summary.taint.changes.is_empty();
+            if nothing && summary.log.by_level.iter().all(|lines| *lines == 0) {
+                out.push_str("No module event, no change of the taint, no line of the log.\n");
+            }
+            what_happened(out, summary);
+        }),
         books: part(books),
     }
 }

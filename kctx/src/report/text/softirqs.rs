@@ -35,9 +35,6 @@ const RAISERS: usize = 5;
 /// Widest name of a raiser.
 const RAISER_WIDTH: usize = 24;
 
-/// Widest line of a sentence.
-const LINE_WIDTH: usize = 100;
-
 pub(super) fn softirqs(out: &mut Paper, summary: &Summary) {
     title(
         out,
@@ -223,7 +220,7 @@ pub(super) fn raiser(origin: &OriginSummary) -> String {
 
 /// Parts of a sentence, in lines that are narrow enough.
 fn wrapped(out: &mut Paper, head: &str, parts: &[String]) {
-    let width = out.width().min(LINE_WIDTH);
+    let width = out.width();
     let mut line = head.to_owned();
     for (i, part) in parts.iter().enumerate() {
         let end = if i + 1 < parts.len() { "," } else { "" };
