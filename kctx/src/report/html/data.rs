@@ -42,6 +42,8 @@ pub(super) struct Data {
     cpus: Vec<CpuData>,
     /// Records of CPUs that are not among these.
     left_out: u64,
+    /// Executions that have no time, and so are not drawn.
+    spilled: u64,
     column_ns: u64,
     columns: usize,
     /// The shortest duration of each bucket.
@@ -112,6 +114,7 @@ impl Data {
             slots,
             cpus: cpus(&timeline, &lanes, slots, window_ns),
             left_out: timeline.cpus_left_out(),
+            spilled: spilled(summary),
             lanes: lanes.into_iter().map(|(_, lane)| lane_data(lane)).collect(),
             column_ns: timeline.slot_ns() * SLOTS_A_COLUMN as u64,
             columns: slots.div_ceil(SLOTS_A_COLUMN),
@@ -122,6 +125,12 @@ impl Data {
             flame: flame::tree(&reading.summary.stack),
         })
     }
+}
+
+/// In a span they are not even in the tables.
+fn spilled(summary: &Summary) -> u64 {
+    let left_out = (summary.narrowed.as_ref()).map_or(0, |part| part.spilled_left_out);
+    summary.accounting.total.spilled.saturating_add(left_out)
 }
 
 /// The lanes that took some time of a CPU, by their places in a slot.

@@ -38,7 +38,7 @@ pub fn render(reading: &mut Reading) -> anyhow::Result<String> {
     let answer = parts::answer(summary, &diagnose(&case));
     let head = parts::head(summary, reading.cut_short);
     let tables = text::page(summary);
-    let changed = parts::changed(&reading.evidence, summary);
+    let changed = parts::changed(&reading.evidence, summary, reading.manifest.as_ref());
     let limits = parts::limits(reading.manifest.as_ref());
     let digest = STANDARD.encode(Sha256::digest(SCRIPT));
     Ok(format!(
@@ -66,6 +66,3 @@ pub fn render(reading: &mut Reading) -> anyhow::Result<String> {
         books = tables.books,
     ))
 }
-
-#[cfg(test)]
-mod tests;

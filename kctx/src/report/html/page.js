@@ -13,6 +13,7 @@ addEventListener("error", (event) => { document.documentElement.dataset.error = 
   for (const wide of document.querySelectorAll(".wide")) wide.tabIndex = 0;
   if (!data) { drawAll = () => {}; root.dataset.drawn = "nothing"; return; }
   byId("undrawn").remove();
+  byId("spilled").hidden = !data.spilled;
 
   // --- numbers -----------------------------------------------------------------------------------------------
   const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%()*+,-./";
@@ -39,6 +40,7 @@ addEventListener("error", (event) => { document.documentElement.dataset.error = 
     for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) if (count >= size) return (count / size).toPrecision(3) + " " + unit;
     return String(Math.round(count));
   }
+  byId("spilled").textContent = brief(data.spilled) + " executions went into the kernel's histograms, which have no time: they are not drawn here.";
   const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const laneColor = (lane) => color("--c-" + (lane.kind === "softirq" ? lane.name : lane.kind)) || color("--soft");
 

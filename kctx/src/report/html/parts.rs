@@ -144,7 +144,11 @@ pub(super) fn head(summary: &Summary, cut_short: Option<u64>) -> String {
 }
 
 /// What changed between the two samples of evidence.
-pub(super) fn changed(evidence: &EvidenceSet, summary: &Summary) -> String {
+pub(super) fn changed(
+    evidence: &EvidenceSet,
+    summary: &Summary,
+    manifest: Option<&Manifest>,
+) -> String {
     let mut out = Paper::page();
     out.title("Settings that changed");
     let resets = changes::settings(evidence);
@@ -161,10 +165,11 @@ pub(super) fn changed(evidence: &EvidenceSet, summary: &Summary) -> String {
         }
         out.table(&table);
     }
-    let window_ns = match &summary.narrowed {
-        // The samples are of the whole window's edges.
-        Some(part) if part.span.is_some() => None,
-        _ => Some(summary.window.duration_ns),
+    // The samples are of the whole window's edges, whatever part this is.
+    let is_span = (summary.narrowed.as_ref()).is_some_and(|part| part.span.is_some());
+    let window_ns = match manifest {
+        Some(manifest) => Some(manifest.window.duration_ns),
+        None => (!is_span).then_some(summary.window.duration_ns),
     };
     let all = changes::counters(evidence, window_ns.unwrap_or(1));
     let (trouble, others): (Vec<&Change>, Vec<&Change>) =

@@ -318,6 +318,10 @@ pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
 
 /// An empty table must not read as an idle machine when nobody looked.
 pub(super) fn nothing(summary: &Summary, family: Family) -> &'static str {
+    let some_vectors = (summary.narrowed.as_ref()).is_some_and(|part| part.vectors.is_some());
+    if some_vectors && family != Family::Softirq {
+        return "  left out: only some softirq vectors are asked for\n";
+    }
     let mut probes = summary
         .probes
         .iter()
