@@ -57,6 +57,11 @@ impl Pipeline {
         }
     }
 
+    /// The text of an interned name, as far as the stream has told it.
+    pub fn name(&mut self, id: u64) -> std::sync::Arc<str> {
+        self.resolver.name(id)
+    }
+
     /// Names learnt since the last call; a recording needs them before the records that used them.
     pub fn take_learnt(&mut self) -> Vec<crate::source::Control> {
         self.resolver.take_learnt()

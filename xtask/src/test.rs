@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test that this machine permits, and a table that hides none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -14,7 +14,15 @@ use crate::{command, matrix, servers, vm};
 
 /// The package of the tests that need more than one crate, and the targets it must have.
 const PACKAGE: &str = "kctx-tests";
-const TARGETS: [&str; 4] = ["replay", "e2e", "backends", "live"];
+const TARGETS: [&str; 5] = ["replay", "e2e", "browser", "backends", "live"];
+
+/// Names that Chromium goes by.
+const BROWSERS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 
 /// The command.
 pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
@@ -44,6 +52,17 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
     for needing in &servers::ALL {
         groups.push(backend(ws, needing, &live, &cargo_test));
     }
+    groups.push(match browser() {
+        Some(browser) => {
+            let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
+            cargo.env("KCTX_BROWSER", browser);
+            group("browser", cargo)
+        }
+        None => {
+            let reason = "there is no Chromium; install one of its packages (Debian: chromium)";
+            Group::left_out("browser", reason.to_owned())
+        }
+    });
     let name = format!("live {}", this_kernel());
     groups.push(match live {
         Ok(()) => {
@@ -138,6 +157,14 @@ fn missing(metadata: &serde_json::Value) -> Vec<&'static str> {
         .collect()
 }
 
+/// A Chromium, where one is installed.
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .flat_map(|folder| BROWSERS.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
 fn this_kernel() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map(|release| release.trim().to_owned())
@@ -197,6 +224,6 @@ mod tests {
                 {"kind": ["test"], "name": "live"},
             ]},
         ]});
-        assert_eq!(missing(&metadata), ["replay", "e2e"]);
+        assert_eq!(missing(&metadata), ["replay", "e2e", "browser"]);
     }
 }

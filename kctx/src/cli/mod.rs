@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod run;
 mod shell;
+mod width;
 
 use std::{
     io::{IsTerminal as _, Write as _},

@@ -11,6 +11,7 @@ use crate::capture::{
         Step,
     },
     events::{Decoder, EventsError},
+    evidence_set::EvidenceSet,
 };
 
 /// Why a bundle could not be replayed.
@@ -73,6 +74,7 @@ pub struct RecordedSource {
     members: Members,
     segment: Option<(String, Decoder)>,
     summary: Option<Vec<u8>>,
+    evidence: EvidenceSet,
     truncated: bool,
 }
 
@@ -83,6 +85,7 @@ impl RecordedSource {
             members: Members::Whole(Box::new(BundleReader::open(path, ReadLimits::default())?)),
             segment: None,
             summary: None,
+            evidence: EvidenceSet::default(),
             truncated: false,
         })
     }
@@ -98,6 +101,7 @@ impl RecordedSource {
             members: Members::Salvaged(Box::new(salvage), Box::new(members)),
             segment: None,
             summary: None,
+            evidence: EvidenceSet::default(),
             truncated: false,
         }))
     }
@@ -134,7 +138,10 @@ impl RecordedSource {
                     self.segment = Some((path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),
-                Step::Member(_) => {}
+                Step::Member(member) => {
+                    // What else there is, later versions may have added.
+                    let _ = self.evidence.take(&member.path, member.bytes);
+                }
                 Step::Truncated => {
                     self.truncated = true;
                     return Ok(None);
@@ -154,6 +161,12 @@ impl RecordedSource {
     #[must_use]
     pub fn summary(&self) -> Option<&[u8]> {
         self.summary.as_deref()
+    }
+
+    /// The evidence that came by.
+    #[must_use]
+    pub fn evidence(&self) -> &EvidenceSet {
+        &self.evidence
     }
 
     /// The manifest, where it came by.
