@@ -16,11 +16,13 @@ use crate::{
 mod captures;
 mod probes;
 mod recording;
+mod top;
 mod watch;
 
 pub use captures::EvidenceConfig;
 pub use probes::ProbesConfig;
 pub use recording::{CaptureConfig, ControlConfig, RecorderConfig, SocketChoice, parse_pause};
+pub use top::TopConfig;
 pub use watch::{
     GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
     parse_sample,
@@ -56,6 +58,8 @@ pub enum ConfigError {
 pub struct Config {
     /// `kctx run`.
     pub run: RunConfig,
+    /// `kctx top`.
+    pub top: TopConfig,
     /// What is measured.
     pub probes: ProbesConfig,
     /// What is taken in the kernel.

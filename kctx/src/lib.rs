@@ -23,3 +23,4 @@ pub mod report;
 pub mod resolve;
 pub mod signals;
 pub mod source;
+pub mod top;

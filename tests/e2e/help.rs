@@ -10,6 +10,7 @@ use crate::sample;
 
 const COMMANDS: [&str; 8] = [
     "run",
+    "top",
     "capture",
     "diagnose",
     "report",

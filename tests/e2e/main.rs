@@ -6,6 +6,7 @@ mod otlp;
 mod recording;
 mod scrape;
 mod tls;
+mod top;
 mod unprivileged;
 mod usage;
 mod writing;

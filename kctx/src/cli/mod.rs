@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod run;
 mod shell;
+mod top;
 mod width;
 
 use std::{
@@ -39,6 +40,8 @@ enum Command {
     /// Measure until told to stop: show it live, answer scrapes on loopback, push it as OTLP where an endpoint is
     /// set.
     Run(run::Args),
+    /// Look at what `run` measures live, in tables: sort, filter, pause, go back.
+    Top(top::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
     /// Measure for a bounded window or read a bundle, and say what is hot and why, or that nothing is.
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
     init_log();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => report::run(&args),

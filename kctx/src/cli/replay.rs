@@ -28,11 +28,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
-    let mut source = RecordedSource::open(bundle).with_context(cannot)?;
-    let first = source.next_item().with_context(cannot)?;
+    let mut stream = stream(bundle).with_context(cannot)?;
+    let first = stream.next().transpose().with_context(cannot)?;
     let cpus = first.as_ref().and_then(cpus_of);
+    let sinks = daemon::Sinks::of_a_recording(config, wishes, cpus)?;
+    let stream = first.map(Ok).into_iter().chain(stream);
+    daemon::run_recorded(config, sinks, stream).with_context(cannot)
+}
+
+/// What a bundle recorded; where it was cut short, that is said at its end.
+pub(super) fn stream(
+    bundle: &Path,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Item>> + Send + 'static> {
+    let mut source = RecordedSource::open(bundle)?;
     let path = bundle.to_owned();
-    let stream = std::iter::from_fn(move || match source.next_item() {
+    Ok(std::iter::from_fn(move || match source.next_item() {
         Ok(Some(item)) => Some(Ok(item)),
         Ok(None) => {
             if source.truncated() {
@@ -44,10 +54,7 @@ pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow:
             None
         }
         Err(error) => Some(Err(error.into())),
-    });
-    let sinks = daemon::Sinks::of_a_recording(config, wishes, cpus)?;
-    let stream = first.map(Ok).into_iter().chain(stream);
-    daemon::run_recorded(config, sinks, stream).with_context(cannot)
+    }))
 }
 
 /// How many CPUs the machine had, which a stream begins with.

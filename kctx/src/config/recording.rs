@@ -7,7 +7,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{EvidenceConfig, captures, parse_bundle_size, parse_duration, parse_size, watch, within};
+use super::{
+    EvidenceConfig, captures, parse_bundle_size, parse_duration, parse_size, watch, within,
+};
 use crate::{
     capture::{
         flight::FlightLimits,

@@ -23,7 +23,7 @@ pub(super) fn durations(count: u64, each_ns: u64) -> Durations {
     (0..count).map(|_| each_ns).collect()
 }
 
-pub(super) fn softirq(vector: &'static str, cpu: u32, count: u64, each_ns: u64) -> SoftirqRow {
+pub(crate) fn softirq(vector: &'static str, cpu: u32, count: u64, each_ns: u64) -> SoftirqRow {
     SoftirqRow {
         vector,
         cpu,
@@ -182,7 +182,7 @@ fn own_cost() -> OwnCost {
 }
 
 /// One second, rows in no order; a driver's name has an escape sequence in it.
-pub(super) fn window() -> Window {
+pub(crate) fn window() -> Window {
     let mut window = Window {
         start_unix_ns: START_UNIX_NS,
         duration_ns: 1_000 * MS,
@@ -340,7 +340,7 @@ pub(super) fn window() -> Window {
     window
 }
 
-pub(super) fn host() -> HostIdentity {
+pub(crate) fn host() -> HostIdentity {
     HostIdentity {
         hostname: "db-3".to_owned(),
         kernel_release: "6.1.0".to_owned(),

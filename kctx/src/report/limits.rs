@@ -8,7 +8,7 @@ const REASON_WIDTH: usize = 200;
 
 /// One sentence for each family that is kept from the rings at the window's end, the longest limited first, and one
 /// where that is not enough.
-pub(super) fn sentences(window: &Window) -> Vec<String> {
+pub(crate) fn sentences(window: &Window) -> Vec<String> {
     let limited = (window.governor.iter()).filter(|row| row.until_unix_ns.is_none());
     let sentence = |what: &str, since_unix_ns: u64, reason: &str| {
         let (since, why) = (utc(since_unix_ns), cut(reason, REASON_WIDTH));
@@ -28,7 +28,7 @@ pub(super) fn sentences(window: &Window) -> Vec<String> {
 }
 
 /// A sentence in lines of at most `width` columns, broken between words.
-pub(super) fn wrapped(sentence: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     const INDENT: &str = "  ";
     let mut lines: Vec<String> = Vec::new();
     for word in sentence.split_whitespace() {

@@ -6,11 +6,11 @@ pub(crate) mod columns;
 pub mod estimate;
 pub mod html;
 pub mod human;
-mod limits;
+pub(crate) mod limits;
 pub mod live;
 pub mod narrow;
 pub mod notices;
-mod own_cost;
+pub(crate) mod own_cost;
 mod paper;
 pub mod reading;
 mod stretch;
@@ -21,4 +21,4 @@ mod timeline;
 pub use summary::Summary;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

@@ -15,14 +15,19 @@ const TEXT_WIDTH: usize = 64;
 /// In a few words, where the stream tells: `kctx 0.35 % + ~0.80 % in the kernel, 24.1 MiB`.
 pub(super) fn brief(window: &Window) -> Option<String> {
     let cost = window.own_cost.as_ref()?;
-    let mut text = format!("kctx {}", share(cost.cpu_ns(), window.duration_ns));
-    if let Some(kernel) = in_kernel(&cost.bpf, window.duration_ns) {
+    Some(brief_of(cost, window.duration_ns))
+}
+
+/// The same of a summary's cost.
+pub(crate) fn brief_of(cost: &OwnCost, window_ns: u64) -> String {
+    let mut text = format!("kctx {}", share(cost.cpu_ns(), window_ns));
+    if let Some(kernel) = in_kernel(&cost.bpf, window_ns) {
         text.push_str(&format!(" + {kernel} in the kernel"));
     }
     if let Some(memory) = cost.memory_bytes {
         text.push_str(&format!(", {}", bytes(memory)));
     }
-    Some(text)
+    text
 }
 
 /// All of it in a sentence, where the stream tells.

@@ -6,6 +6,8 @@ mod happened;
 mod softirqs;
 mod tables;
 
+pub(crate) use softirqs::raiser;
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{

@@ -201,7 +201,7 @@ fn raisers(out: &mut Paper, summary: &Summary) {
 }
 
 /// `irq 36 virtio1-input.0`, `IPI CAL`, `softirq NET_RX`, `task iperf3 (pid 4711)`.
-pub(super) fn raiser(origin: &OriginSummary) -> String {
+pub(crate) fn raiser(origin: &OriginSummary) -> String {
     let name = cut(&origin.name, RAISER_WIDTH);
     let number = origin
         .number

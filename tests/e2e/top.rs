@@ -1,0 +1,182 @@
+//! `kctx top` on a terminal, by what the screen shows, from the recorded bundle.
+
+use anyhow::{Context as _, Result};
+use kctx_tests::{
+    program,
+    tmux::{PROMPT, Terminal},
+};
+
+use crate::{check_usage, sample};
+
+/// The sample on a terminal of that size, once its table is there.
+fn opened(columns: u16, lines: u16) -> Result<(Terminal, String)> {
+    opened_with("", columns, lines)
+}
+
+fn opened_with(environment: &str, columns: u16, lines: u16) -> Result<(Terminal, String)> {
+    let terminal = Terminal::open(columns, lines)?;
+    let (kctx, sample) = (program::kctx_path()?, sample());
+    terminal.enter(&format!(
+        "clear; {environment} {} top {}; echo status $?",
+        kctx.display(),
+        sample.display()
+    ))?;
+    let screen = terminal.wait_for("table", |screen| {
+        screen.contains("RECORDED 1/1") && screen.contains("\n>")
+    })?;
+    Ok((terminal, screen))
+}
+
+/// The first cell of the selected row.
+fn selected(screen: &str) -> Option<&str> {
+    let row = screen.lines().find(|line| line.starts_with('>'))?;
+    row[1..].split_whitespace().next()
+}
+
+#[test]
+fn without_a_terminal_it_is_wrong_usage() -> Result<()> {
+    for arguments in [vec!["top"], vec!["top", "some.bundle"]] {
+        check_usage(
+            &program::run(arguments)?,
+            &["is not a terminal", "kctx run"],
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bundle_is_shown_at_eighty_by_twenty_four() -> Result<()> {
+    let (terminal, screen) = opened(80, 24)?;
+    for wanted in [
+        "Busiest: ",
+        "busiest first",
+        "cpu0",
+        "[1softirq]",
+        "vshare",
+        "? help",
+    ] {
+        assert!(screen.contains(wanted), "{wanted}:\n{screen}");
+    }
+    assert!(terminal.is_taken()?);
+    terminal.press("q")?;
+    let after = terminal.wait_for("status", |screen| screen.contains("status 0"))?;
+    assert!(!after.contains("[1softirq]"), "{after}");
+    terminal.check_given_back()
+}
+
+#[test]
+fn keys_choose_the_table_the_row_and_its_detail() -> Result<()> {
+    let (terminal, screen) = opened(100, 40)?;
+    let first = selected(&screen).context("a row")?.to_owned();
+    terminal.press("Enter")?;
+    terminal.wait_for("detail", |screen| {
+        screen.contains(&format!("softirq {first} on CPU")) && screen.contains("p99.9")
+    })?;
+    terminal.press("Escape")?;
+    terminal.wait_for("table", |screen| selected(screen) == Some(first.as_str()))?;
+    for (key, name) in [
+        ("3", "[3irq]"),
+        ("Tab", "[4work]"),
+        ("BTab", "[3irq]"),
+        ("9", "[9probe]"),
+    ] {
+        terminal.press(key)?;
+        terminal.wait_for(name, |screen| screen.contains(name))?;
+    }
+    terminal.type_text("1r")?;
+    terminal.wait_for("another order", |screen| screen.contains("^share"))?;
+    terminal.press("?")?;
+    terminal.wait_for("help", |screen| screen.contains("Shift-Tab"))?;
+    terminal.press("Escape")?;
+    terminal.type_text("/rcu")?;
+    terminal.wait_for("filter", |screen| {
+        screen.contains("filter: rcu_") && selected(screen) == Some("RCU")
+    })?;
+    terminal.press("Enter")?;
+    let filtered = terminal.wait_for("filtered rows", |screen| {
+        screen.contains("rows with \"rcu\"")
+    })?;
+    assert!(!filtered.contains("\n TIMER"), "{filtered}");
+    Ok(())
+}
+
+#[test]
+fn another_size_is_drawn_anew_down_to_nothing() -> Result<()> {
+    let (terminal, screen) = opened(80, 24)?;
+    assert!(!screen.contains("waitmax"));
+    terminal.resize(200, 60)?;
+    terminal.wait_for("every column", |screen| {
+        screen.contains("waitmax") && screen.contains("Modules, taint and kernel log")
+    })?;
+    terminal.resize(20, 4)?;
+    terminal.wait_for("a small screen", |screen| !screen.contains("waitmax"))?;
+    terminal.resize(80, 24)?;
+    terminal.wait_for("the table again", |screen| screen.contains("vshare"))?;
+    terminal.press("C-c")?;
+    terminal.wait_for("status", |screen| screen.contains("status 0"))?;
+    terminal.check_given_back()
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() -> Result<()> {
+    for signal in ["TERM", "INT"] {
+        let terminal = Terminal::open(80, 24)?;
+        let (kctx, sample) = (program::kctx_path()?, sample());
+        // The shell's own child, so that it is that one which is told to end.
+        terminal.enter(&format!(
+            "(sleep 2; kill -{signal} $(cat /proc/$$/task/$$/children)) & clear; {} top {}; echo status $?",
+            kctx.display(),
+            sample.display()
+        ))?;
+        terminal.wait_for("table", |screen| screen.contains("[1softirq]"))?;
+        terminal.wait_for("status", |screen| screen.contains("status 0"))?;
+        terminal.check_given_back()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_terminal_without_colour_gets_none() -> Result<()> {
+    let (terminal, _) = opened_with("NO_COLOR=1", 80, 24)?;
+    let plain = terminal.coloured_screen()?;
+    assert!(!plain.contains("\x1b[3"), "{plain:?}");
+    drop(terminal);
+    let (terminal, _) = opened(80, 24)?;
+    let coloured = terminal.coloured_screen()?;
+    assert!(coloured.contains("\x1b[35m"), "{coloured:?}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_no_bundle_is_one_line() -> Result<()> {
+    let terminal = Terminal::open(120, 24)?;
+    terminal.enter(&format!(
+        "clear; {} top /dev/null; echo status $?",
+        program::kctx_path()?.display()
+    ))?;
+    let screen = terminal.wait_for("status", |screen| screen.contains("status 1"))?;
+    assert!(screen.contains("kctx: cannot show /dev/null: "), "{screen}");
+    assert!(screen.trim_end().ends_with(PROMPT), "{screen}");
+    Ok(())
+}
+
+/// Set in the one that panics.
+const PANICS: &str = "KCTX_TESTS_PANICS";
+
+/// This test starts itself once more, on a terminal.
+#[test]
+fn a_panic_gives_the_terminal_back_and_is_read() -> Result<()> {
+    if std::env::var_os(PANICS).is_some() {
+        let _screen = kctx::top::Screen::enter(|_| ())?;
+        eprintln!("what was said before");
+        panic!("on purpose");
+    }
+    let terminal = Terminal::open(120, 40)?;
+    terminal.enter(&format!(
+        "clear; {PANICS}=1 {} --exact top::a_panic_gives_the_terminal_back_and_is_read --nocapture; echo status $?",
+        std::env::current_exe()?.display()
+    ))?;
+    let screen = terminal.wait_for("status", |screen| screen.contains("status 101"))?;
+    assert!(screen.contains("on purpose"), "{screen}");
+    terminal.check_given_back()
+}
