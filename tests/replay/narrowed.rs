@@ -9,7 +9,7 @@ use kctx::{
         reading::{self, Wanted},
         summary::{ContextsFrom, DurationSummary, Summary},
     },
-    source::{Control, Item},
+    source::{Control, Item, recorded::RecordedSource},
 };
 use kctx_common::record::{context, kind, origin};
 use kctx_tests::{
@@ -80,7 +80,7 @@ fn read(narrowing: Narrowing) -> Result<Summary> {
         narrowing,
         timeline: false,
     };
-    Ok(reading::read(&path, &wanted)?.summary)
+    Ok(reading::read(RecordedSource::open(&path)?, &wanted)?.summary)
 }
 
 fn span(from: Option<Moment>, to: Option<Moment>) -> Narrowing {

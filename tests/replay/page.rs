@@ -7,7 +7,7 @@ use kctx::{
         html,
         reading::{self, Wanted},
     },
-    source::{Control, Item},
+    source::{Control, Item, recorded::RecordedSource},
 };
 use kctx_tests::{
     program,
@@ -30,7 +30,7 @@ fn page_of(items: &[Item], names: &Names) -> Result<String> {
         timeline: true,
         ..Wanted::default()
     };
-    html::render(&mut reading::read(&path, &wanted)?)
+    html::render(&mut reading::read(RecordedSource::open(&path)?, &wanted)?)
 }
 
 fn start_of(host: HostIdentity) -> Item {

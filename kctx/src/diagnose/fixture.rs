@@ -58,6 +58,7 @@ pub(super) fn summary() -> Summary {
         governor: Vec::new(),
         taint: TaintSummary::default(),
         own_cost: None,
+        narrowed: None,
     }
 }
 

@@ -64,8 +64,8 @@ impl<const N: usize> Columns<N> {
                 continue;
             }
             // The first says what the row is of.
-            let numbers = (1..N).filter(|&column| self.align[column] == Align::Right);
-            let Some(last) = numbers.filter(|&column| widths[column] > 0).last() else {
+            let mut numbers = (1..N).filter(|&column| self.align[column] == Align::Right);
+            let Some(last) = numbers.rfind(|&column| widths[column] > 0) else {
                 break;
             };
             widths[last] = 0;

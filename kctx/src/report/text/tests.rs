@@ -422,6 +422,7 @@ fn diagnosis(first_line: &str, findings: Vec<Finding>) -> Diagnosis {
         findings,
         ruled_out: Vec::new(),
         caveats: Vec::new(),
+        also_seen: Vec::new(),
     }
 }
 
