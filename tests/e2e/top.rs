@@ -124,7 +124,7 @@ fn a_signal_gives_the_terminal_back() -> Result<()> {
         let (kctx, sample) = (program::kctx_path()?, sample());
         // The shell's own child, so that it is that one which is told to end.
         terminal.enter(&format!(
-            "(sleep 2; kill -{signal} $(cat /proc/$$/task/$$/children)) & clear; {} top {}; echo status $?",
+            "(sleep 5; kill -{signal} $(cat /proc/$$/task/$$/children)) & clear; {} top {}; echo status $?",
             kctx.display(),
             sample.display()
         ))?;

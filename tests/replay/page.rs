@@ -93,7 +93,7 @@ fn the_sample_is_one_page() -> Result<()> {
         "NET_RX",
         "virtio",
         "events_unbound",
-        "Busiest kernel context",
+        "Nothing is hot",
         "Counters that changed",
     ] {
         assert!(page.contains(expected), "no {expected}");
