@@ -81,7 +81,7 @@ fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> R
     let window = bundle.manifest.window;
     let after_ns = (window.start_unix_ns + window.duration_ns) - fired.time_unix_ns;
     assert!(
-        (1_000_000_000..4_000_000_000).contains(&after_ns),
+        (1_000_000_000..10_000_000_000).contains(&after_ns),
         "{fired:?} {window:?}"
     );
     // What led to it is in the bundle: two seconds of it, and the time before.
