@@ -1,8 +1,8 @@
 //! What changed between two bundles, and whether that is more than what changes within each.
 //!
-//! Each window is cut into [`SLOTS`] slots ([`sampled`]). A figure has changed where its slots of one window and those of the
+//! Each window is cut into [`SLOTS`] slots (`sampled`). A figure has changed where its slots of one window and those of the
 //! other are told apart by a rank test, the step between them is larger than what either window does by itself, and it
-//! is a quarter of the figure at least ([`noise`]). docs/diff.md says it for readers.
+//! is a quarter of the figure at least (`noise`). docs/diff.md says it for readers.
 
 mod facts;
 mod key;

@@ -1,8 +1,8 @@
 //! The flight recorder: the last seconds of the stream, kept so that a capture has the time before it was asked for.
 //!
 //! What it keeps are whole windows of the daemon and the open one, as event segments that were encoded as they came. A dump
-//! of it is a stream of one window: a head ([`head`]) with all that was told before and still holds, the segments, and a
-//! tail ([`edge`]) in which what the windows' ends said is added up. So whatever reads a bundle reads a dump too.
+//! of it is a stream of one window: a head (`head`) with all that was told before and still holds, the segments, and a
+//! tail (`edge`) in which what the windows' ends said is added up. So whatever reads a bundle reads a dump too.
 //!
 //! What the probes had counted at an edge and what had come by then differ by what was still on its way: in the rings, or
 //! spilled and not read yet. A dump's counts are those of what came in it, and how much was on its way at both edges is

@@ -1,9 +1,9 @@
 //! Perfetto's trace: a track for each CPU and context, an event for each record.
 //!
 //! - Slices of one track never overlap: what does (works that sleep, handlers that call handlers) goes to a further track
-//!   of the same name ([`tracks`]).
-//! - What raised a softirq is a flow from the slice in which it was raised, where that slice is known ([`raisers`]).
-//! - Texts are interned, and forgotten when there are many of them ([`intern`]).
+//!   of the same name (`tracks`).
+//! - What raised a softirq is a flow from the slice in which it was raised, where that slice is known (`raisers`).
+//! - Texts are interned, and forgotten when there are many of them (`intern`).
 //! - Timestamps are `CLOCK_MONOTONIC`; clock snapshots tie them to the wall clock at each window's edges.
 
 mod events;
