@@ -9,14 +9,19 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     aggregate::table::RowLimits,
+    capture::trigger::Rule,
     export::{ExportConfig, otlp::OtlpConfig, prometheus::PrometheusConfig},
 };
 
+mod captures;
 mod probes;
+mod recording;
 mod top;
 mod watch;
 
+pub use captures::EvidenceConfig;
 pub use probes::ProbesConfig;
+pub use recording::{CaptureConfig, ControlConfig, RecorderConfig, SocketChoice, parse_pause};
 pub use top::TopConfig;
 pub use watch::{
     GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
@@ -63,6 +68,13 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `kctx capture`.
     pub capture: CaptureConfig,
+    /// The flight recorder.
+    pub recorder: RecorderConfig,
+    /// The control socket.
+    pub control: ControlConfig,
+    /// What has `kctx run` capture by itself.
+    #[serde(deserialize_with = "recording::rules")]
+    pub trigger: Vec<Rule>,
     /// What kctx itself may cost.
     pub governor: GovernorConfig,
     /// How that is measured in the kernel.
@@ -149,23 +161,6 @@ impl Default for LimitsConfig {
             tasklet_rows: rows.tasklet,
             napi_rows: rows.napi,
             kthread_rows: rows.kthread,
-        }
-    }
-}
-
-/// `[capture]`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CaptureConfig {
-    /// The most that a bundle's file may take; records over it are left out and counted.
-    #[serde(deserialize_with = "bundle_size")]
-    pub max_size: u64,
-}
-
-impl Default for CaptureConfig {
-    fn default() -> Self {
-        Self {
-            max_size: 256 << 20,
         }
     }
 }
@@ -271,11 +266,6 @@ fn interval<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
 
 fn ring_size<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     parse_ring_size(&String::deserialize(d)?).map_err(D::Error::custom)
-}
-
-fn bundle_size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-    let text = String::deserialize(d)?;
-    parse_bundle_size(&text).map_err(D::Error::custom)
 }
 
 /// A bundle's size limit.

@@ -18,8 +18,13 @@ use crate::{
     source::Item,
 };
 
+mod findings;
+mod recording;
 mod sinks;
+#[cfg(kctx_live)]
+mod triggers;
 
+pub(crate) use recording::Recording;
 use sinks::{Exports, Pace};
 pub use sinks::{Sinks, Wishes};
 
@@ -107,18 +112,23 @@ fn terminal_size() -> (usize, usize) {
 }
 
 /// Sends a stream through the pipeline and its windows to the sinks, until the stream ends. A sink that is
-/// gone (a closed pipe) ends it too.
+/// gone (a closed pipe) ends it too. What is recorded of it is recorded first.
 pub(crate) fn pump(
     stream: impl Iterator<Item = anyhow::Result<Item>>,
     pipeline: &mut Pipeline,
+    mut recording: Option<&mut Recording>,
     sink: &mut dyn FnMut(Arc<Window>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     for item in stream {
-        if let Some(window) = pipeline.take(&item?) {
-            sink(Arc::new(window))?;
+        let item = item?;
+        let window = pipeline.take(&item).map(Arc::new);
+        let learnt = pipeline.take_learnt();
+        if let Some(recording) = &mut recording {
+            recording.item(learnt, &item, pipeline, window.as_deref());
         }
-        // Nobody records here.
-        drop(pipeline.take_learnt());
+        if let Some(window) = window {
+            sink(window)?;
+        }
     }
     if let Some(window) = pipeline.finish() {
         sink(Arc::new(window))?;
@@ -128,11 +138,16 @@ pub(crate) fn pump(
 
 /// `kctx run`: this kernel to the sinks, until a signal or the end of `duration`.
 #[cfg(kctx_live)]
-pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
+pub fn run_live(
+    config: &Config,
+    sinks: Sinks,
+    socket: &crate::config::SocketChoice,
+    duration: Option<Duration>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
-    let (prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    let (mut prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
         let reason = probe.reason.as_deref().unwrap_or_default();
         if probe.attached {
@@ -145,15 +160,22 @@ pub fn run_live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> an
         eprintln!("kctx: nobody knows what its programs cost: {reason}");
     }
     let pipeline = Pipeline::new(config.rows(), resolver);
+    // Before another thread is made.
+    let socket = recording::listen(socket)?;
+    let works = prepared.take_running_works();
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
+    let cut = session.cutter().context("the drain has ended")?;
+    let (recording, server) = recording::start(config, socket, works, cut)?;
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),
         pipeline,
-        exports,
+        (exports, Some(recording)),
         || session.stop(),
     );
+    // Those who take a dump get their last pieces.
+    drop(server);
     let drained = session.wait();
     drop(session);
     result.and(drained)
@@ -169,14 +191,14 @@ pub fn run_recorded(
     let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
     let pipeline = Pipeline::new(config.rows(), resolver);
     let exports = sinks.start(Pace::EachWindow)?;
-    serve(&mut signals, stream, pipeline, exports, || {})
+    serve(&mut signals, stream, pipeline, (exports, None), || {})
 }
 
 fn serve(
     signals: &mut Signals,
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
     mut pipeline: Pipeline,
-    exports: Exports,
+    (exports, mut recording): (Exports, Option<Recording>),
     stop: impl Fn(),
 ) -> anyhow::Result<()> {
     let exports = Arc::new(exports);
@@ -191,7 +213,10 @@ fn serve(
                 exporting.offer(&window);
                 Ok(())
             };
-            let result = pump(stream, &mut pipeline, &mut sink);
+            let result = pump(stream, &mut pipeline, recording.as_mut(), &mut sink);
+            if let Some(recording) = recording {
+                recording.finish();
+            }
             let flushed = exporting.flush();
             drop(done);
             result.and(flushed)

@@ -8,6 +8,7 @@
 //! of its executions, times the executions, which are always counted.
 
 pub mod estimate;
+mod join;
 pub mod process;
 pub mod programs;
 

@@ -2,6 +2,7 @@
 
 use crate::{
     aggregate::{Aggregator, table::RowLimits, window::Window},
+    capture::flight::Progress,
     resolve::Resolver,
     source::Item,
 };
@@ -45,6 +46,20 @@ impl Pipeline {
     #[must_use]
     pub fn aggregator(&self) -> &Aggregator {
         &self.aggregator
+    }
+
+    /// How far it is, for a recording.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            received: self.aggregator.received(),
+            functions_forgotten: self.resolver.functions_forgotten(),
+        }
+    }
+
+    /// The text of an interned name, as far as the stream has told it.
+    pub fn name(&mut self, id: u64) -> std::sync::Arc<str> {
+        self.resolver.name(id)
     }
 
     /// Names learnt since the last call; a recording needs them before the records that used them.

@@ -51,6 +51,27 @@ impl Signals {
         })
     }
 
+    /// The same, and looks every so often whether it shall go on. `None` where it shall not.
+    pub fn wait_while(
+        &mut self,
+        done: &mut oneshot::Receiver<()>,
+        every: Duration,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Option<Ended> {
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = self.interrupt.recv() => return Some(Ended::Signal),
+                    _ = self.terminate.recv() => return Some(Ended::Signal),
+                    _ = &mut *done => return Some(Ended::Done),
+                    () = tokio::time::sleep(every) => if !goes_on() {
+                        return None;
+                    },
+                }
+            }
+        })
+    }
+
     /// Waits for what the first signal set going; at a second one, or after `patience`, the process ends
     /// at once. Nothing stays attached: the kernel closes the file descriptors.
     pub fn wait_for_end(&mut self, done: &mut oneshot::Receiver<()>, patience: Duration) {

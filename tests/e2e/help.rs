@@ -8,11 +8,14 @@ use serde_json::Value;
 
 use crate::sample;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "top",
     "capture",
+    "diagnose",
     "report",
+    "export",
+    "diff",
     "replay",
     "doctor",
     "completions",

@@ -1,8 +1,11 @@
 //! kctx's command line: what it prints, where, and with which status.
 
+mod diagnose;
 mod help;
 mod otlp;
+mod recording;
 mod scrape;
+mod tls;
 mod top;
 mod unprivileged;
 mod usage;

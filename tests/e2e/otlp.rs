@@ -23,7 +23,7 @@ const EXPORTED: &str = "otel.sdk.exporter.log.exported";
 
 /// A module comes and taints the kernel, which complains; in the next window it goes, and in the last one nothing happens:
 /// what became of logs is told with the next window's metrics.
-fn eventful() -> [Item; 9] {
+pub(crate) fn eventful() -> [Item; 9] {
     let line = LogRow {
         seq: 42,
         level: 4,

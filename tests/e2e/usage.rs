@@ -44,6 +44,13 @@ fn wrong_arguments_are_wrong_usage() -> Result<()> {
             &["--max-size"],
         ),
         (&["report", "x", "--format", "yaml"], &["--format", "yaml"]),
+        (&["report", "x", "--vector", "NET"], &["--vector", "NET_RX"]),
+        (&["report", "x", "--cpu", "one"], &["--cpu", "0-3,8"]),
+        (&["report", "x", "--cpu", ""], &["--cpu", "0-3,8"]),
+        (
+            &["report", "x", "--from", "yesterday"],
+            &["--from", "yesterday", "2.5s"],
+        ),
         (&["doctor", "--format", "xml"], &["--format", "xml"]),
         (
             &["doctor", "--estimate", "soon"],
@@ -65,6 +72,30 @@ fn wrong_arguments_are_wrong_usage() -> Result<()> {
     }
     for missing in [&["report"][..], &["replay"], &["completions"]] {
         check_usage(&program::run(missing)?, &["required"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_part_that_a_bundle_has_not_is_told() -> Result<()> {
+    let sample = sample();
+    let sample = sample.to_string_lossy();
+    for (arguments, says) in [
+        (&["--cpu", "99"][..], &["--cpu 99", "0-1"][..]),
+        (&["--from", "2h"], &["--from", "after the window's start"]),
+        (
+            &["--from", "200ms", "--to", "100ms"],
+            &["--to is not after --from"],
+        ),
+        (
+            &["--to", "1999-12-31T23:59:59Z"],
+            &["--to is not after the window's start"],
+        ),
+    ] {
+        let all = ["report", &sample]
+            .into_iter()
+            .chain(arguments.iter().copied());
+        check_failed(&program::run(all)?, says);
     }
     Ok(())
 }

@@ -4,16 +4,22 @@
 //! may be busy with other things. One test at a time: they share the kernel.
 
 mod attribution;
+mod bounds;
 mod conservation;
 mod contexts;
 mod cost;
 mod counts;
+mod diagnosed;
+mod endpoint;
+mod evidence;
 mod governor;
 mod process;
 mod programs;
 mod provoked;
+mod recorder;
 mod scrape;
 mod top;
+mod triggers;
 mod vm;
 mod vm_cost;
 mod vm_cpus;

@@ -3,15 +3,15 @@
 use std::{
     collections::BTreeMap,
     io::Write as _,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use kctx::export::prometheus::model::MetricFamily;
+use kctx::export::prometheus::{model::MetricFamily, settings::DEFAULT_LISTEN};
 use kctx_tests::{
     load,
-    program::Running,
+    program::{self, Running},
     scrape::{self, OPEN_METRICS, PROTOBUF, TEXT, total},
 };
 use rustix::process::Signal;
@@ -203,5 +203,41 @@ fn every_format_is_there_while_it_measures() -> Result<()> {
         scrape::get(address, "/healthz", "*/*", false)?.text()?,
         "ok\n"
     );
+    Ok(())
+}
+
+/// Unasked it listens on loopback; where that is taken it says so, and measures all the same.
+#[test]
+fn scrapes_are_answered_unasked_unless_the_address_is_taken() -> Result<()> {
+    let _alone = alone();
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["run", "--interval", "200ms", "--duration", "1s"];
+        arguments.extend(more);
+        program::run(arguments)
+    };
+    // Somebody else on this machine may have it.
+    let taken = TcpListener::bind(DEFAULT_LISTEN);
+    let ended = run(&[])?.success()?;
+    let line = format!("kctx: cannot answer scrapes on {DEFAULT_LISTEN}: ");
+    let said: Vec<_> = (ended.stderr.lines())
+        .filter(|said| said.starts_with(&line))
+        .collect();
+    assert_eq!(said.len(), 1, "{}", ended.stderr);
+    assert!(ended.stdout.lines().count() >= 3, "{}", ended.stdout);
+
+    let asked = run(&["--prometheus-listen"])?;
+    assert_eq!(asked.status.code(), Some(1), "{}", asked.stderr);
+    assert!(asked.stderr.contains(&line), "{}", asked.stderr);
+
+    let none = run(&["--prometheus-listen=none"])?.success()?;
+    assert!(!none.stderr.contains("scrapes"), "{}", none.stderr);
+
+    if taken.is_ok() {
+        drop(taken);
+        let kctx = Running::kctx(["run", "--interval", "200ms", "--duration", "60s"])?;
+        let address = scrape::address(&kctx)?;
+        assert_eq!(address.to_string(), DEFAULT_LISTEN);
+        scrape::wait_until_ready(address)?;
+    }
     Ok(())
 }

@@ -127,8 +127,28 @@ fn repacked(change: impl Fn(&str, &mut Vec<u8>)) -> Result<Vec<u8>> {
     Ok(packed.into_inner()?.finish()?)
 }
 
+/// The sample as this kctx would have written it.
+fn rewritten(leave_out: &str) -> Result<Vec<u8>> {
+    use kctx::capture::bundle::{
+        BundleReader, BundleWindow, BundleWriter, Manifest, ReadLimits, Step, WriteLimits,
+    };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("new.kctx.tar.zst");
+    let mut reader = BundleReader::open(&sample_path(), ReadLimits::default())?;
+    let mut writer = BundleWriter::create(&path, WriteLimits::default())?;
+    while let Step::Member(member) = reader.step()? {
+        if member.path != "manifest.json" && member.path != leave_out {
+            writer.add_file(&member.path, &member.bytes)?;
+        }
+    }
+    let host = kctx::host::HostIdentity::default();
+    writer.finish(Manifest::new(host, BundleWindow::default()))?;
+    Ok(fs::read(&path)?)
+}
+
 #[test]
-fn a_member_that_is_not_what_the_manifest_says_is_named() -> Result<()> {
+fn a_member_that_is_not_what_the_manifest_says_is_named_and_the_rest_is_read() -> Result<()> {
+    let whole = report(&fs::read(sample_path())?)?.success()?;
     assert!(report(&repacked(|_, _| ())?)?.status.success());
     for member in ["evidence/before/uname", "summary.json", "events/000002.seg"] {
         let changed = repacked(|path, bytes| {
@@ -138,10 +158,82 @@ fn a_member_that_is_not_what_the_manifest_says_is_named() -> Result<()> {
             }
         })?;
         let ended = report(&changed)?;
-        check_one_line(&ended);
-        assert!(ended.stderr.contains(member), "{ended:?}");
-        assert!(ended.stderr.contains("damaged"), "{ended:?}");
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let told = format!("kctx: damaged: {member} is not what was written");
+        assert!(ended.stderr.lines().any(|line| line == told), "{ended:?}");
+        // The recorded summary, or the same made of the records.
+        assert_eq!(observed(&ended)?, observed(&whole)?, "{member}");
     }
+    Ok(())
+}
+
+#[test]
+fn records_before_and_after_a_broken_place_are_reported() -> Result<()> {
+    let whole = observed(&report(&fs::read(sample_path())?)?)?;
+    let with_summary = rewritten("")?;
+    let without = rewritten("summary.json")?;
+    assert_eq!(observed(&report(&without)?)?, whole);
+    let mut counts = Vec::new();
+    for percent in [10, 40, 70] {
+        let broken = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let place = bytes.len() * percent / 100;
+            bytes[place] ^= 0x10;
+            report(&bytes)
+        };
+        let ended = broken(&with_summary)?;
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(observed(&ended)?, whole, "the summary is whole");
+        assert!(
+            ended.stderr.contains(" is damaged; this is what is whole"),
+            "{ended:?}"
+        );
+        let ended = broken(&without)?;
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert!(ended.stderr.contains("lost its summary"), "{ended:?}");
+        let (_, said) = ended
+            .stderr
+            .split_once("made from the ")
+            .context("how many")?;
+        counts.push(said.split(' ').next().unwrap_or_default().parse::<u64>()?);
+    }
+    assert!(
+        counts.iter().all(|count| (1..whole).contains(count)),
+        "{counts:?} of {whole}"
+    );
+    Ok(())
+}
+
+#[test]
+fn nothing_is_written_where_a_hostile_member_points() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let target = folder.path().join("written");
+    let mut sample = tar::Archive::new(zstd::Decoder::new(fs::File::open(sample_path())?)?);
+    let mut packed = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1)?);
+    let mut hostile = |path: &str, kind: tar::EntryType, bytes: &[u8]| -> Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        Ok(packed.append(&header, bytes)?)
+    };
+    hostile(&target.to_string_lossy(), tar::EntryType::Regular, b"x")?;
+    hostile("../../written", tar::EntryType::Regular, b"x")?;
+    hostile("events/link.seg", tar::EntryType::Symlink, b"")?;
+    for entry in sample.entries()? {
+        let mut entry = entry?;
+        let header = entry.header().clone();
+        packed.append(&header, &mut entry)?;
+    }
+    let ended = report(&packed.into_inner()?.finish()?)?;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.stdout, report(&fs::read(sample_path())?)?.stdout);
+    assert!(
+        ended.stderr.contains("cannot be a member of a bundle"),
+        "{ended:?}"
+    );
+    assert!(!target.exists());
     Ok(())
 }
 

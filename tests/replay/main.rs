@@ -3,12 +3,17 @@
 mod boundaries;
 mod contexts;
 mod damaged;
+mod diagnosed;
+mod diff;
 mod endurance;
 mod exported;
 mod families;
+mod formats;
 mod governor;
 mod names;
+mod narrowed;
 mod own_cost;
+mod page;
 mod sample;
 mod spill;
 mod streams;

@@ -266,6 +266,15 @@ pub fn online_cpus() -> Result<Vec<u32>> {
     Ok(cpus.context("a list of CPUs")?.into_iter().collect())
 }
 
+/// The memory that a process holds now, in bytes (`VmRSS` of /proc/PID/status).
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes: u64 = number.context("no VmRSS")?.parse()?;
+    Ok(kilobytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! The test harness of kctx: its program as a child, its bundles, known loads, and the kernel's own books.
 
+pub mod backend;
 pub mod bottom_half;
 mod bpf;
 pub mod bundle;
@@ -9,7 +10,12 @@ pub mod load;
 pub mod netns;
 pub mod otlp;
 pub mod program;
+pub mod protobuf;
+pub mod received;
+pub mod resets;
 pub mod scrape;
+pub mod situation;
 pub mod stream;
 pub mod tmux;
 pub mod trace;
+pub mod troubled;

@@ -37,7 +37,9 @@ pub struct Load {
 
 impl Load {
     /// Calls `round` over and over; an error of it ends the load.
-    fn start(mut round: impl FnMut() -> std::io::Result<()> + Send + 'static) -> Result<Self> {
+    pub(crate) fn start(
+        mut round: impl FnMut() -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicU64::new(0));
         let (seen, counted) = (Arc::clone(&stop), Arc::clone(&rounds));

@@ -1,7 +1,7 @@
 //! An OTLP endpoint over HTTP on loopback.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,6 +17,8 @@ pub type Answer = fn(&str) -> u16;
 pub struct Received {
     /// Its path.
     pub path: String,
+    /// Its other lines, as they came but in lower case.
+    pub headers: Vec<String>,
     /// Its body, decompressed.
     pub body: Vec<u8>,
     /// How long that was before.
@@ -76,13 +78,13 @@ fn serve(stream: &TcpStream, answer: Answer, taken: &Mutex<Vec<Received>>) -> Re
 }
 
 /// `None` at the connection's end.
-fn read_request(reader: &mut BufReader<TcpStream>) -> Result<Option<Received>> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Result<Option<Received>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
         return Ok(None);
     }
     let path = first.split(' ').nth(1).context("a request has a path")?;
-    let (mut length, mut is_gzip) = (0, false);
+    let (mut length, mut is_gzip, mut headers) = (0, false, Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -94,6 +96,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Result<Option<Received>> {
             length = value.trim().parse()?;
         }
         is_gzip |= line == "content-encoding: gzip";
+        headers.push(line);
     }
     let mut sent = vec![0; length];
     reader.read_exact(&mut sent)?;
@@ -105,6 +108,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Result<Option<Received>> {
     }
     Ok(Some(Received {
         path: path.to_owned(),
+        headers,
         body,
         sent_bytes: length,
     }))

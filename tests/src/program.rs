@@ -28,10 +28,12 @@ pub fn kctx_path() -> Result<PathBuf> {
 /// while its host is busy too.
 const TO_OPEN: Duration = PATIENCE;
 
-/// A command line of kctx, free of what the environment could add to it.
+/// A command line of kctx, free of what the environment could add to it, and apart from any other kctx on this machine:
+/// without a control socket where the arguments name none.
 pub fn kctx<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Command> {
     let mut command = Command::new(kctx_path()?);
     command.args(arguments).env_remove("KCTX_LOG");
+    command.env("KCTX_SOCKET", "");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OTEL_") {
             command.env_remove(name);

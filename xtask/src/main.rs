@@ -26,6 +26,7 @@ mod qemu;
 mod record;
 mod results;
 mod run;
+mod servers;
 mod setup;
 mod suite;
 mod test;

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
         note: Option<String>,
     },
     NotRun(String),
+    /// The same where nothing that xtask does could change it: never a failure.
+    LeftOut(String),
 }
 
 /// A row of the table.
@@ -33,6 +35,13 @@ impl Group {
         Self {
             name: name.to_owned(),
             outcome: Outcome::NotRun(reason),
+        }
+    }
+
+    pub(crate) fn left_out(name: &str, reason: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            outcome: Outcome::LeftOut(reason),
         }
     }
 
@@ -77,6 +86,7 @@ fn is_good(groups: &[Group], strict: bool) -> bool {
     groups.iter().all(|group| match &group.outcome {
         Outcome::Ran { counts, .. } => counts.failed == 0,
         Outcome::NotRun(_) => !strict,
+        Outcome::LeftOut(_) => true,
     })
 }
 
@@ -101,7 +111,7 @@ fn table(groups: &[Group]) -> String {
                     note.as_deref().unwrap_or("")
                 )
             }
-            Outcome::NotRun(reason) => {
+            Outcome::NotRun(reason) | Outcome::LeftOut(reason) => {
                 not_run += 1;
                 writeln!(text, "{:width$}  NOT RUN: {reason}", group.name)
             }

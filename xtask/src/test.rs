@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test that this machine permits, and a table that hides none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -10,11 +10,19 @@ use crate::build::{self, Object};
 use crate::libtest::{self, Counts};
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, matrix, vm};
+use crate::{command, matrix, servers, vm};
 
 /// The package of the tests that need more than one crate, and the targets it must have.
 const PACKAGE: &str = "kctx-tests";
-const TARGETS: [&str; 3] = ["replay", "e2e", "live"];
+const TARGETS: [&str; 5] = ["replay", "e2e", "browser", "backends", "live"];
+
+/// Names that Chromium goes by.
+const BROWSERS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 
 /// The command.
 pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
@@ -40,8 +48,23 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         let words = ["--workspace", "--test", target];
         groups.push(group(target, cargo_test(&words)));
     }
+    let live = live_permitted(&kctx, &object).map_err(|error| format!("{error:#}"));
+    for needing in &servers::ALL {
+        groups.push(backend(ws, needing, &live, &cargo_test));
+    }
+    groups.push(match browser() {
+        Some(browser) => {
+            let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
+            cargo.env("KCTX_BROWSER", browser);
+            group("browser", cargo)
+        }
+        None => {
+            let reason = "there is no Chromium; install one of its packages (Debian: chromium)";
+            Group::left_out("browser", reason.to_owned())
+        }
+    });
     let name = format!("live {}", this_kernel());
-    groups.push(match live_permitted(&kctx, &object) {
+    groups.push(match live {
         Ok(()) => {
             let words = ["--workspace", "--test", "live"];
             let mut cargo = cargo_test(&words);
@@ -49,11 +72,37 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
             cargo.args(["--", "--test-threads=1"]);
             group(&name, cargo)
         }
-        Err(error) => Group::not_run(&name, format!("{error:#}")),
+        Err(reason) => Group::not_run(&name, reason),
     });
     let settings = vm::Settings::default();
     groups.extend(vm::groups(ws, &object, &matrix::test(), &settings));
     Ok(results::finish(&groups, results::all_required()))
+}
+
+/// Runs the tests of the exports that need a server.
+fn backend(
+    ws: &Workspace,
+    needing: &servers::Needing,
+    live: &Result<(), String>,
+    cargo_test: &dyn Fn(&[&str]) -> Command,
+) -> Group {
+    if needing.live
+        && let Err(reason) = live
+    {
+        return Group::not_run(needing.name, reason.clone());
+    }
+    let variables = match needing.variables(ws) {
+        Ok(variables) => variables,
+        Err(error) if needing.can_be_fetched() => {
+            return Group::not_run(needing.name, format!("{error:#}"));
+        }
+        Err(error) => return Group::left_out(needing.name, format!("{error:#}")),
+    };
+    let mut cargo = cargo_test(&["--workspace", "--test", "backends"]);
+    cargo.envs(variables);
+    // One at a time: each has a server, and a capture under load is to have the machine for itself.
+    cargo.args(["--", "--test-threads=1"]).args(needing.modules);
+    group(needing.name, cargo)
 }
 
 /// Runs a group of tests; one without a single test is a failure.
@@ -106,6 +155,14 @@ fn missing(metadata: &serde_json::Value) -> Vec<&'static str> {
         .into_iter()
         .filter(|name| !targets.contains(name))
         .collect()
+}
+
+/// A Chromium, where one is installed.
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .flat_map(|folder| BROWSERS.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
 }
 
 fn this_kernel() -> String {
@@ -167,6 +224,6 @@ mod tests {
                 {"kind": ["test"], "name": "live"},
             ]},
         ]});
-        assert_eq!(missing(&metadata), ["replay", "e2e"]);
+        assert_eq!(missing(&metadata), ["replay", "e2e", "browser"]);
     }
 }

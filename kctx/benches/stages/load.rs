@@ -69,7 +69,7 @@ impl Lane {
     }
 
     /// The ring's data: what is left of it is an entry that was given up, so that it can be gone round.
-    fn finish(mut self) -> (Vec<u8>, u64) {
+    pub(crate) fn finish(mut self) -> (Vec<u8>, u64) {
         self.flush();
         let rest = self.room - self.entries.len();
         if rest > 0 {

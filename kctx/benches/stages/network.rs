@@ -31,23 +31,28 @@ impl Load {
             lane
         });
         let lanes = lanes.collect();
-        let name = |id, text: &str| Control::Name {
-            id,
-            text: text.to_owned(),
-        };
-        let mut names = vec![
-            name(ETH0, "eth0"),
-            name(NVME, "nvme0q1"),
-            name(EVENTS, "events"),
-            name(KBLOCKD, "kblockd"),
-        ];
-        names.extend((0..cpus).map(|cpu| name(queue_name(cpu), &format!("eth0-TxRx-{cpu}"))));
-        Self::of(lanes, names)
+        Self::of(lanes, names(cpus))
     }
 }
 
+/// What the records' ids stand for.
+pub(crate) fn names(cpus: u32) -> Vec<Control> {
+    let name = |id, text: &str| Control::Name {
+        id,
+        text: text.to_owned(),
+    };
+    let mut names = vec![
+        name(ETH0, "eth0"),
+        name(NVME, "nvme0q1"),
+        name(EVENTS, "events"),
+        name(KBLOCKD, "kblockd"),
+    ];
+    names.extend((0..cpus).map(|cpu| name(queue_name(cpu), &format!("eth0-TxRx-{cpu}"))));
+    names
+}
+
 /// One CPU, and what happens on it. The same each time.
-struct Host {
+pub(crate) struct Host {
     cpu: u32,
     now_ns: u64,
     seed: u64,
@@ -59,12 +64,18 @@ const BLOCK: u8 = 4;
 const TASKLET: u8 = 6;
 
 impl Host {
-    fn new(cpu: u32) -> Self {
+    pub(crate) fn new(cpu: u32) -> Self {
         Self {
             cpu,
             now_ns: 1_000_000_000,
             seed: 0x9e37_79b9_7f4a_7c15 ^ u64::from(cpu + 1) << 17,
         }
+    }
+
+    /// The time up to which things have happened.
+    #[allow(dead_code)] // of those that share this, one asks
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     /// xorshift64*
@@ -86,7 +97,7 @@ impl Host {
         ns
     }
 
-    fn happens(&mut self, lane: &mut Lane) {
+    pub(crate) fn happens(&mut self, lane: &mut Lane) {
         match self.random(100) {
             0..30 => self.device_interrupt(lane),
             30..60 => {

@@ -6,7 +6,7 @@ pub mod duration;
 pub mod happened;
 mod modules;
 mod observed;
-mod origin;
+pub(crate) mod origin;
 mod spill;
 pub mod table;
 mod tally;
@@ -418,7 +418,7 @@ impl Aggregator {
 }
 
 /// NUL-padded bytes as text; what is no UTF-8 is replaced.
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

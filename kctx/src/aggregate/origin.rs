@@ -46,6 +46,11 @@ pub(super) fn kind_of(kind: u8) -> OriginKind {
     }
 }
 
+/// An origin as a record has it, with its name.
+pub(crate) fn named(kind: u8, number: u32, names: &mut Resolver) -> Origin {
+    of_key(key(kind, number), names)
+}
+
 /// The origin of a [`key`], with its name.
 pub(super) fn of_key(key: u64, names: &mut Resolver) -> Origin {
     let (kind, number) = (kind_of((key >> 32) as u8), key as u32);

@@ -4,8 +4,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::evidence::{Evidence, Phase};
 
+/// Folder of the members that hold many small files.
+const TREES: &str = "tree/";
+
 /// Files of evidence, each under its path below `evidence/before/` or `evidence/after/`. A file of the machine has its own
-/// path without the leading slash: `proc/net/softnet_stat`.
+/// path without the leading slash: `proc/net/softnet_stat`. So has each of the small files that a bundle holds in one
+/// member, `tree/*.tsv`: they are taken apart here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceSet {
     before: BTreeMap<String, Vec<u8>>,
@@ -20,7 +24,12 @@ impl EvidenceSet {
                 .strip_prefix(phase.folder())
                 .and_then(|rest| rest.strip_prefix('/'));
             if let Some(file) = file {
-                self.samples_mut(phase).insert(file.to_owned(), bytes);
+                let samples = self.samples_mut(phase);
+                if file.starts_with(TREES) {
+                    samples.extend(small_files(&bytes));
+                } else {
+                    samples.insert(file.to_owned(), bytes);
+                }
                 return Ok(());
             }
         }
@@ -70,5 +79,49 @@ impl EvidenceSet {
             Phase::Before => &mut self.before,
             Phase::After => &mut self.after,
         }
+    }
+}
+
+/// The small files of a member: `path\tvalue` a line, newlines and backslashes escaped. Each ends in a newline, as the kernel
+/// writes them.
+fn small_files(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .filter_map(|line| {
+            let (path, value) = line.split_once('\t')?;
+            let mut text = String::with_capacity(value.len() + 1);
+            let mut rest = value.chars();
+            while let Some(char) = rest.next() {
+                match char {
+                    '\\' if rest.next() == Some('n') => text.push('\n'),
+                    '\\' => text.push('\\'),
+                    char => text.push(char),
+                }
+            }
+            text.push('\n');
+            Some((path.to_owned(), text.into_bytes()))
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_files_have_their_own_paths_again() {
+        let mut set = EvidenceSet::default();
+        let tree = b"proc/irq/9/spurious\tcount 7\\nlast \\\\ 0 ms\nsys/empty\t\nnot a line\n";
+        set.take("evidence/after/tree/irq.tsv", tree.to_vec())
+            .unwrap();
+        let text = |file| set.text(Phase::After, file);
+        assert_eq!(
+            text("proc/irq/9/spurious").unwrap(),
+            "count 7\nlast \\ 0 ms\n"
+        );
+        assert_eq!(text("sys/empty").unwrap(), "\n");
+        assert_eq!(set.files(Phase::After).count(), 2);
+        assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
     }
 }

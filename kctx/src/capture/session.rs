@@ -11,21 +11,24 @@ use rustix::thread::CapabilitySet;
 use tokio::sync::oneshot;
 
 use super::{
-    bundle::{WriteLimits, Written},
-    evidence::{self, Evidence, EvidenceLimits, Phase},
+    bounds,
+    bundle::{BundleError, WriteLimits, Written},
+    evidence::{Evidence, Phase, Sampler},
+    progress::{Plan, Progress, Stage},
     recorder::Recorder,
+    redact::Redactor,
+    watcher::Watcher,
 };
 use crate::{
     aggregate::window::Window,
     config::Config,
     daemon::{CHANNEL_ITEMS, live_settings},
-    governor::CpuShare,
     host::HostRoot,
     meter::Sample,
     pipeline::Pipeline,
     report::summary::Summary,
-    signals::{Ended, Signals},
-    source::{drain::Edges, live::Prepared},
+    signals::Signals,
+    source::{Item, drain::Edges, live::Prepared},
 };
 
 /// A capture that was written.
@@ -35,30 +38,54 @@ pub struct Captured {
     pub written: Written,
     /// What was measured.
     pub summary: Summary,
-    /// A signal ended it before its window was over.
-    pub interrupted: bool,
+    /// Why it ended before its window was over.
+    pub early: Option<Early>,
+}
+
+/// Why a window ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// Somebody asked for it.
+    Signal,
+    /// kctx took more memory than it may.
+    Memory,
 }
 
 /// The two samples of evidence, once they are taken. Nobody is woken for them: at the window's edge that
 /// would take the CPU from the drain just before it opens the gate.
 #[derive(Clone, Default)]
-struct Samples {
+pub(super) struct Samples {
     before: Arc<OnceLock<Evidence>>,
     after: Arc<OnceLock<Evidence>>,
 }
 
 impl Samples {
-    fn at_edges(&self, root: &HostRoot, limits: EvidenceLimits) -> Edges {
+    pub(super) fn at_edges(&self, sampler: Sampler, progress: &Progress) -> Edges {
+        let sampler = Arc::new(sampler);
         let sample = |phase: Phase, place: &Arc<OnceLock<Evidence>>| {
-            let (root, place) = (root.clone(), Arc::clone(place));
+            let (sampler, place) = (Arc::clone(&sampler), Arc::clone(place));
+            let progress = progress.clone();
+            let (during, then) = match phase {
+                Phase::Before => (Stage::EvidenceBefore, Stage::Window),
+                Phase::After => (Stage::EvidenceAfter, Stage::Writing),
+            };
             Box::new(move || {
-                let _ = place.set(evidence::collect(&root, phase, &limits));
+                progress.enter(during);
+                let _ = place.set(sampler.sample(phase));
+                progress.enter(then);
             })
         };
         Edges {
             before_open: sample(Phase::Before, &self.before),
             after_close: sample(Phase::After, &self.after),
         }
+    }
+
+    /// Those that are taken.
+    pub(super) fn taken(&self) -> impl Iterator<Item = &Evidence> {
+        [&self.before, &self.after]
+            .into_iter()
+            .filter_map(|place| place.get())
     }
 }
 
@@ -69,23 +96,31 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
         max_bytes: config.capture.max_size,
     };
     let mut recorder = Recorder::create(output, limits)?;
+    let partial = recorder.partial().to_owned();
+    if config.capture.redact {
+        recorder = recorder.redacting(Redactor::default());
+    }
     let root = HostRoot::system();
-    let evidence_limits = EvidenceLimits::default();
+    let evidence_limits = config.capture.evidence.limits();
 
     let mut settings = live_settings(config, None, Some(window));
     // The bundle is renamed in the end, maybe in a folder that is not root's.
     settings.keep = CapabilitySet::DAC_OVERRIDE;
-    // A capture is bounded by its window and its size, and is asked for in order to have the records.
-    settings.cpu_limit = CpuShare::from_ppm(0);
+    // Its own limit: it is bounded by its window and its size, and is asked for in order to have the records.
+    settings.cpu_limit = config.capture.max_cpu;
     // Counting the programs' run time would be in the times that it measures.
     settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");
     let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let sampler = Sampler::new(&root, &evidence_limits);
+    // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
+    sampler.take_privileged();
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
-    let samples = Samples::default();
-    let mut session = prepared.start(samples.at_edges(&root, evidence_limits))?;
+    let (samples, progress) = (Samples::default(), Progress::default());
+    let mut session = prepared.start(samples.at_edges(sampler, &progress))?;
 
     let mut pipeline = Pipeline::new(config.rows(), resolver);
     let (done, mut is_done) = oneshot::channel();
+    let counted = progress.clone();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())
         .spawn(
@@ -98,8 +133,13 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
                     {
                         recorder.evidence(before, &evidence_limits)?;
                     }
+                    let item = recorder.redacted(item);
                     closed = pipeline.take(&item).or(closed);
                     recorder.item(&pipeline.take_learnt(), &item)?;
+                    if let Item::Records { batch, .. } = &item {
+                        let records = crate::decode::records(batch).count() as u64;
+                        counted.count(records, recorder.bytes());
+                    }
                 }
                 if let Some(after) = samples.after.get() {
                     recorder.evidence(after, &evidence_limits)?;
@@ -109,23 +149,49 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
             },
         )?;
 
-    let interrupted = signals.wait(&mut is_done) == Ended::Signal;
+    let plan = Plan {
+        window,
+        max_bytes: config.capture.max_size,
+        evidence_time: evidence_limits.total_time,
+    };
+    let mut watcher = Watcher::new(progress, plan, config.capture.max_memory);
+    let ending = watcher.wait(&mut signals, &mut is_done);
     session.stop();
+    // It goes on to show how far it is.
+    watcher.wait_for_end(&mut signals, &mut is_done);
     let drained = session.wait();
-    let (recorder, pipeline, window) = thread
+    let (mut recorder, pipeline, window_closed) = thread
         .join()
-        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))??;
+        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?
+        .with_context(|| cut_short(&partial))?;
     drained?;
     drop(session);
 
-    let window = window.context("the stream ended without closing its window")?;
+    let closed = window_closed.context("the stream ended without closing its window")?;
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
-    let summary = Summary::from_window(&window, host, taint);
-    let written = recorder.finish(&summary, interrupted)?;
+    let summary = Summary::from_window(&closed, host, taint);
+    bounds::note(recorder.manifest_mut(), config, window, &summary, &ending);
+    let early = ending.early();
+    let written = match recorder.finish(&summary, early.is_some()) {
+        Err(
+            error @ BundleError::Io {
+                action: "write", ..
+            },
+        ) => {
+            return Err(error).with_context(|| cut_short(&partial));
+        }
+        written => written?,
+    };
     Ok(Captured {
         written,
         summary,
-        interrupted,
+        early,
     })
+}
+
+/// What ended a capture is its cause.
+fn cut_short(partial: &Path) -> String {
+    let partial = partial.display();
+    format!("the capture was cut short; kctx report {partial} reads what was taken until then")
 }

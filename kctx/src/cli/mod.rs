@@ -1,12 +1,16 @@
 //! The command line: one file a command.
 
 mod capture;
+mod diagnose;
+mod diff;
 mod doctor;
+mod export;
 mod replay;
 mod report;
 mod run;
 mod shell;
 mod top;
+mod width;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -33,15 +37,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure until told to stop: show it live, push it as OTLP where an endpoint is set, answer scrapes where
-    /// asked to.
+    /// Measure until told to stop: show it live, answer scrapes on loopback, push it as OTLP where an endpoint is
+    /// set.
     Run(run::Args),
     /// Look at what `run` measures live, in tables: sort, filter, pause, go back.
     Top(top::Args),
     /// Measure for a bounded window, and bring home a bundle with the evidence.
     Capture(capture::Args),
+    /// Measure for a bounded window or read a bundle, and say what is hot and why, or that nothing is.
+    Diagnose(diagnose::Args),
     /// Read a bundle.
     Report(report::Args),
+    /// Turn a bundle into a Perfetto trace, lines of JSON or folded stacks.
+    Export(export::Args),
+    /// Rank what changed between two bundles.
+    Diff(diff::Args),
     /// Send a bundle through the whole pipeline, its exporters too.
     Replay(replay::Args),
     /// Say what this kernel, these privileges and this configuration allow, and what to do.
@@ -70,8 +80,8 @@ struct ExportArgs {
     /// http/protobuf or grpc.
     #[arg(long, value_name = "PROTOCOL", value_parser = otlp_protocol)]
     otlp_protocol: Option<Protocol>,
-    /// Answer Prometheus' scrapes here: 127.0.0.1:9769 where no address is given. A replay then goes on
-    /// answering until a signal.
+    /// Answer Prometheus' scrapes here: 127.0.0.1:9769 where no address is given, nowhere with `none`. A run does so
+    /// unasked; a replay that is asked to goes on answering until a signal.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -133,7 +143,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Capture(args) => capture::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => shell::completions(&args),

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, SocketChoice},
+    control,
     daemon::Sinks,
 };
 
@@ -24,6 +25,12 @@ pub(super) struct Args {
     /// Log what the programs of rare events (modules) see; with KCTX_LOG=info.
     #[arg(long)]
     bpf_log: bool,
+    /// Where `kctx capture` may ask for what is kept: /run/kctx/kctx.sock without it. Empty: nowhere.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Only read the configuration, say what its triggers mean, and end.
+    #[arg(long)]
+    check_config: bool,
     #[command(flatten)]
     exports: super::ExportArgs,
     /// Where this machine permits no live measurement, say why and replay this bundle.
@@ -40,8 +47,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         config.kernel.ring_size = size;
     }
     config.kernel.bpf_log |= args.bpf_log;
+    let variable = std::env::var(control::SOCKET_VARIABLE).ok();
+    let socket = (config.control).choose(args.socket.as_deref(), variable.as_deref());
+    if args.check_config {
+        return super::output(&checked(&config, &socket), None);
+    }
     let sinks = Sinks::of_this_host(&config, &args.exports.wishes())?;
-    let error = match live(&config, sinks, args.duration) {
+    let error = match live(&config, sinks, &socket, args.duration) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -61,8 +73,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 #[cfg(kctx_live)]
-fn live(config: &Config, sinks: Sinks, duration: Option<Duration>) -> anyhow::Result<()> {
-    crate::daemon::run_live(config, sinks, duration)
+fn live(
+    config: &Config,
+    sinks: Sinks,
+    socket: &SocketChoice,
+    duration: Option<Duration>,
+) -> anyhow::Result<()> {
+    crate::daemon::run_live(config, sinks, socket, duration)
 }
 
 #[cfg(kctx_live)]
@@ -71,11 +88,55 @@ fn is_not_live(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(not(kctx_live))]
-fn live(_config: &Config, _sinks: Sinks, _duration: Option<Duration>) -> anyhow::Result<()> {
+fn live(
+    _config: &Config,
+    _sinks: Sinks,
+    _socket: &SocketChoice,
+    _duration: Option<Duration>,
+) -> anyhow::Result<()> {
     anyhow::bail!(crate::probe::NO_OBJECT)
 }
 
 #[cfg(not(kctx_live))]
 fn is_not_live(_error: &anyhow::Error) -> bool {
     true
+}
+
+/// What a configuration that is right means, where that is not plain from its words.
+fn checked(config: &Config, socket: &SocketChoice) -> String {
+    let mut text = String::from("the configuration is right\n");
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
+    let recorder = &config.recorder;
+    if recorder.length.is_zero() {
+        line("recorder: off; captures have nothing from before they were asked for".to_owned());
+    } else {
+        line(format!(
+            "recorder: the last {} of records, in at most {}",
+            humantime::format_duration(recorder.length),
+            bytesize::ByteSize(recorder.memory as u64).display().iec()
+        ));
+    }
+    match &socket.path {
+        Some(path) => line(format!("control socket: {}", path.display())),
+        None => line("control socket: none".to_owned()),
+    }
+    let capture = &config.capture;
+    match config.trigger.len() {
+        0 => line("triggers: none".to_owned()),
+        rules => line(format!(
+            "triggers: {rules}; bundles go into {}, at most {} of {} together, the oldest go first; between two captures \
+             lies at least {}",
+            capture.directory.display(),
+            capture.max_bundles,
+            bytesize::ByteSize(capture.max_total).display().iec(),
+            humantime::format_duration(capture.pause)
+        )),
+    }
+    for rule in &config.trigger {
+        line(format!("  {}", rule.words(capture.pause)));
+    }
+    text
 }

@@ -190,7 +190,7 @@ fn frequency<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(u32::deserialize(d)?, 0, 999)
 }
 
-fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
+pub(super) fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
     d.deserialize_any(ShareVisitor)
 }
 
@@ -219,7 +219,7 @@ impl Visitor<'_> for ShareVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{Config, ControlConfig};
     use super::*;
     use proptest::prelude::*;
 
@@ -249,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_triggers_are_valid() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/triggers.toml");
+        let rules = Config::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(rules.trigger.len() >= 8);
+        let triggers = Config {
+            trigger: rules.trigger.clone(),
+            ..Config::default()
+        };
+        assert_eq!(rules, triggers);
+    }
+
+    #[test]
     fn the_documented_file_is_valid_and_shows_the_defaults() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
         let page = std::fs::read_to_string(path).unwrap();
@@ -257,9 +269,14 @@ mod tests {
         let config = Config::parse(file).unwrap();
         // Both exports are off by default; an address switches each on.
         let (otlp, prometheus) = (config.otlp.clone(), config.prometheus.clone());
+        // A socket that is named has to be had, which the default one has not.
+        let control = config.control.clone();
+        let chosen = |control: &ControlConfig| control.choose(None, None).path;
+        assert_eq!(chosen(&control), chosen(&ControlConfig::default()));
         let defaults = Config {
             otlp,
             prometheus,
+            control,
             ..Config::default()
         };
         assert_eq!(config, defaults);

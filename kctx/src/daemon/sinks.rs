@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::findings::Findings;
 use crate::{
     aggregate::window::Window,
     config::Config,
@@ -55,6 +56,8 @@ pub struct Sinks {
     otlp: Option<OtlpSettings>,
     logs: Option<LogSettings>,
     prometheus: Option<PrometheusSettings>,
+    /// Scrapes are answered unless something is in the way: nobody asked for it.
+    scrape_unasked: bool,
     limits: Limits,
     resource: Resource,
 }
@@ -63,7 +66,8 @@ impl Sinks {
     /// Of a live run: what command line, configuration and environment ask for.
     pub fn of_this_host(config: &Config, wishes: &Wishes) -> anyhow::Result<Self> {
         let lookup = |name: &str| std::env::var(name).ok();
-        let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup)
+        let unasked = Listen::UNASKED;
+        let resolved = settings::resolve(wishes.listen, &config.prometheus, &lookup, unasked)
             .context("cannot set up the Prometheus scrape")?;
         let cpus = cpus::online(&HostRoot::system()).map(|online| online.len());
         let limits = config.export.limits(cpus.ok());
@@ -77,7 +81,8 @@ impl Sinks {
         wishes: &Wishes,
         cpus: Option<usize>,
     ) -> anyhow::Result<Self> {
-        let resolved = settings::resolve(wishes.listen, &PrometheusConfig::default(), &|_| None)
+        let file = PrometheusConfig::default();
+        let resolved = settings::resolve(wishes.listen, &file, &|_| None, Listen::None)
             .context("cannot set up the Prometheus scrape")?;
         let limits = config.export.limits(cpus);
         Self::resolve(config, wishes, &resolved, None, limits)
@@ -104,6 +109,7 @@ impl Sinks {
             otlp: otlp.settings,
             logs: otlp.logs,
             prometheus,
+            scrape_unasked: scrape.unasked,
             limits,
             resource,
         })
@@ -118,12 +124,18 @@ impl Sinks {
         let prometheus = match self.prometheus {
             Some(settings) => {
                 let resource = self.resource.clone();
-                let server = PrometheusServer::spawn(settings, resource, Arc::clone(&totals))?;
-                eprintln!(
-                    "kctx: answering scrapes on http://{}/metrics",
-                    server.address()
-                );
-                Some(server)
+                match PrometheusServer::spawn(settings, resource, Arc::clone(&totals)) {
+                    Ok(server) => {
+                        let address = server.address();
+                        eprintln!("kctx: answering scrapes on http://{address}/metrics");
+                        Some(server)
+                    }
+                    Err(error) if self.scrape_unasked => {
+                        eprintln!("kctx: {error}, or none; going on without");
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => None,
         };
@@ -161,6 +173,11 @@ impl Sinks {
             prometheus,
             pace,
             online: (pace != Pace::EachWindow).then(OnlineCpus::open).flatten(),
+            findings: Mutex::new(match pace {
+                Pace::EachWindow => Findings::of_a_recording(),
+                #[cfg(kctx_live)]
+                Pace::Interval => Findings::of_this_host(),
+            }),
         })
     }
 }
@@ -174,6 +191,7 @@ pub(super) struct Exports {
     pace: Pace,
     /// `None` in a replay: those are this machine's.
     online: Option<OnlineCpus>,
+    findings: Mutex<Findings>,
 }
 
 /// Which CPUs are online, asked from time to time.
@@ -211,6 +229,10 @@ impl Exports {
                 self.totals.set_online(&cpus);
             }
             self.totals.offer(Arc::clone(window));
+            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(active) = findings.look(window) {
+                self.totals.note(|state| state.note_findings(&active));
+            }
         }
         if let Some(logs) = &self.logs {
             logs.offer(window);

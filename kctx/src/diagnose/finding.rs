@@ -14,12 +14,29 @@ pub struct Diagnosis {
     pub verdict: Verdict,
     /// One sentence that answers alone.
     pub first_line: String,
-    /// By severity, then share of a CPU.
+    /// By severity, then share of a CPU; at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
+    /// Findings beyond those, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_seen: Vec<AlsoSeen>,
     /// What it is not, with the number that says so.
     pub ruled_out: Vec<RuledOut>,
     /// What lowers the confidence in all of this, in words.
     pub caveats: Vec<String>,
+}
+
+/// Findings that are told in full.
+pub const MAX_FINDINGS: usize = 5;
+
+/// A finding of which only this is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlsoSeen {
+    /// As in [`Finding::id`].
+    pub id: String,
+    /// As in [`Finding::severity`].
+    pub severity: Severity,
+    /// As in [`Finding::title`].
+    pub title: String,
 }
 
 /// The answer in a word.

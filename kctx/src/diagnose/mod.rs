@@ -1,8 +1,29 @@
 //! From "ksoftirqd is hot" to the cause.
+//!
+//! ```text
+//!  summary + evidence -> facts/ (figures, parsed once) -> rule/ (one file a cause) -> engine (causes before effects,
+//!  the worst first) -> Diagnosis -> text, markdown, JSON, metric
+//! ```
+//!
+//! All of it is pure. A rule's file holds its page of the documentation too: docs/diagnose/ is made from it.
 
+mod document;
+mod draft;
+mod engine;
+mod facts;
+mod figures;
 mod finding;
+mod harm;
+pub mod markdown;
+mod page;
+mod rule;
+pub mod text;
+mod trust;
+mod wrap;
 
+pub use document::Document;
 pub use finding::*;
+pub use page::{Advice, LookAlike, Page, Threshold};
 
 use crate::{capture::evidence_set::EvidenceSet, report::summary::Summary};
 
@@ -15,16 +36,16 @@ pub struct Case<'a> {
     pub evidence: &'a EvidenceSet,
 }
 
-/// Says what is hot and why.
+/// Says what is hot and why. Never fails: what is missing or makes no sense lowers the confidence.
 #[must_use]
 pub fn diagnose(case: &Case<'_>) -> Diagnosis {
-    let _ = case;
-    Diagnosis {
-        schema: DIAGNOSIS_SCHEMA.to_owned(),
-        verdict: Verdict::NothingHot,
-        first_line: String::new(),
-        findings: Vec::new(),
-        ruled_out: Vec::new(),
-        caveats: Vec::new(),
-    }
+    engine::run(case)
 }
+
+/// The pages of all causes, in the order in which they are asked.
+pub fn pages() -> impl Iterator<Item = &'static Page> {
+    rule::RULES.iter().map(|rule| &rule.page)
+}
+
+#[cfg(test)]
+mod fixture;

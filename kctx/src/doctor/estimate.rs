@@ -33,7 +33,7 @@ pub fn estimate(config: &Config, duration: Duration) -> anyhow::Result<Estimate>
         .spawn(move || -> anyhow::Result<Tally> {
             let mut tally = Tally::default();
             let stream = stream.into_iter().map(Ok);
-            pump(stream, &mut pipeline, &mut |window| {
+            pump(stream, &mut pipeline, None, &mut |window| {
                 // What a window costs to be shown belongs to it.
                 std::hint::black_box(live::one_line(&window));
                 tally.add(&window);

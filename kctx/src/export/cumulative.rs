@@ -69,6 +69,7 @@ pub struct Cumulative {
     pub(super) log_lines: SeriesSet<u64>,
     pub(super) records: SeriesSet<u64>,
     pub(super) probe_attached: SeriesSet<u64>,
+    pub(super) finding_active: SeriesSet<u64>,
     pub(super) governor_limited: SeriesSet<u64>,
     pub(super) governor_since_ns: SeriesSet<u64>,
     pub(super) self_cpu_ns: SeriesSet<u64>,
@@ -263,6 +264,23 @@ impl Cumulative {
         let now = self.time_unix_ns;
         self.governor_limited.replace(limited, start, now);
         self.governor_since_ns.replace(since, start, now);
+    }
+
+    /// Takes which findings the last diagnosis had. One that was active once has its series from then on: most hosts never
+    /// have any.
+    pub fn note_findings(&mut self, active: &[String]) {
+        let mut states: Vec<_> = (self.finding_active.iter())
+            .map(|(known, _)| (known.clone(), 0))
+            .collect();
+        for id in active {
+            let attributes = Attributes::new().with("kctx.finding.id", id);
+            match states.iter_mut().find(|(known, _)| *known == attributes) {
+                Some((_, is_active)) => *is_active = 1,
+                None => states.push((attributes, 1)),
+            }
+        }
+        let (start, now) = (self.opened_unix_ns, self.time_unix_ns);
+        self.finding_active.replace(states, start, now);
     }
 
     /// A state, not a count: only what holds now is kept.

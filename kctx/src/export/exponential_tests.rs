@@ -176,19 +176,58 @@ proptest! {
         exponents in prop::collection::vec(7.0_f64..30.0, 1..300),
         quantiles in prop::collection::vec(0.01_f64..1.0, 4),
     ) {
-        let mut values: Vec<u64> = exponents.iter().map(|e| e.exp2() as u64).collect();
-        let mut exponential = ExponentialHistogram::new(320);
-        for window in values.chunks(50) {
-            exponential.absorb(&durations(window));
-        }
-        values.sort_unstable();
-        let base = f64::from(-exponential.scale()).exp2().exp2();
-        for q in quantiles {
-            let rank = ((q * values.len() as f64).ceil() as usize).clamp(1, values.len());
-            let exact = values[rank - 1] as f64 / 1e9;
-            let found = quantile(&exponential, q);
-            let error = (found - exact).abs() / exact;
-            prop_assert!(error <= (base - 1.0) / 2.0 + 1.0 / 128.0, "{exact} {found} {error}");
-        }
+        check_quantiles(exponents.iter().map(|e| e.exp2() as u64).collect(), 320, &quantiles)?;
     }
+
+    /// The same of what is made to be hard on buckets.
+    #[test]
+    fn adversarial_durations_stay_within_the_stated_error(
+        values in adversarial(),
+        max_size in prop::sample::select(vec![160_usize, 320, 1280]),
+        quantiles in prop::collection::vec(0.001_f64..1.0, 8),
+    ) {
+        check_quantiles(values, max_size, &quantiles)?;
+    }
+}
+
+/// The error that docs/metrics.md states: half a bucket, and what the window's histogram adds.
+fn check_quantiles(
+    mut values: Vec<u64>,
+    max_size: usize,
+    quantiles: &[f64],
+) -> Result<(), TestCaseError> {
+    let mut exponential = ExponentialHistogram::new(max_size);
+    for window in values.chunks(50) {
+        exponential.absorb(&durations(window));
+    }
+    values.sort_unstable();
+    let base = f64::from(-exponential.scale()).exp2().exp2();
+    for q in quantiles {
+        let rank = ((q * values.len() as f64).ceil() as usize).clamp(1, values.len());
+        let exact = values[rank - 1] as f64 / 1e9;
+        let found = quantile(&exponential, *q);
+        let error = (found - exact).abs() / exact;
+        prop_assert!(
+            error <= (base - 1.0) / 2.0 + 1.0 / 128.0,
+            "{exact} {found} {error}"
+        );
+    }
+    Ok(())
+}
+
+/// Two lengths far apart; one length; a heavy tail over nine decades; powers of two and what is beside them; edges of the
+/// window's buckets.
+fn adversarial() -> impl Strategy<Value = Vec<u64>> {
+    let any = || 128_u64..1 << 42;
+    let two = (any(), any(), 1_usize..200, 1_usize..200)
+        .prop_map(|(a, b, n, m)| [vec![a; n], vec![b; m]].concat());
+    let one = (any(), 1_usize..300).prop_map(|(value, n)| vec![value; n]);
+    let tail = prop::collection::vec(1e-6_f64..1.0, 1..300)
+        .prop_map(|us| us.iter().map(|u| (200.0 * u.powf(-1.5)) as u64).collect());
+    let power = (8_u32..42, -1_i64..=1).prop_map(|(e, by)| (1_u64 << e).saturating_add_signed(by));
+    let powers = prop::collection::vec(power, 1..300);
+    let edge = (8_u32..42, 0_u64..256, -1_i64..=1)
+        .prop_map(|(e, k, by)| ((256 + k) << (e - 8)).saturating_add_signed(by));
+    let edges = prop::collection::vec(edge, 1..300);
+    prop_oneof![two, one, tail, powers, edges]
 }

@@ -27,6 +27,6 @@ mod rows;
 #[cfg(test)]
 mod size_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use settings::ExportConfig;

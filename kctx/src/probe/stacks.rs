@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::{aggregate::window::StackRow, host::kallsyms::Symbols, resolve::SOFTIRQ_VECTORS};
 
 /// Stacks that are reported of one window, the most frequent first.
-const MOST: usize = 500;
+pub const MOST: usize = 500;
 
 /// The tables are emptied when they have grown to this many stacks, half of what they hold.
 const EMPTY_AT: usize = 2048;

@@ -88,6 +88,8 @@ pub struct Resolver {
     window: u64,
     /// Some comms were forgotten: a recording may hold another than the one that is not known now.
     forgot_comms: bool,
+    /// How often functions were forgotten since modules had come or gone.
+    functions_forgotten: u64,
     learnt: Vec<Control>,
 }
 
@@ -102,6 +104,7 @@ impl Resolver {
             comms: FxHashMap::default(),
             window: 0,
             forgot_comms: false,
+            functions_forgotten: 0,
             learnt: Vec::new(),
         }
     }
@@ -226,7 +229,14 @@ impl Resolver {
     /// Forgets functions that are no longer certain: after a module event.
     pub fn modules_changed(&mut self) {
         self.functions.clear();
+        self.functions_forgotten += 1;
         self.lookup.modules_changed();
+    }
+
+    /// How often functions were forgotten since modules had come or gone: what was told of them before holds no longer.
+    #[must_use]
+    pub fn functions_forgotten(&self) -> u64 {
+        self.functions_forgotten
     }
 
     /// A piece of the stream begins. True where functions that had no name are to be asked for again; a recording is

@@ -100,6 +100,7 @@ impl Default for Edges {
 /// A running drain.
 pub struct Handle {
     stop: Arc<AtomicBool>,
+    cut: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -108,6 +109,17 @@ impl Handle {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
+    }
+
+    /// What has it close its window now, and open the next: where windows close by an interval. Whoever calls it does not
+    /// wait.
+    #[must_use]
+    pub fn cutter(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let (cut, thread) = (Arc::clone(&self.cut), self.thread.thread().clone());
+        Arc::new(move || {
+            cut.store(true, Ordering::Release);
+            thread.unpark();
+        })
     }
 
     /// Whether it has ended.
@@ -125,21 +137,32 @@ impl Handle {
     }
 }
 
+/// What the drain is asked for.
+struct Asked {
+    /// To end.
+    stop: Arc<AtomicBool>,
+    /// To close its window now.
+    cut: Arc<AtomicBool>,
+}
+
 /// The receiver went away: whoever it was has ended, and so does the drain.
 struct Disconnected;
 
 impl Drain {
     /// Starts draining, with the gate open.
     pub fn spawn(self) -> std::io::Result<Handle> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
+        let (stop, cut) = (Arc::default(), Arc::default());
+        let asked = Asked {
+            stop: Arc::clone(&stop),
+            cut: Arc::clone(&cut),
+        };
         let thread = std::thread::Builder::new()
             .name("kctx-drain".to_owned())
-            .spawn(move || self.run(&seen))?;
-        Ok(Handle { stop, thread })
+            .spawn(move || self.run(&asked))?;
+        Ok(Handle { stop, cut, thread })
     }
 
-    fn run(mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+    fn run(mut self, asked: &Asked) -> anyhow::Result<()> {
         let edges = std::mem::take(&mut self.edges);
         let mut buffer = BytesMut::new();
         (edges.before_open)();
@@ -165,7 +188,7 @@ impl Drain {
             .and_then(|()| self.send(Control::Running(running)))
             .is_ok()
         {
-            self.until_stopped(stop, &mut buffer)?;
+            self.until_stopped(asked, &mut buffer)?;
         }
         let ended = Moment::now();
         self.books.close_gate()?;
@@ -195,14 +218,14 @@ impl Drain {
         Ok(Ok(()))
     }
 
-    fn until_stopped(&mut self, stop: &AtomicBool, buffer: &mut BytesMut) -> anyhow::Result<()> {
+    fn until_stopped(&mut self, asked: &Asked, buffer: &mut BytesMut) -> anyhow::Result<()> {
         let started = Instant::now();
         let mut next_window = self.window.map(|every| started + every);
         let mut next_sweep = started + SWEEP_EVERY;
         let mut next_look = started + LOOK_EVERY;
         let mut next_emptying = started + LONGEST_LEFT;
         let mut sleep = SHORTEST_SLEEP;
-        while !stop.load(Ordering::Acquire) {
+        while !asked.stop.load(Ordering::Acquire) {
             if let Some(log) = &mut self.log {
                 log.flush();
             }
@@ -210,7 +233,8 @@ impl Drain {
             if self.end_after.is_some_and(|after| now - started >= after) {
                 break;
             }
-            let closes = next_window.is_some_and(|at| now >= at);
+            let due = next_window.is_some_and(|at| now >= at);
+            let closes = due || asked.cut.swap(false, Ordering::AcqRel);
             let worth = if closes || now >= next_emptying {
                 next_emptying = now + LONGEST_LEFT;
                 0.0
@@ -243,7 +267,9 @@ impl Drain {
                 {
                     break;
                 }
-                next_window = Some(after(at, every, now));
+                if due {
+                    next_window = Some(after(at, every, now));
+                }
             }
             if now >= next_sweep {
                 self.books

@@ -1,6 +1,10 @@
 //! This kernel as a source: load, attach, drain, and in the end detach.
 
-use std::{path::Path, sync::mpsc::SyncSender, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::SyncSender},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
@@ -14,6 +18,7 @@ use super::{
 };
 use crate::{
     aggregate::window::{Family, ProbeStatus, Source},
+    capture::trigger::works::RunningWorks,
     governor::CpuShare,
     heap,
     host::{
@@ -161,6 +166,11 @@ impl Prepared {
         self.drain.metering.refused()
     }
 
+    /// The programs' table of works in execution, once; `None` where it is gone.
+    pub(crate) fn take_running_works(&mut self) -> Option<RunningWorks> {
+        RunningWorks::take(&mut self.drain.loaded.ebpf)
+    }
+
     /// Opens the gate: the first window begins. The footprint of attaching (hundreds of IPIs) lies before
     /// it.
     pub fn start(mut self, edges: Edges) -> anyhow::Result<LiveSession> {
@@ -188,6 +198,12 @@ impl LiveSession {
         if let Some(handle) = &self.handle {
             handle.stop();
         }
+    }
+
+    /// What has the drain close its window now ([`Handle::cutter`]); `None` after its end.
+    #[must_use]
+    pub fn cutter(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        self.handle.as_ref().map(Handle::cutter)
     }
 
     /// Waits for the drain's end. The programs are still attached then, behind a closed gate.

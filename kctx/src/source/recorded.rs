@@ -6,8 +6,12 @@ use bytes::Bytes;
 
 use super::Item;
 use crate::capture::{
-    bundle::{BundleError, BundleReader, EVENTS, Manifest, ReadLimits, SUMMARY, Step},
+    bundle::{
+        BundleError, BundleReader, EVENTS, Manifest, ReadLimits, SUMMARY, Salvage, SalvagedMembers,
+        Step,
+    },
     events::{Decoder, EventsError},
+    evidence_set::EvidenceSet,
 };
 
 /// Why a bundle could not be replayed.
@@ -29,11 +33,48 @@ pub enum ReplayError {
     },
 }
 
+impl ReplayError {
+    /// Whether something can still be whole.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Bundle(error) => error.is_damage(),
+            Self::Version(_) => false,
+            Self::Events { .. } => true,
+        }
+    }
+}
+
+/// Where the members come from.
+enum Members {
+    /// A bundle that is whole, as far as it goes; anything else is an error.
+    Whole(Box<BundleReader<'static>>),
+    /// What is whole of a damaged one.
+    Salvaged(Box<Salvage>, Box<SalvagedMembers>),
+}
+
+impl Members {
+    fn step(&mut self) -> Result<Step, BundleError> {
+        match self {
+            Self::Whole(reader) => reader.step(),
+            Self::Salvaged(_, members) => match members.next_member() {
+                Ok(Some(member)) => Ok(Step::Member(member)),
+                Ok(None) => Ok(Step::End),
+                Err(error) => Err(BundleError::Damaged {
+                    after: "somewhere".to_owned(),
+                    reason: error.to_string(),
+                }),
+            },
+        }
+    }
+}
+
 /// The stream of a bundle.
 pub struct RecordedSource {
-    reader: BundleReader<'static>,
+    members: Members,
     segment: Option<(String, Decoder)>,
     summary: Option<Vec<u8>>,
+    evidence: EvidenceSet,
     truncated: bool,
 }
 
@@ -41,11 +82,37 @@ impl RecordedSource {
     /// Opens a bundle. What is no bundle is refused here or at the first step.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         Ok(Self {
-            reader: BundleReader::open(path, ReadLimits::default())?,
+            members: Members::Whole(Box::new(BundleReader::open(path, ReadLimits::default())?)),
             segment: None,
             summary: None,
+            evidence: EvidenceSet::default(),
             truncated: false,
         })
+    }
+
+    /// Opens a damaged bundle: whole segments before and after what is not are read. `None` where nothing is whole.
+    pub fn salvage(path: &Path) -> std::io::Result<Option<Self>> {
+        let limits = ReadLimits::default();
+        let Some(salvage) = Salvage::survey(path, limits)? else {
+            return Ok(None);
+        };
+        let members = salvage.members(path, limits)?;
+        Ok(Some(Self {
+            members: Members::Salvaged(Box::new(salvage), Box::new(members)),
+            segment: None,
+            summary: None,
+            evidence: EvidenceSet::default(),
+            truncated: false,
+        }))
+    }
+
+    /// What of the bundle is damaged and passed over; empty for one that is read as a whole.
+    #[must_use]
+    pub fn damage(&self) -> Vec<String> {
+        match &self.members {
+            Members::Whole(_) => Vec::new(),
+            Members::Salvaged(salvage, _) => salvage.damage(),
+        }
     }
 
     /// The next piece of the stream; `None` at its end.
@@ -63,24 +130,18 @@ impl RecordedSource {
                     }
                 }
             }
-            match self.reader.step()? {
+            match self.members.step()? {
                 Step::Member(member) if member.path.starts_with(EVENTS) => {
-                    let decoder = match Decoder::new(Bytes::from(member.bytes)) {
-                        Ok(decoder) => decoder,
-                        Err(error) if error.is_version() => {
-                            return Err(ReplayError::Version(error));
-                        }
-                        Err(source) => {
-                            return Err(ReplayError::Events {
-                                path: member.path,
-                                source,
-                            });
-                        }
-                    };
-                    self.segment = Some((member.path, decoder));
+                    let decoder = Decoder::new(Bytes::from(member.bytes));
+                    let path = member.path;
+                    let decoder = decoder.map_err(|error| at_segment(path.clone(), error))?;
+                    self.segment = Some((path, decoder));
                 }
                 Step::Member(member) if member.path == SUMMARY => self.summary = Some(member.bytes),
-                Step::Member(_) => {}
+                Step::Member(member) => {
+                    // What else there is, later versions may have added.
+                    let _ = self.evidence.take(&member.path, member.bytes);
+                }
                 Step::Truncated => {
                     self.truncated = true;
                     return Ok(None);
@@ -102,9 +163,49 @@ impl RecordedSource {
         self.summary.as_deref()
     }
 
+    /// The evidence that came by.
+    #[must_use]
+    pub fn evidence(&self) -> &EvidenceSet {
+        &self.evidence
+    }
+
     /// The manifest, where it came by.
     #[must_use]
     pub fn manifest(&self) -> Option<&Manifest> {
-        self.reader.manifest()
+        match &self.members {
+            Members::Whole(reader) => reader.manifest(),
+            Members::Salvaged(salvage, _) => salvage.manifest(),
+        }
+    }
+}
+
+/// The `summary.json` of a bundle that has its end and its manifest, so that every file in it matched its checksum. Segments
+/// are not decoded, but their version is looked at. `None` of a bundle whose records have to vouch for themselves.
+pub fn checked_summary(path: &Path) -> Result<Option<Vec<u8>>, ReplayError> {
+    let mut reader = BundleReader::open(path, ReadLimits::default())?;
+    let mut summary = None;
+    loop {
+        match reader.step()? {
+            Step::Member(member) if member.path.starts_with(EVENTS) => {
+                Decoder::new(Bytes::from(member.bytes))
+                    .map_err(|error| at_segment(member.path, error))?;
+            }
+            Step::Member(member) if member.path == SUMMARY => summary = Some(member.bytes),
+            Step::Member(_) => {}
+            Step::Truncated => return Ok(None),
+            Step::End => {
+                return Ok(reader.manifest().and(summary));
+            }
+        }
+    }
+}
+
+fn at_segment(path: String, error: EventsError) -> ReplayError {
+    match error.is_version() {
+        true => ReplayError::Version(error),
+        false => ReplayError::Events {
+            path,
+            source: error,
+        },
     }
 }

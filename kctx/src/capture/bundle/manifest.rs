@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::HostIdentity;
+use crate::{
+    capture::{flight::Ending, trigger::Fired},
+    host::HostIdentity,
+};
 
 /// The schema of bundles that this version writes and reads.
 pub const BUNDLE_SCHEMA: &str = "kctx.bundle.v1";
@@ -32,6 +35,18 @@ pub struct Manifest {
     /// The capture was ended before its window was over.
     #[serde(default)]
     pub interrupted: bool,
+    /// Addresses and secrets were taken out.
+    #[serde(default)]
+    pub redacted: bool,
+    /// How many, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<String, u64>,
+    /// Of a capture through a daemon: how its time lies to when it was asked for, and how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through_daemon: Option<Ending>,
+    /// Of a capture that a trigger had taken: which, and what it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Fired>,
 }
 
 impl Manifest {
@@ -47,7 +62,19 @@ impl Manifest {
             files: Vec::new(),
             evidence_missing: Vec::new(),
             interrupted: false,
+            redacted: false,
+            redactions: BTreeMap::new(),
+            through_daemon: None,
+            trigger: None,
         }
+    }
+
+    /// Notes a bound, and how much it kept out; what was kept out before is added to.
+    pub fn note_limit(&mut self, name: &str, limit: u64, dropped: u64) {
+        let entry = self.limits.entry(name.to_owned()).or_default();
+        entry.limit = limit;
+        entry.hit |= dropped > 0;
+        entry.dropped = entry.dropped.saturating_add(dropped);
     }
 }
 

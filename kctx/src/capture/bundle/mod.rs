@@ -1,9 +1,12 @@
 //! `*.kctx.tar.zst`: an ordinary tar under zstd, with a manifest as its last member.
 
+mod frames;
 mod incident;
 mod manifest;
 mod reader;
+mod salvage;
 mod survey;
+mod walk;
 mod writer;
 
 use std::path::PathBuf;
@@ -13,6 +16,7 @@ pub use manifest::{
     BUNDLE_SCHEMA, BundleWindow, LimitUse, Manifest, MemberDigest, MissingEvidence,
 };
 pub use reader::{BundleReader, Member, ReadLimits, Step};
+pub use salvage::{Salvage, SalvagedMembers};
 pub use survey::{Survey, survey};
 pub use writer::{BundleWriter, Segment, WriteLimits, Written};
 
@@ -37,6 +41,14 @@ pub enum BundleError {
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// The folder for the bundle is gone; the bundle is kept elsewhere.
+    #[error("cannot make {output}: its folder is gone; the bundle is in {kept}")]
+    Rescued {
+        /// The output asked for.
+        output: PathBuf,
+        /// Where the bundle is.
+        kept: PathBuf,
     },
     /// The output cannot be a bundle.
     #[error("cannot write a bundle to {path}: {reason}; give the path of a file that may be made")]
@@ -79,6 +91,21 @@ pub enum BundleError {
     /// From another version.
     #[error("the bundle has the schema {0:?}, this kctx reads {expected:?}; use the kctx that wrote it or a newer one", expected = BUNDLE_SCHEMA)]
     Schema(String),
+}
+
+impl BundleError {
+    /// Whether it is a bundle, of which something can still be whole.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::Checksum(_)
+                | Self::MemberMissing(_)
+                | Self::BadMemberPath(_)
+                | Self::TooLarge(_)
+        )
+    }
 }
 
 /// Whether `path` may be a member: relative, without `..`, empty parts and control characters.

@@ -13,10 +13,13 @@ use zstd::stream::read::Decoder;
 use super::{BUNDLE_SCHEMA, BundleError, EVENTS, MANIFEST, Manifest, SUMMARY, hex, is_member_path};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Size of a tar block.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
+
+/// Bytes for which a member's claim to be so large is believed: more than a segment has.
+const AT_ONCE: u64 = 2 << 20;
 
 /// Bounds on what is read: the file may be anybody's, and small ones can unpack to very much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +155,10 @@ impl<'a> BundleReader<'a> {
         loop {
             let mut block = [0; BLOCK];
             match self.fill(&mut block)? {
-                // Some writers leave out the two empty blocks at the end.
-                0 => return Ok(None),
+                // Some writers leave out the two empty blocks at the end. Without a manifest it is rather a cut between
+                // two frames.
+                0 if self.manifest.is_some() || self.last_path.is_none() => return Ok(None),
+                0 => return Err(Stop::Cut),
                 BLOCK => {}
                 // zstd says the data is complete, yet it ends within a block.
                 _ => return Err(self.not_a_tar("it ends within a tar header")),
@@ -210,9 +215,9 @@ impl<'a> BundleReader<'a> {
 
     /// Reads a member's bytes and its padding.
     fn body(&mut self, size: u64) -> Result<Vec<u8>, Stop> {
-        // Grown as it is read: a header may claim more than there is.
-        let mut bytes = Vec::new();
+        // From some size on grown as it is read: a header may claim more than there is.
         let padded = size.next_multiple_of(BLOCK as u64);
+        let mut bytes = Vec::with_capacity(padded.min(AT_ONCE) as usize);
         let result = self.source.by_ref().take(padded).read_to_end(&mut bytes);
         result.map_err(|error| self.stop(&error))?;
         if (bytes.len() as u64) < padded {
@@ -325,7 +330,7 @@ impl Read for Tape<'_> {
 }
 
 /// Sum of a tar header's bytes, with blanks in place of the checksum itself (POSIX ustar).
-fn checksum(block: &[u8; BLOCK]) -> u32 {
+pub(super) fn checksum(block: &[u8; BLOCK]) -> u32 {
     let field = 148..156;
     block.iter().enumerate().fold(0, |sum, (index, byte)| {
         let byte = if field.contains(&index) { b' ' } else { *byte };
@@ -333,7 +338,7 @@ fn checksum(block: &[u8; BLOCK]) -> u32 {
     })
 }
 
-fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
+pub(super) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
     #[derive(serde::Deserialize)]
     struct Head {
         schema: String,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, Seek as _, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -16,6 +16,10 @@ use super::{BundleError, LimitUse, MANIFEST, Manifest, MemberDigest, hex, is_mem
 /// zstd's default: on text and delta-encoded records higher levels cost several times the CPU for
 /// a few per cent, on a machine that has a problem already.
 const LEVEL: i32 = 3;
+
+/// A member begins a zstd frame of its own where the open one has taken this much: what is damaged costs the members of
+/// one frame. Small files share one, since they compress together.
+const FRAME_BYTES: usize = 256 << 10;
 
 /// Size of a tar block.
 const BLOCK: usize = 512;
@@ -65,6 +69,8 @@ pub struct BundleWriter {
     files: Vec<MemberDigest>,
     segments_dropped: u64,
     mtime: u64,
+    /// Bytes that went into the open zstd frame.
+    in_frame: usize,
 }
 
 /// Counts what went into the file.
@@ -106,11 +112,8 @@ impl BundleWriter {
         let partial = output.with_file_name(partial_name);
         let file = open_partial(&partial)?;
         give_to_invoker(&file);
-        let mut encoder = Encoder::new(Metered { file, written: 0 }, LEVEL)
-            .map_err(io_error("write", &partial))?;
-        encoder
-            .include_checksum(true)
-            .map_err(io_error("write", &partial))?;
+        let encoder =
+            new_frame(Metered { file, written: 0 }).map_err(io_error("write", &partial))?;
         let mtime = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -122,6 +125,7 @@ impl BundleWriter {
             files: Vec::new(),
             segments_dropped: 0,
             mtime,
+            in_frame: 0,
         })
     }
 
@@ -172,6 +176,12 @@ impl BundleWriter {
             .map_or(0, |encoder| encoder.get_ref().written)
     }
 
+    /// The file as long as it is not whole.
+    #[must_use]
+    pub fn partial(&self) -> &Path {
+        &self.partial
+    }
+
     /// Writes the manifest last, makes everything durable and gives the file its name.
     ///
     /// The manifest's `files` and its limit `bundle_bytes` are filled in here.
@@ -190,8 +200,21 @@ impl BundleWriter {
         json.push(b'\n');
         self.append(MANIFEST, &json)?;
         let result = self.complete();
-        let bytes = result.map_err(io_error("write", &self.partial))?;
-        fs::rename(&self.partial, &self.output).map_err(io_error("make", &self.output))?;
+        let Metered {
+            file,
+            written: bytes,
+        } = result.map_err(io_error("write", &self.partial))?;
+        if let Err(error) = fs::rename(&self.partial, &self.output) {
+            if error.kind() == io::ErrorKind::NotFound
+                && let Ok(kept) = rescue(&file, &self.output)
+            {
+                return Err(BundleError::Rescued {
+                    output: self.output.clone(),
+                    kept,
+                });
+            }
+            return Err(io_error("make", &self.output)(error));
+        }
         // The new name itself is durable once its directory is; where that cannot be opened or
         // synced, the file is there all the same.
         let directory = match self.output.parent() {
@@ -205,13 +228,13 @@ impl BundleWriter {
         })
     }
 
-    fn complete(&mut self) -> io::Result<u64> {
+    fn complete(&mut self) -> io::Result<Metered> {
         let mut encoder = self.encoder.take().ok_or_else(closed)?;
         // Two empty blocks end a tar.
         encoder.write_all(&[0; 2 * BLOCK])?;
         let metered = encoder.finish()?;
         metered.file.sync_all()?;
-        Ok(metered.written)
+        Ok(metered)
     }
 
     fn append(&mut self, path: &str, bytes: &[u8]) -> Result<(), BundleError> {
@@ -230,6 +253,12 @@ impl BundleWriter {
         header.set_mtime(self.mtime);
         header.set_cksum();
         let mut write = || {
+            if self.in_frame >= FRAME_BYTES {
+                let ended = self.encoder.take().ok_or_else(closed)?.finish()?;
+                self.encoder = Some(new_frame(ended)?);
+                self.in_frame = 0;
+            }
+            self.in_frame += BLOCK + bytes.len();
             // Headers and padding are written here, not by `tar::Builder`: that one ends the
             // archive when dropped, which would make an interrupted bundle look whole.
             let encoder = self.encoder.as_mut().ok_or_else(closed)?;
@@ -252,6 +281,13 @@ impl Drop for BundleWriter {
             let _ = encoder.get_ref().file.sync_all();
         }
     }
+}
+
+/// Begins a zstd frame, which ends with a checksum of its own.
+fn new_frame(into: Metered) -> io::Result<Encoder<'static, Metered>> {
+    let mut encoder = Encoder::new(into, LEVEL)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
 }
 
 /// Opens the temporary file anew. One left by an interrupted capture is replaced, one in use is not.
@@ -280,6 +316,8 @@ fn open_partial(partial: &Path) -> Result<File, BundleError> {
         Err(error) => return Err(io_error("write", partial)(error)),
     }
     let file = OpenOptions::new()
+        // Read, should its folder vanish.
+        .read(true)
         .write(true)
         .create_new(true)
         // Evidence tells much about a machine: for its owner only.
@@ -304,6 +342,24 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Bund
         path,
         source,
     }
+}
+
+/// Copies a bundle whose folder was removed into the folder for temporary files.
+fn rescue(file: &File, output: &Path) -> io::Result<PathBuf> {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let kept = std::env::temp_dir().join(format!("{}-{name}", std::process::id()));
+    // `create_new` follows no symbolic link that somebody laid out.
+    let mut copy = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&kept)?;
+    give_to_invoker(&copy);
+    let mut source = file;
+    source.seek(SeekFrom::Start(0))?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()?;
+    Ok(kept)
 }
 
 /// Under sudo the bundle belongs to whoever called it: it is readable by its owner alone, and they are to

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     aggregate::table::MAX_CPUS,
+    capture::redact::Pointers,
     decode::{self, Entry},
     source::Control,
 };
@@ -30,6 +31,8 @@ pub struct Encoder {
     /// Records in the frame.
     in_frame: usize,
     records: u64,
+    /// Addresses of functions go in by these numbers; without, as they are.
+    pointers: Option<Pointers>,
 }
 
 impl Default for Encoder {
@@ -43,11 +46,21 @@ impl Default for Encoder {
             frame: Vec::new(),
             in_frame: 0,
             records: 0,
+            pointers: None,
         }
     }
 }
 
 impl Encoder {
+    /// Builds segments in which numbers stand for the kernel's addresses.
+    #[must_use]
+    pub fn redacting(pointers: Pointers) -> Self {
+        let mut encoder = Self::default();
+        encoder.dictionaries.pointers = Some(pointers.clone());
+        encoder.pointers = Some(pointers);
+        encoder
+    }
+
     /// Bytes of the segment so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -68,13 +81,21 @@ impl Encoder {
 
     /// The segment; the encoder starts another.
     pub fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(self).out
+        let next = self
+            .pointers
+            .clone()
+            .map_or_else(Self::default, Self::redacting);
+        std::mem::replace(self, next).out
     }
 
     /// Adds a control.
     pub fn control(&mut self, control: &Control) {
+        let redacted = self
+            .pointers
+            .as_ref()
+            .and_then(|pointers| redact(control, pointers));
         // A Control has string keys only and no map that could fail.
-        let json = serde_json::to_vec(control).unwrap_or_default();
+        let json = serde_json::to_vec(redacted.as_ref().unwrap_or(control)).unwrap_or_default();
         put_varint(&mut self.out, 0);
         put_varint(&mut self.out, json.len() as u64);
         self.out.extend_from_slice(&json);
@@ -137,6 +158,23 @@ struct Dictionaries {
     functions: Dictionary<u64>,
     devices: Dictionary<Device>,
     threads: Dictionary<Thread>,
+    pointers: Option<Pointers>,
+}
+
+/// A control in which an address is, with its number.
+fn redact(control: &Control, pointers: &Pointers) -> Option<Control> {
+    match control {
+        Control::Function { address, name } => Some(Control::Function {
+            address: pointers.alias(*address),
+            name: name.clone(),
+        }),
+        Control::Spill(delta) => {
+            let mut delta = delta.clone();
+            delta.function = pointers.alias(delta.function);
+            Some(Control::Spill(delta))
+        }
+        _ => None,
+    }
 }
 
 /// Kind and the four bits of its own.
@@ -153,6 +191,11 @@ fn put_start(out: &mut Vec<u8>, last_end_ns: &mut u64, end_ns: u64, took_ns: u64
 
 fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// What is written of an address.
+fn shown(pointers: Option<&Pointers>, address: u64) -> u64 {
+    pointers.map_or(address, |pointers| pointers.alias(address))
 }
 
 impl Dictionaries {
@@ -236,8 +279,9 @@ impl Dictionaries {
             put_varint(out, zigzag(r.service_ns.wrapping_sub(r.net_ns)));
         }
         if !same_job {
+            let pointers = self.pointers.as_ref();
             self.jobs.put(out, job, |out, job| {
-                put_u64(out, job.function);
+                put_u64(out, shown(pointers, job.function));
                 put_u64(out, job.workqueue_id);
             });
             cpu.job = Some(job);
@@ -262,7 +306,10 @@ impl Dictionaries {
             put_varint(out, r.nested_ns);
         }
         if !same {
-            self.functions.put(out, r.function, put_u64);
+            let pointers = self.pointers.as_ref();
+            self.functions.put(out, r.function, |out, function| {
+                put_u64(out, shown(pointers, function));
+            });
             cpu.function = Some(r.function);
         }
     }

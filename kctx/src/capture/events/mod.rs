@@ -80,4 +80,7 @@ fn unzigzag(coded: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[path = "document_tests.rs"]
+mod document;
+#[cfg(test)]
 mod tests;

@@ -97,6 +97,21 @@ pub(super) const KCTX: Group = Group {
             place: count!(probe_attached),
         },
         Metric {
+            name: "kctx.finding.active",
+            kind: Kind::UpDownCounter,
+            unit: "{finding}",
+            description: "Whether the last diagnosis had a finding that is a warning or worse: 1 or 0.",
+            meaning: "Of findings that there were once. One window in ten seconds is diagnosed, without the evidence that \
+                      `kctx diagnose` takes but for softnet_stat: run that to see why.",
+            attributes: &[&Attribute {
+                key: "kctx.finding.id",
+                values: "`NET-FW` and so on: [the causes](diagnose/README.md)",
+            }],
+            sources: &["a diagnosis of a window", "/proc/net/softnet_stat"],
+            cardinality: "43 causes",
+            place: count!(finding_active),
+        },
+        Metric {
             name: "kctx.governor.limited",
             kind: Kind::UpDownCounter,
             unit: "{family}",

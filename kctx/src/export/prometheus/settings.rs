@@ -1,7 +1,7 @@
 //! Where to answer scrapes, if at all.
 //!
-//! Order: command line, file, `OTEL_METRICS_EXPORTER` with `OTEL_EXPORTER_PROMETHEUS_*`, off. Off by default: an ad-hoc
-//! `kctx run` opens no port, and two of them do not collide.
+//! Order: command line, file, `OTEL_METRICS_EXPORTER` with `OTEL_EXPORTER_PROMETHEUS_*`, and what is done unasked: `kctx run`
+//! listens on loopback, a replay nowhere.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -12,21 +12,41 @@ use serde::Deserialize;
 use super::health;
 use crate::export::otlp::settings::SettingsError;
 
-/// Where scrapes are answered when only that is asked for.
+/// Where `kctx run` answers scrapes unless something else is asked for.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9769";
 
 /// The specification's port (configuration/sdk-environment-variables.md).
 const OTEL_PORT: u16 = 9464;
 
-/// An address to listen on: `127.0.0.1:9769`, `[::1]:9769`, `localhost:9769`.
+/// Where to listen, as users say it: `127.0.0.1:9769`, `[::1]:9769`, `localhost:9769`, `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
+pub enum Listen {
+    /// On this address.
+    At(SocketAddr),
+    /// Nowhere.
+    None,
+}
+
+impl Listen {
+    /// On [`DEFAULT_LISTEN`].
+    pub const UNASKED: Self = Self::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9769));
+
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::None => None,
+        }
+    }
+}
 
 impl FromStr for Listen {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Self::None);
+        }
         let local = text
             .strip_prefix("localhost:")
             .map(|port| format!("127.0.0.1:{port}"));
@@ -34,8 +54,8 @@ impl FromStr for Listen {
             .as_deref()
             .unwrap_or(text)
             .parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is no address to listen on; write 127.0.0.1:9769, [::1]:9769 or 0.0.0.0:9769"))
+            .map(Self::At)
+            .map_err(|_| format!("{text:?} is no address to listen on; write 127.0.0.1:9769, [::1]:9769, 0.0.0.0:9769 or none"))
     }
 }
 
@@ -50,7 +70,7 @@ impl TryFrom<String> for Listen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrometheusConfig {
-    /// Where to answer scrapes. Setting it turns them on.
+    /// Where to answer scrapes.
     pub listen: Option<Listen>,
 }
 
@@ -124,11 +144,13 @@ impl PrometheusSettings {
 pub struct Resolved {
     /// Where to listen; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Whether nobody asked for that: that it cannot be done is then no failure.
+    pub unasked: bool,
     /// What was ignored and why, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Resolves where to listen from the command line, the file and the environment.
+/// Resolves where to listen from the command line, the file, the environment, and what is done where none of them says.
 ///
 /// # Errors
 /// When the environment asks for a port that is none: to be scraped elsewhere than where Prometheus looks is worse.
@@ -136,6 +158,7 @@ pub fn resolve(
     cli: Option<Listen>,
     file: &PrometheusConfig,
     lookup: &dyn Fn(&str) -> Option<String>,
+    unasked: Listen,
 ) -> Result<Resolved, SettingsError> {
     let get = |name: &str| {
         let value = lookup(name).map(|value| value.trim().to_owned());
@@ -143,25 +166,36 @@ pub fn resolve(
     };
     let disabled = get("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let mut warnings = Vec::new();
-    let listen = if let Some(Listen(listen)) = cli.or(file.listen) {
-        Some(listen)
-    } else if asked_for(get("OTEL_METRICS_EXPORTER")) {
-        Some(SocketAddr::new(host(&get, &mut warnings), port(&get)?))
-    } else {
-        None
+    let said = match (cli.or(file.listen), get("OTEL_METRICS_EXPORTER")) {
+        (Some(listen), _) => Some(listen),
+        (None, None) => None,
+        (None, Some(exporters)) if has_prometheus(&exporters) => {
+            let address = SocketAddr::new(host(&get, &mut warnings), port(&get)?);
+            Some(Listen::At(address))
+        }
+        // The variable names all exports of metrics that there are to be.
+        (None, Some(_)) => Some(Listen::None),
     };
+    let listen = said.unwrap_or(unasked).address();
+    let unasked = said.is_none();
     if disabled && listen.is_some() {
-        warnings.push("OTEL_SDK_DISABLED is true: scrapes are not answered".to_owned());
+        if !unasked {
+            warnings.push("OTEL_SDK_DISABLED is true: scrapes are not answered".to_owned());
+        }
         return Ok(Resolved {
             listen: None,
+            unasked,
             warnings,
         });
     }
-    Ok(Resolved { listen, warnings })
+    Ok(Resolved {
+        listen,
+        unasked,
+        warnings,
+    })
 }
 
-fn asked_for(exporters: Option<String>) -> bool {
-    let exporters = exporters.unwrap_or_default();
+fn has_prometheus(exporters: &str) -> bool {
     let mut names = exporters.split(',').map(str::trim);
     names.any(|name| name.eq_ignore_ascii_case("prometheus"))
 }
@@ -201,10 +235,11 @@ mod tests {
         let file = PrometheusConfig {
             listen: file.map(parse),
         };
-        resolve(cli.map(parse), &file, &|name| {
+        let lookup = |name: &str| {
             let found = env.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        resolve(cli.map(parse), &file, &lookup, Listen::UNASKED)
     }
 
     fn listen(cli: Option<&str>, file: Option<&str>, env: &[(&str, &str)]) -> Option<String> {
@@ -214,16 +249,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_listens_unless_it_is_asked_for() {
-        assert_eq!(listen(None, None, &[]), None);
-        assert_eq!(
-            listen(None, None, &[("OTEL_METRICS_EXPORTER", "otlp,none")]),
-            None
-        );
-        assert_eq!(
-            listen(None, None, &[("OTEL_EXPORTER_PROMETHEUS_PORT", "1")]),
-            None
-        );
+    fn loopback_is_listened_on_unless_something_else_is_said() {
+        let port = ("OTEL_EXPORTER_PROMETHEUS_PORT", "1");
+        for env in [&[][..], &[port]] {
+            let resolved = of(None, None, env).unwrap();
+            assert_eq!(resolved.listen.unwrap().to_string(), DEFAULT_LISTEN);
+            assert!(resolved.unasked);
+        }
+        let otlp = ("OTEL_METRICS_EXPORTER", "otlp,none");
+        assert_eq!(listen(None, None, &[otlp]), None);
+        assert_eq!(listen(None, Some("none"), &[]), None);
+        assert_eq!(listen(Some("None"), Some("localhost:2"), &[]), None);
+        assert!(!of(None, Some(DEFAULT_LISTEN), &[]).unwrap().unasked);
+        let off = of(None, None, &[("OTEL_SDK_DISABLED", "true")]).unwrap();
+        assert_eq!((off.listen, off.warnings.len()), (None, 0));
+        let replayed = resolve(None, &PrometheusConfig::default(), &|_| None, Listen::None);
+        assert_eq!(replayed.unwrap().listen, None);
     }
 
     #[test]
@@ -265,8 +306,10 @@ mod tests {
     #[test]
     fn only_what_others_may_reach_is_warned_about() {
         let warned = |text: &str| {
-            let Listen(listen) = text.parse().unwrap();
-            PrometheusSettings::new(listen, None).warning().is_some()
+            let listen: Listen = text.parse().unwrap();
+            PrometheusSettings::new(listen.address().unwrap(), None)
+                .warning()
+                .is_some()
         };
         assert!(!warned(DEFAULT_LISTEN) && !warned("[::1]:1") && !warned("127.1.2.3:1"));
         assert!(warned("0.0.0.0:1") && warned("[::]:1") && warned("10.0.0.1:1"));

@@ -213,6 +213,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
         inflight: 8,
     };
     state.note_backlog(backlog, &exporter);
+    state.note_findings(&["NET-FW".to_owned()]);
     state.note_merged(1, &exporter);
     state.note_log_export(&ended, &component(Signal::Logs, &way));
     let processor = Attributes::new()

@@ -2,7 +2,7 @@
 
 /// Fails where `document` is not what `made` makes of it; writes it instead where `KCTX_WRITE_DOCS` is set. The marks name
 /// the folder of the list, and `filter` is that of the test.
-pub(in crate::export) fn check_made_part(document: &str, list: &str, made: &str, filter: &str) {
+pub(crate) fn check_made_part(document: &str, list: &str, made: &str, filter: &str) {
     const WRITE: &str = "KCTX_WRITE_DOCS";
     let path = format!("{}/../{document}", env!("CARGO_MANIFEST_DIR"));
     let old = std::fs::read_to_string(&path).unwrap();

@@ -43,6 +43,7 @@ impl Summary {
             governor: window.governor.clone(),
             taint: TaintSummary::new(taint, window.taint.clone()),
             own_cost: window.own_cost.clone(),
+            narrowed: None,
             host,
         }
     }

@@ -3,11 +3,13 @@
 //! The JSON Schema is docs/summary.schema.json. A change adds fields, or raises the version.
 
 mod build;
+mod narrowed;
 mod rows;
 
 use std::collections::BTreeMap;
 
 pub(super) use build::{cpu_times, vector_number};
+pub use narrowed::{ContextsFrom, Narrowed, SpanSummary};
 pub use rows::{
     HardirqSummary, KthreadSummary, NapiSummary, OriginSummary, QueuedBySummary,
     SoftirqOriginSummary, SoftirqSummary, TaskletSummary, WorkqueueSummary,
@@ -72,6 +74,9 @@ pub struct Summary {
     /// What kctx itself used; `None` where nobody measured that (a bundle of an earlier version).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_cost: Option<OwnCost>,
+    /// Which part of a bundle this is; `None` of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<Narrowed>,
 }
 
 /// The time a summary covers.

@@ -3,7 +3,7 @@
 use super::{finish, title};
 use crate::{
     aggregate::window::ContextTimes,
-    report::{columns::Columns, human::share, summary::Summary},
+    report::{columns::Columns, human::share, paper::Paper, summary::Summary},
 };
 
 /// A part of a CPU's time; `None`: not measured.
@@ -17,7 +17,7 @@ const PARTS: [Part; 5] = [
     |cpu| cpu.rest_ns,
 ];
 
-pub(super) fn cpus(out: &mut String, summary: &Summary) {
+pub(super) fn cpus(out: &mut Paper, summary: &Summary) {
     title(
         out,
         "Where each CPU's time went (share of the window; nothing twice)",

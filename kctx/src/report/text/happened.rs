@@ -7,6 +7,7 @@ use crate::{
     report::{
         columns::Columns,
         human::{brief, count, cut, duration, name},
+        paper::Paper,
         summary::Summary,
     },
 };
@@ -21,7 +22,7 @@ const LOG_LINES: usize = 15;
 const LOG_WIDTH: usize = 80;
 
 /// Near the top: it changes how the numbers below are to be read.
-pub(super) fn governor(out: &mut String, summary: &Summary) {
+pub(super) fn governor(out: &mut Paper, summary: &Summary) {
     for row in &summary.governor {
         let after = |unix_ns: u64| duration(unix_ns.saturating_sub(summary.window.start_unix_ns));
         let until = match row.until_unix_ns {
@@ -37,12 +38,12 @@ pub(super) fn governor(out: &mut String, summary: &Summary) {
             "governor {} only as histograms {since} {until} ({} records): {}\n",
             row.family.as_str(),
             brief(governed.map_or(0, |counts| counts.governed)),
-            cut(&row.reason, 60)
+            out.cut(&row.reason, 60)
         ));
     }
 }
 
-pub(super) fn modules(out: &mut String, summary: &Summary) {
+pub(super) fn modules(out: &mut Paper, summary: &Summary) {
     if summary.module.is_empty() {
         return;
     }
@@ -56,23 +57,24 @@ pub(super) fn modules(out: &mut String, summary: &Summary) {
         "init took",
         "<asked for by",
     ]);
-    for row in summary.module.iter().take(MODULE_EVENTS) {
+    let shown = out.rows(MODULE_EVENTS);
+    for row in summary.module.iter().take(shown) {
         table.push([
             after(summary, row.time_unix_ns),
             row.event.as_str().to_owned(),
-            cut(&row.name, 18),
-            cut(or_dash(&row.taints), 6),
-            cut(&format!("{}[{}]", name(&row.comm), row.pid), 18),
+            out.cut(&row.name, 18),
+            out.cut(or_dash(&row.taints), 6),
+            out.cut(&format!("{}[{}]", name(&row.comm), row.pid), 18),
             init(row),
             row.requested_by.as_ref().map_or_else(String::new, |by| {
                 let sure = if by.guess { "?" } else { "" };
                 let process = format!("{}[{}]{sure}", name(&by.comm), by.pid);
-                cut(&format!("{process} ({})", name(&by.name)), 21)
+                out.cut(&format!("{process} ({})", name(&by.name)), 21)
             }),
         ]);
     }
     finish(out, &table);
-    more(out, summary.module.len(), MODULE_EVENTS, "module events");
+    more(out, summary.module.len(), shown, "module events");
 }
 
 /// How long an init function took, and what it returned where that is no success.
@@ -86,7 +88,7 @@ fn init(row: &ModuleRow) -> String {
     }
 }
 
-pub(super) fn taints(out: &mut String, summary: &Summary) {
+pub(super) fn taints(out: &mut Paper, summary: &Summary) {
     if summary.taint.changes.is_empty() {
         return;
     }
@@ -97,13 +99,13 @@ pub(super) fn taints(out: &mut String, summary: &Summary) {
             after(summary, row.time_unix_ns),
             row.before,
             row.after,
-            cut(&row.added, 20)
+            out.cut(&row.added, 20)
         ));
     }
 }
 
 /// Times are since the window's start, so that they can be told from those of modules and taints.
-pub(super) fn log(out: &mut String, summary: &Summary) {
+pub(super) fn log(out: &mut Paper, summary: &Summary) {
     let log = &summary.log;
     let levels = LEVEL_NAMES.iter().zip(log.by_level);
     let kinds: Vec<_> = levels
@@ -116,7 +118,8 @@ pub(super) fn log(out: &mut String, summary: &Summary) {
     }
     title(out, &format!("Kernel log ({})", kinds.join(", ")));
     let mut table = Columns::new(["after", "<level", "<text"]);
-    for line in log.lines.iter().take(LOG_LINES) {
+    let shown = out.rows(LOG_LINES);
+    for line in log.lines.iter().take(shown) {
         let level = match line.fragment {
             true => "-",
             false => LEVEL_NAMES.get(usize::from(line.level)).unwrap_or(&"?"),
@@ -124,11 +127,11 @@ pub(super) fn log(out: &mut String, summary: &Summary) {
         table.push([
             after(summary, line.time_unix_ns),
             level.to_owned(),
-            cut(&line.text, LOG_WIDTH - 2),
+            out.cut(&line.text, LOG_WIDTH - 2),
         ]);
     }
     finish(out, &table);
-    let kept = log.lines.len().saturating_sub(LOG_LINES) as u64;
+    let kept = log.lines.len().saturating_sub(shown) as u64;
     let left_out = log.dropped.saturating_add(kept);
     if left_out > 0 {
         out.push_str(&format!("  and {} more lines\n", count(left_out)));

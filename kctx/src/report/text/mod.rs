@@ -1,5 +1,6 @@
 //! `kctx report --format text`: a summary for a person at three in the morning.
 
+pub(super) mod answer;
 mod cpus;
 mod happened;
 mod softirqs;
@@ -13,32 +14,97 @@ use super::{
     columns::Columns,
     human::{count, cut, duration, name, utc},
     own_cost,
+    paper::Paper,
     summary::{Counts, Summary, TaintSummary},
 };
+use crate::diagnose::Diagnosis;
 
-/// Renders the whole report.
+/// Columns where nothing else is said.
+const WIDTH: usize = 100;
+
+/// Renders a summary.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
-    let mut out = String::new();
-    // Writing into a String cannot fail, here and below.
-    let _ = header(&mut out, summary);
-    happened::governor(&mut out, summary);
-    cpus::cpus(&mut out, summary);
-    softirqs::softirqs(&mut out, summary);
-    tables::hardirqs(&mut out, summary);
-    tables::tasklets(&mut out, summary);
-    tables::workqueues(&mut out, summary);
-    tables::napis(&mut out, summary);
-    tables::kthreads(&mut out, summary);
-    happened::modules(&mut out, summary);
-    happened::taints(&mut out, summary);
-    happened::log(&mut out, summary);
-    let _ = accounting(&mut out, summary);
-    probes(&mut out, summary);
-    out
+    let mut out = Paper::text(WIDTH);
+    body(&mut out, summary);
+    out.finish()
 }
 
-fn header(out: &mut String, summary: &Summary) -> std::fmt::Result {
+/// Renders the whole report, the answer first, in so many columns.
+#[must_use]
+pub fn render_whole(summary: &Summary, diagnosis: &Diagnosis, width: usize) -> String {
+    let mut out = Paper::text(width);
+    answer::answer(&mut out, summary, diagnosis);
+    body(&mut out, summary);
+    out.finish()
+}
+
+/// The same tables as parts of a page.
+pub(super) struct PageTables {
+    /// What ran, and what raised it.
+    pub(super) what: String,
+    /// What happened at a time.
+    pub(super) happened: String,
+    /// Accounting and probes.
+    pub(super) books: String,
+}
+
+/// The tables for a browser.
+pub(super) fn page(summary: &Summary) -> PageTables {
+    let part = |write: fn(&mut Paper, &Summary)| {
+        let mut out = Paper::page();
+        write(&mut out, summary);
+        out.finish()
+    };
+    PageTables {
+        what: part(|out, summary| {
+            happened::governor(out, summary);
+            what_ran(out, summary);
+        }),
+        happened: part(|out, summary| {
+            let nothing = summary.module.is_empty() && summary.taint.changes.is_empty();
+            if nothing && summary.log.by_level.iter().all(|lines| *lines == 0) {
+                out.push_str("No module event, no change of the taint, no line of the log.\n");
+            }
+            what_happened(out, summary);
+        }),
+        books: part(books),
+    }
+}
+
+fn body(out: &mut Paper, summary: &Summary) {
+    // Writing into a String cannot fail, here and below.
+    let _ = header(out, summary);
+    answer::narrowed(out, summary);
+    happened::governor(out, summary);
+    what_ran(out, summary);
+    what_happened(out, summary);
+    books(out, summary);
+}
+
+fn what_ran(out: &mut Paper, summary: &Summary) {
+    cpus::cpus(out, summary);
+    softirqs::softirqs(out, summary);
+    tables::hardirqs(out, summary);
+    tables::tasklets(out, summary);
+    tables::workqueues(out, summary);
+    tables::napis(out, summary);
+    tables::kthreads(out, summary);
+}
+
+fn what_happened(out: &mut Paper, summary: &Summary) {
+    happened::modules(out, summary);
+    happened::taints(out, summary);
+    happened::log(out, summary);
+}
+
+fn books(out: &mut Paper, summary: &Summary) {
+    // Writing into a String cannot fail.
+    let _ = accounting(out, summary);
+    probes(out, summary);
+}
+
+fn header(out: &mut Paper, summary: &Summary) -> std::fmt::Result {
     let host = &summary.host;
     let or_unknown = |text: &str| match text {
         "" => "?".to_owned(),
@@ -92,7 +158,7 @@ fn taint_lines(taint: &TaintSummary) -> String {
     }
 }
 
-fn accounting(out: &mut String, summary: &Summary) -> std::fmt::Result {
+fn accounting(out: &mut Paper, summary: &Summary) -> std::fmt::Result {
     title(out, "Accounting");
     writeln!(out, "  {}", conservation(&summary.accounting.total))?;
     for (family, counts) in &summary.accounting.by_family {
@@ -160,7 +226,7 @@ fn reasons(counts: &BTreeMap<String, u64>) -> String {
     parts.join(", ")
 }
 
-fn probes(out: &mut String, summary: &Summary) {
+fn probes(out: &mut Paper, summary: &Summary) {
     let missing = || summary.probes.iter().filter(|probe| !probe.attached);
     if missing().next().is_none() {
         return;
@@ -174,17 +240,15 @@ fn probes(out: &mut String, summary: &Summary) {
     finish(out, &table);
 }
 
-fn title(out: &mut String, text: &str) {
-    let _ = writeln!(out, "\n{text}");
+fn title(out: &mut Paper, text: &str) {
+    out.title(text);
 }
 
-fn finish<const N: usize>(out: &mut String, table: &Columns<N>) {
-    for line in table.lines() {
-        let _ = writeln!(out, "{line}");
-    }
+fn finish<const N: usize>(out: &mut Paper, table: &Columns<N>) {
+    out.table(table);
 }
 
-fn more(out: &mut String, all: usize, shown: usize, what: &str) {
+fn more(out: &mut Paper, all: usize, shown: usize, what: &str) {
     if all > shown {
         let _ = writeln!(out, "  and {} more {what}", all - shown);
     }

@@ -12,6 +12,7 @@ use crate::{
     report::{
         columns::Columns,
         human::{brief, cut, duration, percent, share},
+        paper::Paper,
         summary::{OriginSummary, SoftirqOriginSummary, SoftirqSummary, Summary, vector_number},
     },
 };
@@ -34,10 +35,7 @@ const RAISERS: usize = 5;
 /// Widest name of a raiser.
 const RAISER_WIDTH: usize = 24;
 
-/// Widest line.
-const LINE_WIDTH: usize = 100;
-
-pub(super) fn softirqs(out: &mut String, summary: &Summary) {
+pub(super) fn softirqs(out: &mut Paper, summary: &Summary) {
     title(
         out,
         "Softirqs (net of interrupts; p99 of several rows is the worst one's; ran in: % of runs)",
@@ -162,7 +160,7 @@ fn raised(summary: &Summary) -> Vec<Raised<'_>> {
 }
 
 /// One sentence for each vector that is hot somewhere, and for some more.
-fn raisers(out: &mut String, summary: &Summary) {
+fn raisers(out: &mut Paper, summary: &Summary) {
     if summary.softirq_origin.is_empty() {
         return;
     }
@@ -221,13 +219,14 @@ pub(crate) fn raiser(origin: &OriginSummary) -> String {
 }
 
 /// Parts of a sentence, in lines that are narrow enough.
-fn wrapped(out: &mut String, head: &str, parts: &[String]) {
+fn wrapped(out: &mut Paper, head: &str, parts: &[String]) {
+    let width = out.width();
     let mut line = head.to_owned();
     for (i, part) in parts.iter().enumerate() {
         let end = if i + 1 < parts.len() { "," } else { "" };
-        if line.chars().count() + 1 + part.chars().count() + end.len() > LINE_WIDTH {
+        if line.chars().count() + 1 + part.chars().count() + end.len() > width {
             out.push_str(&line);
-            out.push('\n');
+            out.push_str("\n");
             line = "     ".to_owned();
         }
         line.push(' ');
@@ -235,5 +234,5 @@ fn wrapped(out: &mut String, head: &str, parts: &[String]) {
         line.push_str(end);
     }
     out.push_str(&line);
-    out.push('\n');
+    out.push_str("\n");
 }

@@ -11,7 +11,8 @@ use crate::{
     host::cpus::format_cpu_list,
     report::{
         columns::Columns,
-        human::{brief, cut, duration, percent, share},
+        human::{brief, duration, percent, share},
+        paper::Paper,
         summary::{DurationSummary, HardirqSummary, NapiSummary, Summary, WorkqueueSummary},
     },
 };
@@ -61,7 +62,8 @@ impl Merged {
     }
 }
 
-pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
+pub(super) fn hardirqs(out: &mut Paper, summary: &Summary) {
+    let top = out.rows(TOP);
     title(out, "Interrupts (share of all CPUs' time)");
     if summary.hardirq.is_empty() {
         out.push_str(nothing(summary, Family::Hardirq));
@@ -92,7 +94,7 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
         "p99",
         "max",
     ]);
-    for (merged, (overflow, _, irq, action), rows) in lines.iter().take(TOP) {
+    for (merged, (overflow, _, irq, action), rows) in lines.iter().take(top) {
         let cpus: Vec<u32> = rows.iter().map(|row| row.cpu).collect();
         let sum = |part: fn(&HardirqSummary) -> u64| brief(total(rows.iter().map(|row| part(row))));
         let [_, p99, max] = merged.cells();
@@ -102,9 +104,9 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
             (None, _) => ((*action).to_owned(), vector_meaning(action)),
         };
         table.push([
-            cut(&number, 6),
-            cut(what, ACTION_WIDTH),
-            cut(&format_cpu_list(&cpus), 7),
+            out.cut(&number, 6),
+            out.cut(what, ACTION_WIDTH),
+            out.cut(&format_cpu_list(&cpus), 7),
             sum(|row| row.count),
             sum(|row| row.unhandled),
             duration(merged.sum_ns),
@@ -114,7 +116,7 @@ pub(super) fn hardirqs(out: &mut String, summary: &Summary) {
         ]);
     }
     finish(out, &table);
-    more(out, lines.len(), TOP, "interrupt lines");
+    more(out, lines.len(), top, "interrupt lines");
 }
 
 /// As in /proc/interrupts.
@@ -128,18 +130,19 @@ fn vector_meaning(name: &str) -> &'static str {
     }
 }
 
-pub(super) fn tasklets(out: &mut String, summary: &Summary) {
+pub(super) fn tasklets(out: &mut Paper, summary: &Summary) {
+    let top = out.rows(TOP);
     if summary.tasklet.is_empty() {
         return;
     }
     title(out, "Tasklets (net of interrupts; share of all CPUs' time)");
     let whole = all_cpus_ns(summary);
     let mut table = Columns::new(["<function", "runs", "time", "share", "mean", "p99", "max"]);
-    for row in summary.tasklet.iter().take(TOP) {
+    for row in summary.tasklet.iter().take(top) {
         let net = Merged::of([&row.service_net]);
         let [mean, p99, max] = net.cells();
         table.push([
-            cut(if row.overflow { OTHERS } else { &row.function }, 40),
+            out.cut(if row.overflow { OTHERS } else { &row.function }, 40),
             brief(row.count),
             duration(net.sum_ns),
             share(net.sum_ns, whole),
@@ -149,10 +152,11 @@ pub(super) fn tasklets(out: &mut String, summary: &Summary) {
         ]);
     }
     finish(out, &table);
-    more(out, summary.tasklet.len(), TOP, "tasklet functions");
+    more(out, summary.tasklet.len(), top, "tasklet functions");
 }
 
-pub(super) fn workqueues(out: &mut String, summary: &Summary) {
+pub(super) fn workqueues(out: &mut Paper, summary: &Summary) {
+    let top = out.rows(TOP);
     title(
         out,
         "Work items by time (on the CPU, and in wall time: a work may sleep)",
@@ -174,7 +178,7 @@ pub(super) fn workqueues(out: &mut String, summary: &Summary) {
     // Who used the CPU first; where that is not known, who took long.
     let mut rows: Vec<&WorkqueueSummary> = summary.workqueue.iter().collect();
     rows.sort_by_key(|row| Reverse((row.service_net.sum_ns, row.service.sum_ns)));
-    for row in rows.iter().take(TOP) {
+    for row in rows.iter().take(top) {
         let [_, _, max] = Merged::of([&row.service]).cells();
         let [_, wait_p99, _] = Merged::of([&row.wait]).cells();
         let (queue, function) = match row.overflow {
@@ -187,12 +191,12 @@ pub(super) fn workqueues(out: &mut String, summary: &Summary) {
         };
         let queuer = match row.queued_by.first().map(|by| &by.origin) {
             None => "-".to_owned(),
-            Some(origin) if origin.kind == OriginKind::Task => cut(&origin.name, QUEUER_WIDTH),
-            Some(origin) => cut(&raiser(origin), QUEUER_WIDTH),
+            Some(origin) if origin.kind == OriginKind::Task => out.cut(&origin.name, QUEUER_WIDTH),
+            Some(origin) => out.cut(&raiser(origin), QUEUER_WIDTH),
         };
         table.push([
-            cut(queue, QUEUE_WIDTH),
-            cut(function, FUNCTION_WIDTH),
+            out.cut(queue, QUEUE_WIDTH),
+            out.cut(function, FUNCTION_WIDTH),
             brief(row.count),
             on_cpu,
             duration(row.service.sum_ns),
@@ -202,10 +206,11 @@ pub(super) fn workqueues(out: &mut String, summary: &Summary) {
         ]);
     }
     finish(out, &table);
-    more(out, rows.len(), TOP, "work functions");
+    more(out, rows.len(), top, "work functions");
 }
 
-pub(super) fn napis(out: &mut String, summary: &Summary) {
+pub(super) fn napis(out: &mut Paper, summary: &Summary) {
+    let top = out.rows(TOP);
     if summary.napi.is_empty() {
         return;
     }
@@ -223,7 +228,7 @@ pub(super) fn napis(out: &mut String, summary: &Summary) {
     let mut table = Columns::new([
         "<device", "napi", "<CPUs", "polls", "packets", "a poll", "full", "time", "p99", "max",
     ]);
-    for (packets, (overflow, device, id), rows) in devices.iter().take(TOP) {
+    for (packets, (overflow, device, id), rows) in devices.iter().take(top) {
         // A CPU has a row for each place where it polls.
         let cpus: BTreeSet<u32> = rows.iter().map(|row| row.cpu).collect();
         let cpus: Vec<u32> = cpus.into_iter().collect();
@@ -235,16 +240,16 @@ pub(super) fn napis(out: &mut String, summary: &Summary) {
             polls => format!("{:.1}", *packets as f64 / polls as f64),
         };
         table.push([
-            cut(if *overflow { OTHERS } else { device }, 16),
+            out.cut(if *overflow { OTHERS } else { device }, 16),
             if *id == 0 {
                 "-".to_owned()
             } else {
                 id.to_string()
             },
-            cut(&format_cpu_list(&cpus), 7),
+            out.cut(&format_cpu_list(&cpus), 7),
             brief(polls),
             brief(*packets),
-            cut(&each, 8),
+            out.cut(&each, 8),
             percent(total(rows.iter().map(|row| row.exhausted)), polls),
             duration(time.sum_ns),
             p99,
@@ -252,10 +257,11 @@ pub(super) fn napis(out: &mut String, summary: &Summary) {
         ]);
     }
     finish(out, &table);
-    more(out, devices.len(), TOP, "NAPIs");
+    more(out, devices.len(), top, "NAPIs");
 }
 
-pub(super) fn kthreads(out: &mut String, summary: &Summary) {
+pub(super) fn kthreads(out: &mut Paper, summary: &Summary) {
+    let top = out.rows(TOP);
     if summary.kthread.is_empty() {
         return;
     }
@@ -275,20 +281,20 @@ pub(super) fn kthreads(out: &mut String, summary: &Summary) {
         "wait p99",
         "wait max",
     ]);
-    for row in summary.kthread.iter().take(TOP) {
+    for row in summary.kthread.iter().take(top) {
         let [_, wait_p99, wait_max] = Merged::of([&row.wait]).cells();
         let queue = match row.workqueue.as_str() {
             "" => "-",
             queue => queue,
         };
         table.push([
-            cut(if row.overflow { OTHERS } else { &row.comm }, 16),
+            out.cut(if row.overflow { OTHERS } else { &row.comm }, 16),
             if row.overflow {
                 "-".to_owned()
             } else {
                 row.pid.to_string()
             },
-            cut(queue, QUEUE_WIDTH),
+            out.cut(queue, QUEUE_WIDTH),
             brief(row.count),
             duration(row.cpu_ns),
             share(row.cpu_ns, window),
@@ -298,7 +304,7 @@ pub(super) fn kthreads(out: &mut String, summary: &Summary) {
         ]);
     }
     finish(out, &table);
-    more(out, summary.kthread.len(), TOP, "kernel threads");
+    more(out, summary.kthread.len(), top, "kernel threads");
 }
 
 fn all_cpus_ns(summary: &Summary) -> u64 {
@@ -312,6 +318,10 @@ pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
 
 /// An empty table must not read as an idle machine when nobody looked.
 pub(super) fn nothing(summary: &Summary, family: Family) -> &'static str {
+    let some_vectors = (summary.narrowed.as_ref()).is_some_and(|part| part.vectors.is_some());
+    if some_vectors && family != Family::Softirq {
+        return "  left out: only some softirq vectors are asked for\n";
+    }
     let mut probes = summary
         .probes
         .iter()

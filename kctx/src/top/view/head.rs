@@ -82,14 +82,15 @@ fn state(model: &Model) -> String {
     }
 }
 
-/// The findings, the worst first; without one what the diagnosis says, or what is busiest. In lines that fit, and
-/// whether each is an alarm.
+/// The findings that are alarms, the worst first; without one what is busiest: a window of a second is too short for the
+/// diagnosis to say that nothing is hot. In lines that fit, and whether each is an alarm.
 fn hot(model: &Model, width: u16) -> Vec<(bool, String)> {
     let Some(frame) = model.shown() else {
         return Vec::new();
     };
     let findings = &frame.diagnosis.findings;
-    let mut lines: Vec<(bool, String)> = (findings.iter().take(FINDINGS))
+    let alarms = (findings.iter()).filter(|one| one.severity >= Severity::Warn);
+    let mut lines: Vec<(bool, String)> = (alarms.take(FINDINGS))
         .map(|one| {
             let text = format!(
                 "{} {}: {} (confidence {})",
@@ -98,16 +99,11 @@ fn hot(model: &Model, width: u16) -> Vec<(bool, String)> {
                 name(&one.title),
                 confidence(one.confidence)
             );
-            (one.severity >= Severity::Warn, text)
+            (true, text)
         })
         .collect();
     if lines.is_empty() {
-        let said = name(&frame.diagnosis.first_line);
-        let said = match said.is_empty() {
-            true => busiest(&frame.summary),
-            false => said,
-        };
-        lines.push((false, said));
+        lines.push((false, busiest(&frame.summary)));
     }
     let folded = lines.into_iter().flat_map(|(alarm, line)| {
         let lines = fold(&line, usize::from(width)).into_iter();

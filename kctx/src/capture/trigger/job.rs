@@ -1,0 +1,113 @@
+//! The capture that a rule has taken, on a thread of its own: nothing waits for it.
+
+use std::{
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{Fired, Rule, store::BundleStore};
+use crate::{
+    aggregate::table::RowLimits,
+    capture::{
+        bundle::{WriteLimits, Written},
+        evidence::{self, EvidenceLimits, Phase},
+        flight::{Assembly, END_PATIENCE, EndReason, Ending, FlightHandle, Piece},
+        recorder::Recorder,
+        redact::Redactor,
+    },
+    host::{HostRoot, clock},
+};
+
+/// What a job needs of the daemon.
+#[derive(Clone)]
+pub(crate) struct JobSettings {
+    pub(crate) flight: FlightHandle,
+    pub(crate) store: BundleStore,
+    pub(crate) limits: WriteLimits,
+    pub(crate) rows: RowLimits,
+    pub(crate) redact: bool,
+    pub(crate) evidence: EvidenceLimits,
+}
+
+/// A capture at work.
+pub(crate) struct Job {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Job {
+    /// Starts it.
+    pub(crate) fn start(settings: JobSettings, rule: &Rule, fired: Fired) -> std::io::Result<Self> {
+        let window = rule.window;
+        eprintln!("kctx: trigger {}: {}; capturing", fired.rule, fired.saw);
+        let thread = std::thread::Builder::new()
+            .name("kctx-trigger".to_owned())
+            .spawn(move || {
+                let name = fired.rule.clone();
+                match capture(&settings, window, fired) {
+                    Ok(written) => eprintln!(
+                        "kctx: trigger {name}: wrote {} ({} bytes)",
+                        written.path.display(),
+                        written.bytes
+                    ),
+                    Err(error) => eprintln!("kctx: trigger {name}: no bundle: {error:#}"),
+                }
+            })?;
+        Ok(Self {
+            thread: Some(thread),
+        })
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Job {
+    /// The stream is over by then, and so is the dump: it writes what came.
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn capture(settings: &JobSettings, window: Duration, fired: Fired) -> anyhow::Result<Written> {
+    // First of all, while what it is about is there.
+    let mut dump = settings.flight.subscribe(clock::monotonic_ns());
+    let started = Instant::now();
+    settings.store.make_room(settings.limits.max_bytes)?;
+    let output = settings.store.path(&fired.rule, fired.time_unix_ns);
+    let mut recorder = Recorder::create(&output, settings.limits)?;
+    if settings.redact {
+        recorder = recorder.redacting(Redactor::default());
+    }
+    recorder.manifest_mut().trigger = Some(fired);
+    let mut assembly = Assembly::new(recorder, settings.rows);
+    let root = HostRoot::system();
+    let limits = settings.evidence;
+    assembly.evidence(&evidence::collect(&root, Phase::Before, &limits), &limits)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let mut deadline = started + window;
+    let mut asked = false;
+    let ending = loop {
+        let next = async { tokio::time::timeout_at(deadline.into(), dump.next()).await };
+        match runtime.block_on(next) {
+            Ok(Some(Piece::Segment(segment))) => assembly.segment(&segment)?,
+            Ok(Some(Piece::End(ending))) => break Some(ending),
+            Ok(None) => break None,
+            Err(_) if asked => anyhow::bail!("the daemon did not end it"),
+            Err(_) => {
+                settings.flight.finish(dump.id, clock::monotonic_ns());
+                (deadline, asked) = (Instant::now() + END_PATIENCE, true);
+            }
+        }
+    };
+    assembly.evidence(&evidence::collect(&root, Phase::After, &limits), &limits)?;
+    let asked = |ending: &Ending| ending.reason == EndReason::Asked;
+    let interrupted = !ending.as_ref().is_some_and(asked);
+    let (written, _) = assembly.finish(ending, interrupted)?;
+    Ok(written)
+}

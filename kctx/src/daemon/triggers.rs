@@ -1,0 +1,123 @@
+//! The configured triggers: asks at each window's end what their rules look at, and has captured what fires.
+
+use anyhow::Context as _;
+
+use crate::{
+    aggregate::window::Window,
+    capture::{
+        bundle::WriteLimits,
+        evidence_set::EvidenceSet,
+        flight::FlightHandle,
+        trigger::{
+            Rule,
+            figure::{Beside, Figure},
+            job::{Job, JobSettings},
+            softnet::Softnet,
+            store::{BundleStore, StoreLimits},
+            watch::RuleWatch,
+            works::RunningWorks,
+        },
+    },
+    config::Config,
+    diagnose::{Case, diagnose},
+    host::{HostIdentity, HostRoot, clock},
+    report::summary::Summary,
+};
+
+/// The rules, and what they are asked for.
+pub(super) struct Triggers {
+    watch: RuleWatch,
+    softnet: Option<Softnet>,
+    works: Option<RunningWorks>,
+    diagnoses: bool,
+    settings: JobSettings,
+    job: Option<Job>,
+}
+
+impl Triggers {
+    /// Of the configuration; `None` where it has no rules. After privileges were dropped: what cannot be written then is
+    /// told now.
+    pub(super) fn new(
+        config: &Config,
+        works: Option<RunningWorks>,
+        flight: FlightHandle,
+    ) -> anyhow::Result<Option<Self>> {
+        let capture = &config.capture;
+        if config.trigger.is_empty() {
+            return Ok(None);
+        }
+        let limits = StoreLimits {
+            bundles: capture.max_bundles as usize,
+            bytes: capture.max_total,
+        };
+        let store = BundleStore::open(&capture.directory, limits)
+            .context("triggers cannot leave bundles; see [capture] directory")?;
+        let watch = RuleWatch::new(config.trigger.clone(), capture.pause);
+        let softnet = if watch.needs(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
+            let softnet = Softnet::open(&HostRoot::system());
+            Some(softnet.context("a trigger needs /proc/net/softnet_stat")?)
+        } else {
+            None
+        };
+        Ok(Some(Self {
+            softnet,
+            works: works.filter(|_| watch.needs(|f| *f == Figure::WorkInFlight)),
+            diagnoses: watch.needs(|f| matches!(f, Figure::Finding(_))),
+            watch,
+            settings: JobSettings {
+                flight,
+                store,
+                limits: WriteLimits {
+                    max_bytes: capture.max_size.min(capture.max_total),
+                },
+                rows: config.rows(),
+                redact: capture.redact,
+                evidence: capture.evidence.limits(),
+            },
+            job: None,
+        }))
+    }
+
+    /// A window closed.
+    pub(super) fn window(&mut self, window: &Window, host: &HostIdentity) {
+        if self.job.as_ref().is_some_and(Job::is_finished) {
+            self.job = None;
+        }
+        let now_ns = clock::monotonic_ns();
+        let beside = Beside {
+            softnet: self
+                .softnet
+                .as_mut()
+                .and_then(|softnet| softnet.rates(now_ns)),
+            longest_work: self.works.as_ref().map(|works| works.longest(now_ns)),
+            findings: if self.diagnoses {
+                findings(window, host)
+            } else {
+                Vec::new()
+            },
+        };
+        let busy = self.job.is_some();
+        if let Some((rule, fired)) = self.watch.observe(now_ns, window, &beside, busy) {
+            self.start(&rule, fired);
+        }
+    }
+
+    fn start(&mut self, rule: &Rule, fired: crate::capture::trigger::Fired) {
+        match Job::start(self.settings.clone(), rule, fired) {
+            Ok(job) => self.job = Some(job),
+            Err(error) => eprintln!("kctx: trigger {}: no thread: {error}", rule.name),
+        }
+    }
+}
+
+/// What a diagnosis of the window alone finds.
+fn findings(window: &Window, host: &HostIdentity) -> Vec<String> {
+    let summary = Summary::from_window(window, host.clone(), window.taint_value);
+    let evidence = EvidenceSet::default();
+    let diagnosis = diagnose(&Case {
+        summary: &summary,
+        evidence: &evidence,
+    });
+    let findings = diagnosis.findings.into_iter();
+    findings.map(|finding| finding.id).collect()
+}

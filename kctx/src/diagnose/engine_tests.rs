@@ -1,0 +1,137 @@
+use super::*;
+use crate::{
+    aggregate::window::{Family, ProbeStatus},
+    diagnose::{
+        finding::Confidence,
+        fixture::{self, evidence, of, percent, softirq, softnet},
+    },
+};
+
+#[test]
+fn an_idle_host_has_nothing_hot_and_the_figures_that_say_so() {
+    let mut summary = fixture::summary();
+    summary.softirq = vec![
+        softirq("NET_RX", 1, "irq_tail", 300, percent(1)),
+        softirq("TIMER", 0, "irq_tail", 300, 1),
+    ];
+    let diagnosis = of(&summary, &softnet(0, 0, 0, 0));
+    assert_eq!(diagnosis.verdict, Verdict::NothingHot);
+    assert_eq!(diagnosis.findings, []);
+    assert_eq!(
+        diagnosis.first_line,
+        "Nothing is hot: the busiest softirq is NET_RX on CPU 1 with 1.0 %, the longest wait for one 10.0 µs, 0 packets/s \
+         dropped at a backlog, in 10.0 s."
+    );
+    assert!(
+        diagnosis
+            .ruled_out
+            .iter()
+            .any(|row| row.id == "NET-BACKLOG")
+    );
+}
+
+#[test]
+fn what_could_not_be_measured_is_not_ruled_out() {
+    let mut summary = fixture::summary();
+    summary.probes = vec![ProbeStatus {
+        name: "irq:softirq_entry".to_owned(),
+        family: Family::Softirq.into(),
+        attached: false,
+        mechanism: None,
+        reason: Some("missing CAP_PERFMON".to_owned()),
+    }];
+    let files = evidence(&[
+        (
+            "before/proc/softirqs",
+            "      CPU0 CPU1\nTIMER: 5 5\nNET_RX: 0 5\n",
+        ),
+        (
+            "after/proc/softirqs",
+            "      CPU0 CPU1\nTIMER: 9 5\nNET_RX: 0 4120005\n",
+        ),
+    ]);
+    let diagnosis = of(&summary, &files);
+    assert_eq!(diagnosis.verdict, Verdict::Inconclusive);
+    assert_eq!(
+        diagnosis.first_line,
+        "Inconclusive, because softirq could not be measured (missing CAP_PERFMON); /proc/softirqs points to NET_RX on CPU 1 \
+         (412,000/s)."
+    );
+}
+
+#[test]
+fn a_short_window_and_lost_records_lower_the_confidence() {
+    let mut summary = fixture::saturated(0);
+    summary.stack = vec![fixture::stack("softirq:NET_RX", &["nft_do_chain"], 50)];
+    let rules = r#"[{"table": "t", "chain": "c", "rules": 2000}]"#;
+    let files = evidence(&[("after/netfilter.json", rules)]);
+    assert_eq!(
+        of(&summary, &files).findings[0].confidence,
+        Confidence::High
+    );
+    summary.accounting.total.observed = 100;
+    summary
+        .accounting
+        .total
+        .lost
+        .insert("no_room".to_owned(), 2);
+    let diagnosis = of(&summary, &files);
+    assert_eq!(diagnosis.findings[0].confidence, Confidence::Medium);
+    assert!(
+        diagnosis
+            .caveats
+            .iter()
+            .any(|caveat| caveat.contains("2.0 % of the records were lost"))
+    );
+}
+
+#[test]
+fn an_effect_is_told_with_its_cause_and_makes_it_as_bad() {
+    let mut summary = fixture::saturated(0);
+    summary.stack = vec![fixture::stack("softirq:NET_RX", &["nft_do_chain"], 50)];
+    let diagnosis = of(&summary, &softnet(0, 600_000, 0, 0));
+    let ids: Vec<_> = diagnosis
+        .findings
+        .iter()
+        .map(|finding| finding.id.as_str())
+        .collect();
+    assert_eq!(ids, ["NET-FW"]);
+    let effects: Vec<_> = diagnosis.findings[0]
+        .chain
+        .iter()
+        .filter(|step| step.step == "effect")
+        .collect();
+    assert!(
+        effects.iter().any(|step| step
+            .value
+            .starts_with("NET-BACKLOG: CPU 0 drops 600,000 packets/s")),
+        "{effects:?}"
+    );
+    assert!(
+        diagnosis
+            .ruled_out
+            .iter()
+            .any(|row| row.because.starts_with("seen, but an effect of NET-FW"))
+    );
+}
+
+#[test]
+fn of_many_findings_the_worst_are_told() {
+    let finding = |id: &str, severity, percent| {
+        let mut finding =
+            crate::diagnose::draft::Draft::new(&rule::RULES[0].page, severity, Confidence::High)
+                .share(0, "x", percent)
+                .done();
+        id.clone_into(&mut finding.id);
+        finding
+    };
+    let mut findings = vec![
+        finding("a", Severity::Info, 90.0),
+        finding("b", Severity::Warn, 30.0),
+        finding("c", Severity::Crit, 10.0),
+        finding("d", Severity::Warn, 40.0),
+    ];
+    rank(&mut findings);
+    let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
+    assert_eq!(ids, ["c", "d", "b", "a"]);
+}

@@ -1,0 +1,82 @@
+//! The tasks that used CPUs most, and those of real-time policies: `tasks.tsv`.
+
+use super::either;
+use crate::capture::evidence_set::EvidenceSet;
+
+/// A line of names, then one a task, with tabs between.
+pub(in crate::diagnose) const FILE: &str = "tasks.tsv";
+
+/// One task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::diagnose) struct Task {
+    pub(in crate::diagnose) comm: String,
+    pub(in crate::diagnose) pid: u32,
+    /// `SCHED_FIFO` (1) or `SCHED_RR` (2) or `SCHED_DEADLINE` (6).
+    pub(in crate::diagnose) real_time: bool,
+    /// Of real-time tasks, 1 to 99.
+    pub(in crate::diagnose) priority: u32,
+    /// The CPU that it was on last.
+    pub(in crate::diagnose) cpu: Option<u32>,
+    /// Clock ticks that it ran in the window.
+    pub(in crate::diagnose) ticks: u64,
+}
+
+pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
+    let text = either(evidence, FILE)?;
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next()?.split('\t').collect();
+    let of_line = |line: &str| {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let cell = |name: &str| {
+            let column = names.iter().position(|known| *known == name)?;
+            cells.get(column).copied()
+        };
+        let number = |name: &str| cell(name)?.parse::<u32>().ok();
+        Some(Task {
+            comm: cell("comm")?.to_owned(),
+            pid: number("pid")?,
+            real_time: matches!(cell("policy")?, "fifo" | "rr" | "deadline"),
+            priority: number("rt_priority").unwrap_or(0),
+            cpu: number("cpu"),
+            ticks: cell("grown_ticks")
+                .and_then(|ticks| ticks.parse().ok())
+                .unwrap_or(0),
+        })
+    };
+    Some(lines.filter_map(of_line).collect())
+}
+
+impl super::Facts<'_> {
+    /// Real-time tasks that were last on a CPU, kernel threads that the kernel itself makes so left out.
+    pub(in crate::diagnose) fn real_time_tasks(&self, cpu: u32) -> Vec<&Task> {
+        let tasks = self.tasks.iter().flatten();
+        let kernel = [
+            "migration/",
+            "idle_inject/",
+            "irq/",
+            "watchdog",
+            "rcu",
+            "ktimers/",
+            "cpuhp/",
+            "stop",
+        ];
+        tasks
+            .filter(|task| task.real_time && task.cpu.is_none_or(|last| last == cpu))
+            .filter(|task| !kernel.iter().any(|start| task.comm.starts_with(start)))
+            .collect()
+    }
+
+    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the window.
+    pub(in crate::diagnose) fn busiest_task(&self, cpu: u32) -> Option<&Task> {
+        // USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
+        let enough = (self.seconds * 10.0) as u64;
+        let tasks = self
+            .tasks
+            .iter()
+            .flatten()
+            .filter(|task| task.cpu == Some(cpu));
+        tasks
+            .max_by_key(|task| task.ticks)
+            .filter(|task| task.ticks >= enough)
+    }
+}

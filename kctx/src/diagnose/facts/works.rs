@@ -1,0 +1,58 @@
+//! Works by function: one function may be on more than one workqueue.
+
+use std::collections::BTreeMap;
+
+use super::Facts;
+use crate::report::summary::{OriginSummary, WorkqueueSummary};
+
+/// A work function's executions, of all its workqueues.
+#[derive(Clone, Debug)]
+pub(in crate::diagnose) struct Work<'a> {
+    pub(in crate::diagnose) function: &'a str,
+    /// The workqueue with most of them.
+    pub(in crate::diagnose) workqueue: &'a str,
+    pub(in crate::diagnose) count: u64,
+    /// In wall time.
+    pub(in crate::diagnose) service_ns: u64,
+    /// On CPUs.
+    pub(in crate::diagnose) cpu_ns: u64,
+    /// The row with most executions: its waits.
+    pub(in crate::diagnose) row: &'a WorkqueueSummary,
+}
+
+impl Facts<'_> {
+    /// By time on CPUs, the most first. Those in softirqs are left out, for they are in a vector; so is what a flush waits for.
+    pub(in crate::diagnose) fn works(&self) -> Vec<Work<'_>> {
+        let mut by_function: BTreeMap<&str, Work<'_>> = BTreeMap::new();
+        let rows = self.summary.workqueue.iter();
+        let is_work = |row: &&WorkqueueSummary| {
+            !row.overflow && row.bh < row.count.max(1) && row.function != "wq_barrier_func"
+        };
+        for row in rows.filter(is_work) {
+            let work = by_function.entry(&row.function).or_insert(Work {
+                function: &row.function,
+                workqueue: &row.workqueue,
+                count: 0,
+                service_ns: 0,
+                cpu_ns: 0,
+                row,
+            });
+            work.count = work.count.saturating_add(row.count);
+            work.service_ns = work.service_ns.saturating_add(row.service.sum_ns);
+            work.cpu_ns = work.cpu_ns.saturating_add(row.service_net.sum_ns);
+            if row.count > work.row.count {
+                (work.row, work.workqueue) = (row, &row.workqueue);
+            }
+        }
+        let mut works: Vec<_> = by_function.into_values().collect();
+        works.sort_by(|a, b| b.cpu_ns.cmp(&a.cpu_ns).then(a.function.cmp(b.function)));
+        works
+    }
+}
+
+impl<'a> Work<'a> {
+    /// What queued it most.
+    pub(in crate::diagnose) fn queued_by(&self) -> Option<&'a OriginSummary> {
+        self.row.queued_by.first().map(|queued| &queued.origin)
+    }
+}

@@ -1,0 +1,223 @@
+use super::{Outcome, Rule, receiving};
+use crate::{
+    aggregate::window::OriginKind,
+    diagnose::{
+        draft::Draft,
+        facts::{
+            Facts,
+            receive::{BACKLOG, Receive},
+        },
+        figures::{percent, rate},
+        finding::{Confidence, Finding},
+        harm::{BUSY, Harm, severity},
+        page::{Page, look_alike, owner, read, threshold},
+    },
+};
+
+/// Part of the runs that tasks raise.
+const BY_TASKS: f64 = 50.0;
+/// Part of the packets that are of a device, for it to be the one.
+const MOST: f64 = 0.5;
+
+pub(super) static RULE: Rule = Rule {
+    page: Page {
+        id: "NET-LO",
+        title: "A process receives its own packets over loopback",
+        means: "Packets over `lo` are received on the CPU of who sends them, in the sender's own system call: no device and no interrupt \
+                is in it, and ksoftirqd stays idle. It is the application's own cost, billed as softirq.",
+        signals: &[
+            "NET_RX is raised by a task and runs in it, without a wait",
+            "polls of the backlog, and `lo` counts as many packets",
+        ],
+        thresholds: &[
+            threshold("runs that tasks raise", "50 %", "kctx"),
+            threshold(
+                "of the CPU in NET_RX",
+                "10 %",
+                "kctx; measured: 385,000 packets/s are 31 %",
+            ),
+        ],
+        confused_with: &[
+            look_alike(
+                "NET-VIRT",
+                "the same path, with veth, bridge or tunnel between",
+            ),
+            look_alike("NET-CONC", "raised by the interrupts of a device"),
+        ],
+        next: &[
+            read(
+                "See what the process sends and to whom.",
+                "ss -anptu | grep {pid}",
+            ),
+            read("Count packets of lo.", "ip -s link show lo"),
+            owner("Ask its owner for batches (sendmmsg, larger writes), or a unix socket instead."),
+        ],
+        do_not: &["Touch the settings of network devices: none is in the path."],
+    },
+    explained_by: &[
+        "NET-FW",
+        "NET-BPF",
+        "NET-CT",
+        "NET-TX",
+        "NET-VIRT",
+        "RT-STARVE",
+    ],
+    judge,
+};
+
+fn judge(facts: &Facts<'_>) -> Outcome {
+    let Some(most) = facts.receive.first() else {
+        return Outcome::Silent;
+    };
+    let is_own = |receive: &&Receive| {
+        receive.percent >= BUSY
+            && receive.raised_by(&[OriginKind::Task]) >= BY_TASKS
+            && receive.device() == Some(BACKLOG)
+            // Who hands packets to other CPUs has runs too, but polls nothing in them.
+            && receive.packets >= receive.runs / 2.0
+            && !of_virtual_devices(facts, receive)
+    };
+    let findings = facts.receive.iter().filter(is_own).take(1);
+    let findings = findings
+        .filter_map(|receive| finding(facts, receive))
+        .collect();
+    Outcome::or_ruled_out(findings, || {
+        format!(
+            "NET_RX takes {} of CPU {}, and tasks raise {} of it (threshold {BUSY:.0} % and {BY_TASKS:.0} %)",
+            percent(most.percent),
+            most.cpu,
+            percent(most.raised_by(&[OriginKind::Task]))
+        )
+    })
+}
+
+/// Whether what a CPU receives is what virtual devices other than loopback do.
+fn of_virtual_devices(facts: &Facts<'_>, receive: &Receive) -> bool {
+    let busiest = facts.packets.iter().max_by(|a, b| {
+        a.1.received
+            .max(a.1.sent)
+            .total_cmp(&b.1.received.max(b.1.sent))
+    });
+    busiest.is_some_and(|(device, packets)| {
+        facts.is_virtual(device)
+            && packets.received.max(packets.sent) >= receive.packets * MOST / 2.0
+    })
+}
+
+fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
+    let harm = Harm::of_receive(facts, receive);
+    let severity = severity(receive.percent, &harm, false)?;
+    let over_lo = facts.packets.get("lo").map(|packets| packets.received);
+    let seen = over_lo.is_some_and(|over_lo| over_lo >= receive.packets * MOST);
+    let confidence = match (seen, over_lo) {
+        (true, _) => Confidence::High,
+        (false, Some(_)) => Confidence::Medium,
+        (false, None) => Confidence::Low,
+    };
+    let tasks = receive
+        .raisers
+        .iter()
+        .filter(|(origin, _)| origin.kind == OriginKind::Task);
+    let (sender, part) = tasks.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let where_it_is = match seen {
+        true => "over loopback",
+        false => {
+            "over loopback or another virtual device of a network namespace that kctx is not in"
+        }
+    };
+    let pid = sender.number.unwrap_or(0);
+    let draft = Draft::new(&RULE.page, severity, confidence)
+        .title(format!("CPU {}: {} receives its own packets over loopback", receive.cpu, sender.name))
+        .statement(format!(
+            "CPU {} spends {} of its time receiving packets that {} (pid {pid}) itself sends {where_it_is}: {}; no network device or \
+             interrupt is in it{}.",
+            receive.cpu,
+            percent(receive.percent),
+            sender.name,
+            receiving::cost(receive),
+            harm.clause()
+        ));
+    let mut draft = receiving::chain(draft, receive)
+        .process(&sender.name, pid)
+        .step(
+            "cause",
+            format!(
+                "{} (pid {pid}) raises {} of the runs",
+                sender.name,
+                percent(*part)
+            ),
+        )
+        .missing_if(
+            !seen,
+            "lo counts fewer packets than are received: it is another device or network namespace",
+        );
+    if let Some(over_lo) = over_lo {
+        draft = draft.evidence(
+            "evidence/after/proc/net/dev:lo",
+            format!("{} packets", rate(over_lo)),
+        );
+    }
+    if seen {
+        draft = draft.device("lo");
+    }
+    Some(draft.done())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        aggregate::window::OriginKind,
+        diagnose::{
+            finding::{Confidence, Severity, Verdict},
+            fixture::{evidence, found, napi, of, origin, percent, raised, softirq, summary},
+        },
+        report::summary::Summary,
+    };
+
+    fn sender(kind: OriginKind) -> Summary {
+        let mut summary = summary();
+        summary.softirq = vec![softirq("NET_RX", 1, "task", 3_850_000, percent(31))];
+        summary.softirq_origin = vec![raised(
+            "NET_RX",
+            1,
+            origin(kind, Some(9014), "udpf"),
+            3_850_000,
+        )];
+        summary.napi = vec![napi("backlog", 0, 1, 3_850_000, 0, 3_850_000)];
+        summary
+    }
+
+    fn counted(device: &str) -> crate::capture::evidence_set::EvidenceSet {
+        let after =
+            format!(" {device}: 38500000 3850000 0 0 0 0 0 0 38500000 3850000 0 0 0 0 0 0\n");
+        evidence(&[
+            (
+                "before/proc/net/dev",
+                &format!(" {device}: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"),
+            ),
+            ("after/proc/net/dev", &after),
+        ])
+    }
+
+    #[test]
+    fn a_sender_that_receives_its_own_is_busy_and_healthy() {
+        let diagnosis = of(&sender(OriginKind::Task), &counted("lo"));
+        assert_eq!(diagnosis.verdict, Verdict::NothingHot);
+        let first = &diagnosis.findings[0];
+        assert_eq!(
+            (first.id.as_str(), first.severity, first.confidence),
+            ("NET-LO", Severity::Info, Confidence::High)
+        );
+        assert_eq!(
+            (&first.scope.devices[..], &first.scope.comms[..]),
+            (&["lo".to_owned()][..], &["udpf".to_owned()][..])
+        );
+        assert!(diagnosis.first_line.starts_with("Busy, without harm: CPU 1 spends 31 % of its time receiving packets that udpf (pid 9014) itself sends over loopback: 385,000 packets/s"), "{}", diagnosis.first_line);
+    }
+
+    #[test]
+    fn veth_and_interrupts_are_something_else() {
+        assert!(found(&of(&sender(OriginKind::Task), &counted("veth12")), "NET-LO").is_none());
+        assert!(found(&of(&sender(OriginKind::Irq), &counted("lo")), "NET-LO").is_none());
+    }
+}

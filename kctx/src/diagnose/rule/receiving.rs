@@ -1,0 +1,120 @@
+//! What the rules about receiving packets say alike.
+
+use crate::diagnose::{
+    draft::Draft,
+    facts::{Facts, origins, receive::Receive, shares::place, softnet, stacks::Through},
+    figures::{number, percent, rate, time},
+    harm::{BUSY, DROPS},
+};
+
+/// CPUs that receive much, or drop; the busiest first.
+pub(super) fn busy<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = &'a Receive> {
+    let much = |receive: &&Receive| receive.percent >= BUSY || receive.dropped() >= DROPS;
+    facts.receive.iter().filter(much)
+}
+
+/// `CPU 0 spends 97 % of its time receiving packets, most of it in ksoftirqd/0`
+pub(super) fn subject(receive: &Receive) -> String {
+    format!(
+        "CPU {} spends {} of its time receiving packets, most of it in {}",
+        receive.cpu,
+        percent(receive.percent),
+        place(receive.place(), receive.cpu)
+    )
+}
+
+/// `each costs 32.0 µs`, with how many there are; empty of none.
+pub(super) fn cost(receive: &Receive) -> String {
+    let Some(ns) = receive.cost_ns() else {
+        return String::new();
+    };
+    format!("{} packets/s at {} each", number(receive.packets), time(ns))
+}
+
+/// The chain from CPU to NAPI, and the numbers it rests on.
+pub(super) fn chain(draft: Draft, receive: &Receive) -> Draft {
+    let cpu = receive.cpu;
+    let places: Vec<_> = (receive.places.iter().filter(|(_, share)| *share >= 0.5))
+        .map(|(known, share)| format!("{} in {}", percent(*share), place(known, cpu)))
+        .collect();
+    let raisers: Vec<_> = (receive
+        .raisers
+        .iter()
+        .take(3)
+        .filter(|(_, part)| *part >= 1.0))
+    .map(|(origin, part)| format!("{} by {}", percent(*part), origins::words(origin)))
+    .collect();
+    let devices: Vec<_> = (receive.devices.iter().take(3))
+        .map(|(device, packets)| format!("{device} {}", rate(*packets)))
+        .collect();
+    let polls = format!(
+        "{} polls of {}; {} of them full",
+        rate(receive.polls),
+        devices.join(", "),
+        percent(receive.full_percent)
+    );
+    let draft = draft
+        .cpu(cpu)
+        .vector("NET_RX")
+        .share(cpu, "softirq NET_RX", receive.percent)
+        .step(
+            "CPU",
+            format!("{cpu}: {} in NET_RX", percent(receive.percent)),
+        )
+        .step("place", places.join(", "))
+        .step(
+            "vector",
+            format!(
+                "NET_RX, {} runs, the longest {}",
+                rate(receive.runs),
+                time(receive.longest_ns as f64)
+            ),
+        )
+        .step("raised by", raisers.join(", "))
+        .step(
+            "NAPI",
+            if receive.polls > 0.0 {
+                polls
+            } else {
+                String::new()
+            },
+        )
+        .evidence(
+            format!("summary.softirq[vector=NET_RX,cpu={cpu}]"),
+            format!("{} of the CPU, {}", percent(receive.percent), cost(receive)),
+        );
+    match receive.softnet {
+        None => draft.missing("proc/net/softnet_stat of both edges: drops are not known"),
+        Some(counts) => draft.evidence(
+            format!("evidence/after/{}:{}", softnet::FILE, counts.line),
+            format!(
+                "dropped {}, squeezed {}, RPS {}, backlog {}",
+                rate(counts.dropped),
+                rate(counts.squeezed),
+                rate(counts.rps),
+                counts
+                    .backlog
+                    .map_or_else(|| "?".to_owned(), |length| number(f64::from(length)))
+            ),
+        ),
+    }
+}
+
+/// Of the samples taken while packets were received, wherever that was: those in some functions.
+pub(super) fn code(facts: &Facts<'_>, is: impl Fn(&str) -> bool) -> Option<Through> {
+    facts.stacks.through(
+        |context| matches!(context, "softirq:NET_RX" | "kthread:napi"),
+        is,
+    )
+}
+
+/// Why code was ruled out.
+pub(super) fn not_in_code(through: Option<&Through>, what: &str, least: f64) -> String {
+    match through {
+        Some(through) => format!(
+            "{what} in {} of {} stacks of receiving ({:.0} %, less than {least:.0} %)",
+            through.samples, through.of, through.percent
+        ),
+        None => format!("too few stacks of receiving were sampled (less than 10) to see {what}"),
+    }
+}

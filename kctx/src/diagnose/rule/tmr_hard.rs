@@ -1,0 +1,170 @@
+use super::{Outcome, Rule};
+use crate::diagnose::{
+    draft::Draft,
+    facts::{Facts, shares::Taken, stat},
+    figures::{number, percent, rate, time},
+    finding::{Confidence, Finding, Severity},
+    page::{Page, look_alike, owner, read, threshold},
+};
+
+/// Timer interrupts of a CPU, a second, beyond what ticks are.
+const SOME: f64 = 5_000.0;
+const MANY: f64 = 10_000.0;
+
+pub(super) static RULE: Rule = Rule {
+    page: Page {
+        id: "TMR-HARD",
+        title: "High-resolution timers interrupt a CPU",
+        means: "The local timer interrupts for each high-resolution timer that is due: sleeps and time-outs of microseconds, timerfd, POSIX timers, sampling. That is \
+                no softirq. Each interrupt as a rule wakes a task, which costs more than the interrupt.",
+        signals: &[
+            "interrupts of the local timer (LOC) beyond HZ, a second",
+            "system time of that CPU",
+            "softirqs that stay idle",
+        ],
+        thresholds: &[threshold(
+            "LOC of a CPU",
+            "5,000/s; 10,000/s is a warning",
+            "kctx; at rest 16 to 300/s, ticks are HZ at most",
+        )],
+        confused_with: &[
+            look_alike(
+                "NET-TX",
+                "a queueing discipline sets a timer for each packet: NET_TX is busy too",
+            ),
+            look_alike("TMR-SOFT", "timers of the wheel, in the TIMER softirq"),
+        ],
+        next: &[
+            read(
+                "See which tasks sleep so shortly: those with most switches of their own will.",
+                "pidstat -w 1 5 | sort -k4 -n | tail",
+            ),
+            read(
+                "See which timers are set.",
+                "grep -E 'hrtimer_wakeup|posix_timer_fn|timerfd_tmrproc' /proc/timer_list | sort | uniq -c",
+            ),
+            owner(
+                "Ask the owner of the task for longer periods, or timer slack (prctl PR_SET_TIMERSLACK).",
+            ),
+        ],
+        do_not: &["Disable high-resolution timers (highres=off): everything else gets coarser."],
+    },
+    explained_by: &["NET-TX"],
+    judge,
+};
+
+fn judge(facts: &Facts<'_>) -> Outcome {
+    let mut timers = facts.interrupt_vector("LOC");
+    timers.sort_by(|a, b| b.rate.total_cmp(&a.rate));
+    let Some(most) = timers.first() else {
+        return Outcome::Silent;
+    };
+    if most.rate < SOME {
+        let hz = facts
+            .summary
+            .host
+            .hz
+            .map_or("?".to_owned(), |hz| hz.to_string());
+        return Outcome::RuledOut(format!(
+            "CPU {} takes {} timer interrupts/s (HZ is {hz}; less than {})",
+            most.cpu,
+            number(most.rate),
+            rate(SOME)
+        ));
+    }
+    Outcome::Found(vec![finding(facts, most, &timers)])
+}
+
+fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
+    let hz = facts
+        .summary
+        .host
+        .hz
+        .map_or(String::new(), |hz| format!(" (HZ is {hz})"));
+    let system = facts
+        .stat
+        .as_ref()
+        .and_then(|stats| stats.get(&most.cpu))
+        .map(|stat| stat.system);
+    let system = system.map_or(String::new(), |system| {
+        format!("; {} of that CPU is system time", percent(system))
+    });
+    let task = facts.busiest_task(most.cpu);
+    let by = task.map_or(String::new(), |task| {
+        format!(
+            "; the busiest task there is {} (pid {})",
+            task.comm, task.pid
+        )
+    });
+    let severity = if most.rate >= MANY {
+        Severity::Warn
+    } else {
+        Severity::Info
+    };
+    let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
+        .title(format!("CPU {} takes {} timer interrupts/s", most.cpu, number(most.rate)))
+        .statement(format!(
+            "CPU {} takes {} timer interrupts/s{hz}, {} of its time in their handlers at {} each{system}{by}.",
+            most.cpu,
+            number(most.rate),
+            percent(most.percent),
+            time(most.ns as f64 / most.count.max(1) as f64)
+        ))
+        .share(most.cpu, "hardirq LOC", most.percent)
+        .cpu(most.cpu)
+        .cpus(timers.iter().filter(|taken| taken.rate >= SOME).map(|taken| taken.cpu))
+        .irq("LOC")
+        .step("CPU", format!("{}: {} in handlers of LOC", most.cpu, percent(most.percent)))
+        .step("interrupt", format!("LOC, {}", rate(most.rate)))
+        .step("task", by.trim_start_matches("; "))
+        .evidence(format!("summary.hardirq[name=LOC,cpu={}]", most.cpu), format!("{}, {}", rate(most.rate), percent(most.percent)))
+        .missing("the functions of the timers: kctx does not trace them");
+    if !system.is_empty() {
+        draft = draft.evidence(
+            format!("evidence/after/{}", stat::FILE),
+            system.trim_start_matches("; "),
+        );
+    }
+    if let Some(task) = task {
+        draft = draft.process(&task.comm, task.pid);
+    }
+    draft.done()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnose::{
+        finding::Severity,
+        fixture::{evidence, found, hardirq, of, percent, ruled_out, softirq, summary},
+    };
+
+    #[test]
+    fn timers_far_beyond_hz_are_found_and_ticks_or_a_shaper_are_not() {
+        let mut summary = summary();
+        summary.hardirq = vec![
+            hardirq(None, "LOC", 0, 217_000, percent(6)),
+            hardirq(None, "LOC", 1, 2_500, 1),
+        ];
+        let diagnosis = of(&summary, &evidence(&[]));
+        let first = &diagnosis.findings[0];
+        assert_eq!(
+            (first.id.as_str(), first.severity, &first.scope.cpus[..]),
+            ("TMR-HARD", Severity::Warn, &[0][..])
+        );
+        assert!(
+            diagnosis
+                .first_line
+                .starts_with("CPU 0 takes 21,700 timer interrupts/s (HZ is 250)"),
+            "{}",
+            diagnosis.first_line
+        );
+        summary.softirq = vec![softirq("NET_TX", 0, "ksoftirqd", 200_000, percent(20))];
+        assert!(found(&of(&summary, &evidence(&[])), "TMR-HARD").is_none());
+        summary.softirq.clear();
+        summary.hardirq = vec![hardirq(None, "LOC", 0, 10_000, percent(1))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        assert!(
+            found(&diagnosis, "TMR-HARD").is_none() && ruled_out(&diagnosis, "TMR-HARD").is_some()
+        );
+    }
+}

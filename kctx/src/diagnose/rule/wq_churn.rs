@@ -1,0 +1,193 @@
+use super::{Outcome, Rule};
+use crate::{
+    aggregate::window::OriginKind,
+    diagnose::{
+        draft::Draft,
+        facts::{Facts, origins, works::Work},
+        figures::{list, percent, rate, time},
+        finding::{Confidence, Finding, Severity},
+        harm::{BUSY, FULL, HOT},
+        page::{Page, look_alike, owner, read, threshold},
+    },
+    report::summary::KthreadSummary,
+};
+
+/// Executions of one function, a second.
+const MANY: f64 = 2_000.0;
+
+pub(super) static RULE: Rule = Rule {
+    page: Page {
+        id: "WQ-CHURN",
+        title: "One work is queued again and again",
+        means: "A work function runs thousands of times a second, each time for a moment. kworkers are what shows: `kworker/u8:3-events_unbound` by itself means \
+                nothing, the function and who queues it do.",
+        signals: &[
+            "executions of a work function, a second",
+            "its kworkers' time",
+            "what queued it",
+        ],
+        thresholds: &[
+            threshold(
+                "executions of one function",
+                "2,000/s",
+                "kctx; measured: a writer to a pseudoterminal has 32,000/s",
+            ),
+            threshold(
+                "time of the kworkers that run it",
+                "10 % of a CPU; 30 % is a warning",
+                "kctx",
+            ),
+        ],
+        confused_with: &[
+            look_alike("WQ-HOG", "few executions, each long on a CPU"),
+            look_alike(
+                "WQ-WB",
+                "works that wait for a disk: much wall time, little CPU",
+            ),
+            look_alike("IRQ-GPE", "works of the firmware's events"),
+        ],
+        next: &[
+            read(
+                "See whose function it is.",
+                "grep -w {function} /proc/kallsyms",
+            ),
+            read(
+                "See what the process that queues it does.",
+                "strace -c -p {pid} & sleep 5; kill -INT $!",
+            ),
+            owner("Ask the owner of that process for fewer and larger pieces of work."),
+        ],
+        do_not: &["Look for a kworker to blame or to kill: they do what others queue."],
+    },
+    explained_by: &["IRQ-GPE", "WQ-CG"],
+    judge,
+};
+
+fn judge(facts: &Facts<'_>) -> Outcome {
+    let works = facts.works();
+    let most = works.iter().max_by_key(|work| work.count);
+    let churns = |work: &&Work<'_>| facts.rate(work.count) >= MANY && share(facts, work) >= BUSY;
+    if let Some(work) = works
+        .iter()
+        .filter(churns)
+        .max_by(|a, b| share(facts, a).total_cmp(&share(facts, b)))
+    {
+        return Outcome::Found(vec![finding(facts, work)]);
+    }
+    match most {
+        None => Outcome::Silent,
+        Some(work) => Outcome::RuledOut(format!(
+            "the most frequent work, {}, runs {} and takes {} of a CPU (threshold {} and {BUSY:.0} %)",
+            work.function,
+            rate(facts.rate(work.count)),
+            percent(facts.percent(work.cpu_ns)),
+            rate(MANY)
+        )),
+    }
+}
+
+/// Part of a CPU that the work takes, with its kworkers' way to it where it is most of what they do.
+fn share(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
+    let own = facts.percent(work.cpu_ns);
+    let all: u64 = facts.works().iter().map(|other| other.count).sum();
+    if work.count < all / 2 {
+        return own;
+    }
+    let threads = facts.summary.kthread.iter().filter(|row| runs(row, work));
+    own.max(facts.percent(threads.map(|row| row.cpu_ns).sum()))
+}
+
+/// Whether a thread is a kworker of the work's queue, or of one that is not known.
+fn runs(row: &KthreadSummary, work: &Work<'_>) -> bool {
+    row.role == "kworker" && (row.workqueue == work.workqueue || row.workqueue.is_empty())
+}
+
+fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
+    let share = share(facts, work);
+    let severity = match share {
+        share if share >= HOT => Severity::Warn,
+        _ => Severity::Info,
+    };
+    let threads: Vec<_> = (facts.summary.kthread.iter())
+        .filter(|row| runs(row, work) && facts.percent(row.cpu_ns) >= 1.0)
+        .take(5)
+        .map(|row| format!("{} {}", row.comm, percent(facts.percent(row.cpu_ns))))
+        .collect();
+    let queued = work.queued_by();
+    let by = queued.map_or(String::new(), |origin| {
+        format!("; most are queued by {}", origins::words(origin))
+    });
+    let mean = work.service_ns as f64 / work.count.max(1) as f64;
+    let confidence = match queued {
+        Some(origin) if origin.kind != OriginKind::Unknown => Confidence::High,
+        _ => Confidence::Medium,
+    };
+    let full = if share >= FULL { " in all" } else { "" };
+    let mut draft = Draft::new(&RULE.page, severity, confidence)
+        .title(format!("{} runs {} on {}", work.function, rate(facts.rate(work.count)), work.workqueue))
+        .statement(format!(
+            "kworkers spend {} of a CPU{full} on {} of the workqueue {}: it runs {} for {} each{by}.",
+            percent(share),
+            work.function,
+            work.workqueue,
+            rate(facts.rate(work.count)),
+            time(mean)
+        ))
+        .function(work.function)
+        .step("threads", list(&threads))
+        .step("work", format!("{} of {}, {}", work.function, work.workqueue, rate(facts.rate(work.count))))
+        .step("queued by", by.trim_start_matches("; most are queued by "))
+        .evidence(
+            format!("summary.workqueue[function={}]", work.function),
+            format!("{} executions, {} on CPUs", rate(facts.rate(work.count)), percent(facts.percent(work.cpu_ns))),
+        );
+    if let Some(origin) = queued
+        && origin.kind == OriginKind::Task
+        && let Some(pid) = origin.number
+    {
+        draft = draft.process(&origin.name, pid);
+    }
+    draft.done()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnose::{
+        finding::{Confidence, Severity},
+        fixture::{evidence, found, kthread, of, percent, ruled_out, summary, work},
+    };
+
+    #[test]
+    fn a_function_that_runs_all_the_time_is_told_with_who_queues_it() {
+        let mut summary = summary();
+        summary.workqueue = vec![work(
+            "events_unbound",
+            "flush_to_ldisc",
+            320_000,
+            percent(40),
+        )];
+        summary.kthread = [40, 24, 21, 18, 16]
+            .map(|share| {
+                let mut thread = kthread("kworker", "kworker/u8:1", percent(share));
+                thread.workqueue = "events_unbound".to_owned();
+                thread
+            })
+            .to_vec();
+        let diagnosis = of(&summary, &evidence(&[]));
+        let first = &diagnosis.findings[0];
+        assert_eq!(
+            (first.id.as_str(), first.severity, first.confidence),
+            ("WQ-CHURN", Severity::Warn, Confidence::Medium)
+        );
+        assert_eq!(
+            diagnosis.first_line,
+            "kworkers spend 119 % of a CPU in all on flush_to_ldisc of the workqueue events_unbound: it runs 32,000/s for 12.5 µs \
+             each; most are queued by ptywriter (pid 4711)."
+        );
+        summary.workqueue[0].count = 900;
+        let diagnosis = of(&summary, &evidence(&[]));
+        assert!(
+            found(&diagnosis, "WQ-CHURN").is_none() && ruled_out(&diagnosis, "WQ-CHURN").is_some()
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! Captures that come to their bounds: what was taken until then can be read, one line says why, and the status is not 0.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use kctx_tests::{
+    bundle::Bundle,
+    load,
+    program::{self, Ended, Running},
+};
+use rustix::process::Signal;
+
+use crate::{Output, alone};
+
+const IN_TIME: Duration = Duration::from_secs(30);
+
+/// A file system of its own with so much room; gone when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(size: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
+        ensure!(mount.arg(folder.path()).status()?.success(), "no tmpfs");
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+fn capture(path: &Path, more: &[&str]) -> Result<Running> {
+    let path = path.to_string_lossy();
+    let mut arguments = vec!["capture", "-o", &path];
+    arguments.extend(more);
+    Running::kctx(arguments)
+}
+
+fn report(path: &Path) -> Result<Ended> {
+    program::run(["report", "--format", "json", &path.to_string_lossy()])?.success()
+}
+
+fn check_one_line(ended: &Ended, says: &str) {
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("kctx: ") && last.contains(says),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn what_fits_a_full_disk_can_be_read() -> Result<()> {
+    let _alone = alone();
+    let _udp = load::udp()?;
+    let small = Small::mount("1500k")?;
+    let path = small.0.path().join("full.kctx.tar.zst");
+    let ended = capture(&path, &["--window", "60s"])?.wait(IN_TIME * 3)?;
+    check_one_line(&ended, "No space left on device");
+    assert!(
+        ended
+            .stderr
+            .contains("the capture was cut short; kctx report "),
+        "{ended:?}"
+    );
+    let said = report(&path.with_extension("zst.partial"))?;
+    assert!(said.stderr.contains("was cut short"), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_bundle_whose_folder_is_gone_is_kept_elsewhere() -> Result<()> {
+    let _alone = alone();
+    let output = Output::new()?;
+    let folder = output.path().with_file_name("gone");
+    fs::create_dir(&folder)?;
+    let mut capture = capture(&folder.join("a.kctx.tar.zst"), &["--window", "1s"])?;
+    capture.wait_until_open()?;
+    fs::remove_dir_all(&folder)?;
+    let ended = capture.wait(IN_TIME)?;
+    check_one_line(&ended, "its folder is gone; the bundle is in ");
+    let (_, kept) = ended.stderr.trim_end().rsplit_once(' ').unwrap_or_default();
+    let bundle = Bundle::read(Path::new(kept));
+    fs::remove_file(kept)?;
+    assert!(bundle?.summary.window.duration_ns > 900_000_000);
+    Ok(())
+}
+
+#[test]
+fn of_a_killed_capture_the_records_until_then_can_be_read() -> Result<()> {
+    let _alone = alone();
+    let _udp = load::slow_udp(Duration::from_millis(5))?;
+    let output = Output::new()?;
+    let mut capture = capture(&output.path(), &["--window", "60s"])?;
+    capture.wait_until_open()?;
+    // A segment is written when it is large, or some seconds old.
+    let partial = output.path().with_extension("zst.partial");
+    let size = || fs::metadata(&partial).map_or(0, |file| file.len());
+    let (began, before) = (Instant::now(), size());
+    while size() <= before + 4096 && began.elapsed() < IN_TIME {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(6));
+    capture.signal(Signal::KILL)?;
+    capture.wait(IN_TIME)?;
+    let said = report(&partial)?;
+    assert!(said.stderr.contains("was cut short"), "{said:?}");
+    let summary: serde_json::Value = serde_json::from_str(&said.stdout)?;
+    assert!(summary["window"]["duration_ns"].as_u64() > Some(3_000_000_000));
+    Ok(())
+}
+
+#[test]
+fn a_capture_that_takes_too_much_memory_ends_and_says_so() -> Result<()> {
+    let _alone = alone();
+    let _udp = load::udp()?;
+    let output = Output::new()?;
+    let config = output.path().with_file_name("kctx.toml");
+    fs::write(&config, "[capture]\nmax_memory = \"8MiB\"\n")?;
+    let config = config.to_string_lossy();
+    let ended = capture(&output.path(), &["--window", "60s", "--config", &config])?;
+    check_one_line(&ended.wait(IN_TIME)?, "[capture] max_memory");
+    let manifest = Bundle::read(&output.path())?.manifest;
+    assert!(manifest.interrupted);
+    assert!(manifest.limits["memory_bytes"].hit);
+    assert!(manifest.limits["window_ns"].hit);
+    Ok(())
+}
+
+/// Bytes that each record takes under a network load, all but the evidence.
+#[test]
+fn a_record_takes_four_bytes_at_most() -> Result<()> {
+    let _alone = alone();
+    let _udp = load::udp()?;
+    let output = Output::new()?;
+    capture(&output.path(), &["--window", "3s"])?
+        .wait(IN_TIME)?
+        .success()?;
+    let bundle = Bundle::read(&output.path())?;
+    let mut packed = tar::Builder::new(zstd::Encoder::new(Vec::new(), 3)?);
+    for (path, bytes) in &bundle.members {
+        if path.starts_with("evidence/") {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            packed.append_data(&mut header, path, &bytes[..])?;
+        }
+    }
+    let evidence = packed.into_inner()?.finish()?.len() as u64;
+    let bytes = fs::metadata(output.path())?.len().saturating_sub(evidence);
+    let records = bundle.summary.accounting.total.streamed;
+    let each = bytes as f64 / records as f64;
+    println!("{each:.2} bytes a record, of {records}");
+    assert!(records > 100_000 && each <= 4.0, "{each} of {records}");
+    Ok(())
+}

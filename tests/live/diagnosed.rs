@@ -1,0 +1,182 @@
+//! Situations made on purpose, and what `kctx diagnose` first says of them.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use kctx::diagnose::{Document, Severity, Verdict};
+use kctx_tests::{program, situation};
+
+use crate::{alone, in_vm, two_cpus};
+
+/// What the first finding is to be.
+struct Wanted {
+    id: &'static str,
+    /// On the CPU that the situation works on; else on none in particular.
+    on_cpu: bool,
+    device: Option<&'static str>,
+}
+
+const fn wanted(id: &'static str, on_cpu: bool, device: Option<&'static str>) -> Option<Wanted> {
+    Some(Wanted { id, on_cpu, device })
+}
+
+/// Diagnoses while the situation is there, in the same network namespace; `None` where it cannot be made.
+fn diagnosed(name: &'static str) -> Result<Option<Document>> {
+    let _alone = alone();
+    let Some((cpu, other)) = two_cpus()? else {
+        return Ok(None);
+    };
+    situation::in_network(move || {
+        let made = match situation::make(name, cpu, other) {
+            Ok(made) => made,
+            Err(error) => {
+                println!("not made here: {error:#}");
+                assert!(in_vm() || !has_tools(), "{error:#}");
+                return Ok(None);
+            }
+        };
+        std::thread::sleep(situation::SETTLE);
+        let ended = program::run(["diagnose", "--window", "5s", "--format", "json"])?.success()?;
+        drop(made);
+        let document: Document = serde_json::from_str(&ended.stdout)?;
+        println!("{name}: {}", document.diagnosis.first_line);
+        for finding in &document.diagnosis.findings {
+            println!("  {} {:?} {}", finding.id, finding.severity, finding.title);
+        }
+        Ok(Some(document))
+    })
+}
+
+/// iproute2 and nftables.
+fn has_tools() -> bool {
+    ["ip", "tc", "nft"]
+        .iter()
+        .all(|tool| Command::new(tool).arg("-V").output().is_ok())
+}
+
+fn check(name: &'static str, wanted: Option<Wanted>) -> Result<()> {
+    let Some(document) = diagnosed(name)? else {
+        return Ok(());
+    };
+    let diagnosis = &document.diagnosis;
+    let Some(wanted) = wanted else {
+        // Others may be at work here; hot it is not.
+        assert_eq!(diagnosis.verdict, Verdict::NothingHot, "{diagnosis:#?}");
+        return Ok(());
+    };
+    // kctx itself may be a finding where it is built without optimization.
+    let mut findings = diagnosis
+        .findings
+        .iter()
+        .filter(|finding| finding.id != "SELF");
+    let first = findings
+        .next()
+        .with_context(|| diagnosis.first_line.clone())?;
+    assert_eq!(first.id, wanted.id, "{diagnosis:#?}");
+    let (cpu, _) = two_cpus()?.context("two CPUs")?;
+    if wanted.on_cpu {
+        assert_eq!(first.scope.cpus.first(), Some(&cpu), "{first:#?}");
+    }
+    if let Some(device) = wanted.device {
+        assert!(
+            first.scope.devices.iter().any(|known| known == device),
+            "{first:#?}"
+        );
+    }
+    assert!(
+        !first.next.is_empty() && !first.chain.is_empty(),
+        "{first:#?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn packets_of_a_process_to_itself() -> Result<()> {
+    check("net-lo", wanted("NET-LO", true, Some("lo")))
+}
+
+#[test]
+fn packets_that_are_handed_to_another_cpu() -> Result<()> {
+    check("net-rps", wanted("NET-RPS", true, None))
+}
+
+#[test]
+fn packets_past_a_thousand_rules() -> Result<()> {
+    check("net-fw", wanted("NET-FW", true, None))
+}
+
+/// No ksoftirqd, no drops: all of it is billed to who sends.
+#[test]
+fn packets_past_a_thousand_rules_in_the_sender() -> Result<()> {
+    check("net-fw-inline", wanted("NET-FW", true, None))
+}
+
+#[test]
+fn packets_through_a_pair_of_veth() -> Result<()> {
+    check("net-virt", wanted("NET-VIRT", true, Some("veth-k0")))
+}
+
+#[test]
+fn packets_that_a_thread_polls() -> Result<()> {
+    check(
+        "net-napi-thread",
+        wanted("NET-NAPI-THREAD", false, Some("veth-k0")),
+    )
+}
+
+#[test]
+fn packets_that_a_shaper_holds_back() -> Result<()> {
+    check("net-tx", wanted("NET-TX", false, None))
+}
+
+#[test]
+fn timers_of_microseconds() -> Result<()> {
+    check("tmr-hard", wanted("TMR-HARD", true, None))
+}
+
+#[test]
+fn works_of_a_pseudoterminal() -> Result<()> {
+    check("wq-churn", wanted("WQ-CHURN", false, None))
+}
+
+#[test]
+fn namespaces_that_come_and_go() -> Result<()> {
+    check("wq-cg", wanted("WQ-CG", false, None))
+}
+
+#[test]
+fn a_real_time_task_that_never_sleeps() -> Result<()> {
+    check("rt-starve", wanted("RT-STARVE", true, None))
+}
+
+#[test]
+fn function_calls_from_cpu_to_cpu() -> Result<()> {
+    check("irq-ipi", wanted("IRQ-IPI", true, None))
+}
+
+#[test]
+fn nothing_is_hot_at_rest() -> Result<()> {
+    check("idle", None)
+}
+
+/// Busy is not hot.
+#[test]
+fn nothing_is_hot_where_tasks_are_busy() -> Result<()> {
+    check("spinners", None)
+}
+
+#[test]
+fn nothing_is_hot_in_a_light_load() -> Result<()> {
+    check("light-udp", None)?;
+    let Some(document) = diagnosed("tmr-soft")? else {
+        return Ok(());
+    };
+    let worst = document
+        .diagnosis
+        .findings
+        .iter()
+        .map(|finding| finding.severity)
+        .max();
+    assert!(worst <= Some(Severity::Info), "{:#?}", document.diagnosis);
+    Ok(())
+}

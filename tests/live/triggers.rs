@@ -1,0 +1,141 @@
+//! Triggers, provoked for real.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use kctx_tests::{bundle::Bundle, load, program::Running};
+use rustix::process::Signal;
+
+use crate::{alone, check_replay};
+
+const IN_TIME: Duration = Duration::from_secs(40);
+
+fn start(folder: &Path, rules: &str) -> Result<Running> {
+    let config = folder.join("kctx.toml");
+    let bundles = folder.join("bundles");
+    let head = format!(
+        "[governor]\ncpu_limit = 0\n[capture]\ndirectory = {bundles:?}\nmax_bundles = 1\npause = \"10s\"\n"
+    );
+    std::fs::write(&config, head + rules)?;
+    let config = config.to_string_lossy().into_owned();
+    let arguments = [
+        "run",
+        "--interval",
+        "500ms",
+        "--duration",
+        "90s",
+        "--config",
+        &config,
+    ];
+    let mut daemon = Running::kctx(arguments)?;
+    daemon.wait_until_open()?;
+    Ok(daemon)
+}
+
+/// The whole bundles in the folder.
+fn bundles(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder.join("bundles"));
+    let paths = (entries.into_iter().flatten()).filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "zst"))
+        .collect()
+}
+
+/// Waits for a bundle that is not the one known.
+fn next_bundle(folder: &Path, known: Option<&Path>) -> Result<PathBuf> {
+    let start = Instant::now();
+    while start.elapsed() < IN_TIME {
+        if let [bundle] = &bundles(folder)[..]
+            && Some(bundle.as_path()) != known
+        {
+            return Ok(bundle.clone());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("no bundle came")
+}
+
+#[test]
+fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> Result<()> {
+    let _alone = alone();
+    let folder = tempfile::tempdir()?;
+    let daemon = start(
+        folder.path(),
+        "[[trigger]]\nname = \"never\"\nwhen = \"softirq_wait_p99\"\nabove = \"1h\"\nover = \"1s\"\n\
+         [[trigger]]\nname = \"udp\"\nwhen = \"context_share\"\ncontext = \"softirq\"\nabove = \"4%\"\nover = \"2s\"\n\
+         window = \"1s\"\n",
+    )?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(bundles(folder.path()).is_empty(), "nothing happened yet");
+    let udp = load::udp()?;
+    let first = next_bundle(folder.path(), None)?;
+    let bundle = Bundle::read(&first)?;
+    check_replay(&bundle, &first)?;
+    let fired = bundle.manifest.trigger.context("a rule")?;
+    assert_eq!(fired.rule, "udp");
+    assert!(fired.condition.contains("4 % or more for 2s"), "{fired:?}");
+    assert!(fired.saw.contains("(CPU "), "{fired:?}");
+    let window = bundle.manifest.window;
+    let after_ns = (window.start_unix_ns + window.duration_ns) - fired.time_unix_ns;
+    assert!(
+        (1_000_000_000..10_000_000_000).contains(&after_ns),
+        "{fired:?} {window:?}"
+    );
+    // What led to it is in the bundle: two seconds of it, and the time before.
+    assert!(fired.time_unix_ns - window.start_unix_ns >= 3_500_000_000);
+    let softirqs = bundle
+        .summary
+        .softirq
+        .iter()
+        .filter(|row| row.vector == "NET_RX");
+    assert!(softirqs.map(|row| row.count).sum::<u64>() > 1000);
+    assert!(bundle.members.contains_key("evidence/before/proc/softirqs"));
+
+    // It stays high, so it does not fire again; once it was low it does, and the oldest bundle goes.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(bundles(folder.path()), std::slice::from_ref(&first));
+    drop(udp);
+    std::thread::sleep(Duration::from_secs(4));
+    let udp = load::udp()?;
+    let second = next_bundle(folder.path(), Some(&first))?;
+    assert!(!first.exists());
+    let fired = Bundle::read(&second)?.manifest.trigger.context("a rule")?;
+    assert_eq!(fired.rule, "udp");
+    drop(udp);
+    daemon.signal(Signal::TERM)?;
+    let ended = daemon.wait(IN_TIME)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("never"), "{}", ended.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_ends_writes_the_bundle_that_is_under_way() -> Result<()> {
+    let _alone = alone();
+    let folder = tempfile::tempdir()?;
+    let daemon = start(
+        folder.path(),
+        "[[trigger]]\nname = \"udp\"\nwhen = \"context_share\"\ncontext = \"softirq\"\nabove = \"4%\"\nover = \"1s\"\n\
+         window = \"60s\"\n",
+    )?;
+    let _udp = load::udp()?;
+    let start = Instant::now();
+    while !daemon.read_stderr()?.contains("trigger udp") {
+        anyhow::ensure!(start.elapsed() < IN_TIME, "it did not fire");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    daemon.signal(Signal::TERM)?;
+    let ended = daemon.wait(IN_TIME)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let [path] = &bundles(folder.path())[..] else {
+        anyhow::bail!("no bundle: {}", ended.stderr);
+    };
+    let bundle = Bundle::read(path)?;
+    check_replay(&bundle, path)?;
+    assert!(bundle.manifest.interrupted);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Diagnoses of recorded situations, whole and with parts of them missing.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use kctx::{
+    capture::{
+        bundle::{Incident, ReadLimits},
+        evidence_set::EvidenceSet,
+    },
+    diagnose::{Case, Diagnosis, Severity, Verdict, diagnose},
+    report::summary::Summary,
+};
+use kctx_tests::bundle::Bundle;
+
+use crate::sample_path;
+
+/// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs while
+/// `situation` (tests/examples) made it.
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 8] = [
+    ("net-lo", "NET-LO", Some(0), Some("lo")),
+    ("net-rps", "NET-RPS", Some(0), None),
+    ("net-fw", "NET-FW", Some(0), None),
+    ("net-tx", "NET-TX", Some(0), None),
+    ("tmr-hard", "TMR-HARD", Some(0), None),
+    ("wq-cg", "WQ-CG", None, None),
+    ("irq-ipi", "IRQ-IPI", Some(0), None),
+    ("blk-done", "BLK-DONE", Some(1), Some("virtio1-req.0")),
+];
+
+fn path(situation: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/situations");
+    folder.join(format!("{situation}.kctx.tar.zst"))
+}
+
+fn of(summary: &Summary, evidence: &EvidenceSet) -> Diagnosis {
+    diagnose(&Case { summary, evidence })
+}
+
+fn ids(diagnosis: &Diagnosis) -> Vec<&str> {
+    (diagnosis.findings.iter())
+        .map(|finding| finding.id.as_str())
+        .collect()
+}
+
+#[test]
+fn the_first_finding_is_what_was_made() -> Result<()> {
+    for (situation, id, cpu, device) in SITUATIONS {
+        let incident = Incident::read(&path(situation), ReadLimits::default())?;
+        let summary = incident.summary.context("no summary")?;
+        let diagnosis = of(&summary, &incident.evidence);
+        println!("{situation}: {}", diagnosis.first_line);
+        let first = diagnosis.findings.first().context(situation)?;
+        assert_eq!(first.id, id, "{situation}: {:?}", ids(&diagnosis));
+        if let Some(cpu) = cpu {
+            assert_eq!(first.scope.cpus.first(), Some(&cpu), "{situation}");
+        }
+        if let Some(device) = device {
+            assert_eq!(first.scope.devices, [device], "{situation}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
+    for path in [path("idle"), sample_path()] {
+        let incident = Incident::read(&path, ReadLimits::default())?;
+        let summary = incident.summary.context("no summary")?;
+        let diagnosis = of(&summary, &incident.evidence);
+        assert_eq!(diagnosis.verdict, Verdict::NothingHot, "{diagnosis:?}");
+        assert!(
+            diagnosis
+                .findings
+                .iter()
+                .all(|finding| finding.severity == Severity::Info)
+        );
+        assert!(
+            diagnosis.first_line.starts_with("Nothing is hot: "),
+            "{}",
+            diagnosis.first_line
+        );
+        assert!(diagnosis.ruled_out.len() > 15, "{:?}", diagnosis.ruled_out);
+    }
+    Ok(())
+}
+
+/// Whatever file of evidence is missing: the cause is the same, and no surer.
+#[test]
+fn missing_evidence_changes_no_cause() -> Result<()> {
+    for (situation, id, ..) in SITUATIONS {
+        let bundle = Bundle::read(&path(situation))?;
+        let evidence = |without: &dyn Fn(&str) -> bool| {
+            let mut set = EvidenceSet::default();
+            for (path, bytes) in bundle.members.iter().filter(|(path, _)| !without(path)) {
+                // What is no evidence is none of it.
+                let _ = set.take(path, bytes.clone());
+            }
+            set
+        };
+        let files: Vec<_> = (bundle.members.keys())
+            .filter(|path| path.starts_with("evidence/"))
+            .collect();
+        assert!(files.len() > 10, "{situation}");
+        let whole = of(&bundle.summary, &evidence(&|_| false));
+        let sure = whole.findings.first().context("no finding")?.confidence;
+        let mut less: Vec<EvidenceSet> = (files.iter())
+            .map(|file| evidence(&|path| path == file.as_str()))
+            .collect();
+        less.push(evidence(&|path| path.starts_with("evidence/before/")));
+        less.push(EvidenceSet::default());
+        for evidence in less {
+            let diagnosis = of(&bundle.summary, &evidence);
+            let same = diagnosis.findings.iter().find(|finding| finding.id == id);
+            let same = same.with_context(|| format!("{situation}: {:?}", ids(&diagnosis)))?;
+            assert!(same.confidence <= sure, "{situation}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Timers, disks, works, real-time tasks.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
+    net::UdpSocket,
+    os::unix::fs::OpenOptionsExt as _,
+    time::Duration,
+};
+
+use anyhow::Result;
+use rustix::{
+    thread::UnshareFlags,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
+};
+
+use crate::load::{Load, Pty, pin, real_time};
+
+/// A timer that is due each 20 us, and a thread of that CPU that waits for each.
+pub fn timers(cpu: u32) -> Result<Load> {
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::empty())?;
+    let each = Timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000,
+    };
+    let mut timer: Option<File> = {
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec {
+                it_interval: each,
+                it_value: each,
+            },
+        )?;
+        Some(timer.into())
+    };
+    let mut file = None;
+    Load::start(move || {
+        if file.is_none() {
+            pin(cpu)?;
+            file = timer.take();
+        }
+        let mut expired = [0; 8];
+        file.as_mut()
+            .map_or(Ok(()), |file| file.read_exact(&mut expired))
+    })
+}
+
+/// Threads that wait for datagrams that never come, a millisecond at a time (`SO_RCVTIMEO`).
+pub fn receive_timeouts(threads: usize) -> Result<Vec<Load>> {
+    (0..threads)
+        .map(|_| {
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+            Load::start(move || {
+                let mut buffer = [0; 16];
+                // It is the timeout that is wanted.
+                let _ = socket.recv(&mut buffer);
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+/// Aligned as reads past the page cache want it.
+#[repr(align(4096))]
+struct Block([u8; 4096]);
+
+/// Reads of 4 KiB past the page cache.
+pub fn direct_reads(cpu: u32) -> Result<Load> {
+    const SIZE: u64 = 64 << 20;
+    let path = std::env::current_dir()?.join(format!("kctx-blocks-{}", std::process::id()));
+    let mut made = File::create(&path)?;
+    for _ in 0..SIZE >> 20 {
+        made.write_all(&vec![7; 1 << 20])?;
+    }
+    made.sync_all()?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(&path);
+    std::fs::remove_file(&path)?;
+    let mut file = file?;
+    let mut block = Box::new(Block([0; 4096]));
+    let mut read = 0_u64;
+    Load::start(move || {
+        if read == 0 {
+            pin(cpu)?;
+        }
+        if read.is_multiple_of(SIZE >> 12) {
+            file.rewind()?;
+        }
+        read += 1;
+        file.read_exact(&mut block.0)
+    })
+}
+
+/// Bytes through a pseudoterminal that nobody reads but to keep it from filling up.
+pub fn pty_writer(cpu: u32) -> Result<Load> {
+    let mut pty = Pty::open()?;
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        pty.carry(256).map_err(std::io::Error::other)
+    })
+}
+
+/// Network namespaces that come and go: what is left of each is taken down by a work.
+pub fn namespaces() -> Result<Load> {
+    Load::start(move || {
+        // SAFETY: a network namespace shares no file descriptors.
+        #[allow(unsafe_code)]
+        unsafe {
+            rustix::thread::unshare_unsafe(UnshareFlags::NEWNET)?;
+        }
+        Ok(())
+    })
+}
+
+/// A real-time task that never sleeps.
+pub fn real_time_spinner(cpu: u32) -> Result<Load> {
+    let mut ready = false;
+    Load::start(move || {
+        if !ready {
+            pin(cpu)?;
+            real_time()?;
+            ready = true;
+        }
+        for _ in 0..10_000 {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    })
+}
