@@ -1,5 +1,11 @@
 //! `kctx top` on a terminal, by what the screen shows, from the recorded bundle.
 
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result};
 use kctx_tests::{
     program,
@@ -8,6 +14,9 @@ use kctx_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{check_usage, sample};
+
+/// What is not over by then will not be.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The sample on a terminal of that size, once its table is there.
 fn opened(columns: u16, lines: u16) -> Result<(Terminal, String)> {
@@ -126,6 +135,30 @@ fn a_signal_gives_the_terminal_back() -> Result<()> {
         kill_process(pid, signal)?;
         terminal.wait_for("status", |screen| screen.contains("status 0"))?;
         terminal.check_given_back()?;
+    }
+    Ok(())
+}
+
+/// Also where no hangup signal comes, since it is of another session, and nothing is drawn that would fail.
+#[test]
+fn a_terminal_that_goes_away_ends_it() -> Result<()> {
+    let (terminal, _) = opened_with("setsid -w", 80, 24)?;
+    // From the first key on crossterm reads the terminal.
+    terminal.type_text("9")?;
+    terminal.wait_for("another table", |screen| screen.contains("[9probe]"))?;
+    let setsid = terminal.command()?;
+    let children = fs::read_to_string(format!("/proc/{setsid}/task/{setsid}/children"))?;
+    let pid = children.trim().parse().ok().and_then(Pid::from_raw);
+    let pid = pid.context("setsid waits for one")?;
+    drop(terminal);
+    let gone = || !Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists();
+    let start = Instant::now();
+    while !gone() {
+        if start.elapsed() > PATIENCE {
+            kill_process(pid, Signal::KILL)?;
+            panic!("it outlives its terminal");
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
 }

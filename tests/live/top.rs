@@ -125,27 +125,3 @@ fn a_terminated_top_gives_the_terminal_back_and_leaves_no_program() -> Result<()
     }
     panic!("programs are still loaded: {programs:?}")
 }
-
-/// A terminal that is closed ends it, also where nobody gets the hangup signal.
-#[test]
-fn a_terminal_that_goes_away_ends_it() -> Result<()> {
-    if in_vm() {
-        return no_tmux();
-    }
-    let _alone = alone();
-    let terminal = Terminal::open(80, 24)?;
-    terminal.enter(&format!(
-        "trap '' HUP; clear; {} top; echo status $?",
-        program::kctx_path()?.display()
-    ))?;
-    terminal.wait_for("window", |screen| screen.contains("kctx top  LIVE"))?;
-    let pid = terminal.command()?;
-    drop(terminal);
-    for _ in 0..1000 {
-        if !std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("kctx top ({pid}) outlives its terminal")
-}
