@@ -7,8 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{model::Event, session::Message};
 
-/// How long crossterm may look for what poll has seen.
-const LOOK: Duration = Duration::from_millis(20);
+/// A pause where poll sees something of which crossterm makes no key: it is told of new bytes only, and may have left some.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Sends keys until the terminal is gone or nobody takes them.
 pub(super) fn spawn(out: SyncSender<Message>) -> io::Result<()> {
@@ -31,11 +31,14 @@ fn keys(out: &SyncSender<Message>) -> io::Result<()> {
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        // crossterm's reader takes a terminal that is gone for one that has not said anything yet, and asks for ever.
+        // crossterm's reader takes a terminal that is gone for one that has not said anything yet, and asks for ever. So it
+        // is asked only now, and never waits itself.
         if !(ready[0].revents() - PollFlags::IN).is_empty() {
             return Ok(());
         }
-        while event::poll(LOOK)? {
+        let mut any = false;
+        while event::poll(Duration::ZERO)? {
+            any = true;
             let message = match event::read()? {
                 event::Event::Key(key) if key.kind == KeyEventKind::Press => Event::Key(key),
                 event::Event::Resize(width, height) => Event::Size(width, height),
@@ -44,6 +47,9 @@ fn keys(out: &SyncSender<Message>) -> io::Result<()> {
             if out.send(Message::Event(message)).is_err() {
                 return Ok(());
             }
+        }
+        if !any {
+            std::thread::sleep(PAUSE);
         }
     }
 }
