@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 /// Nothing that is waited for on a screen has reason to take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A terminal that was forgotten closes by itself: after so many seconds.
+const LONGEST: &str = "300";
+
 /// What the shell writes when it waits for a command.
 pub const PROMPT: &str = "ready>";
 
@@ -40,6 +43,8 @@ impl Terminal {
             &lines.to_string(),
             &shell,
         ])?;
+        // Where the test is killed nobody drops this.
+        terminal.tmux(&["run-shell", "-b", "-d", LONGEST, "-C", "kill-server"])?;
         terminal.wait_for("the prompt", |screen| screen.contains(PROMPT))?;
         Ok(terminal)
     }
