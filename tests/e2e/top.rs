@@ -139,6 +139,18 @@ fn a_signal_gives_the_terminal_back() -> Result<()> {
     Ok(())
 }
 
+/// More than crossterm reads at once.
+#[test]
+fn what_is_pasted_does_not_stand_before_the_keys() -> Result<()> {
+    let (terminal, _) = opened(80, 24)?;
+    terminal.type_text(&"j".repeat(3000))?;
+    // The last row is selected, and nothing is in the way any more.
+    std::thread::sleep(Duration::from_millis(500));
+    terminal.press("q")?;
+    terminal.wait_for("status", |screen| screen.contains("status 0"))?;
+    terminal.check_given_back()
+}
+
 /// Also where no hangup signal comes, since it is of another session, and nothing is drawn that would fail.
 #[test]
 fn a_terminal_that_goes_away_ends_it() -> Result<()> {

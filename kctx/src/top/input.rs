@@ -3,12 +3,12 @@
 use std::{io, sync::mpsc::SyncSender, time::Duration};
 
 use ratatui_crossterm::crossterm::event::{self, KeyEventKind};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{model::Event, session::Message};
 
-/// A pause where poll sees something of which crossterm makes no key: it is told of new bytes only, and may have left some.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The most bytes that a terminal holds for a reader (`N_TTY_BUF_SIZE`, drivers/tty/n_tty.c).
+const HELD_BYTES: usize = 4096;
 
 /// Sends keys until the terminal is gone or nobody takes them.
 pub(super) fn spawn(out: SyncSender<Message>) -> io::Result<()> {
@@ -25,15 +25,9 @@ pub(super) fn spawn(out: SyncSender<Message>) -> io::Result<()> {
 fn keys(out: &SyncSender<Message>) -> io::Result<()> {
     let stdin = io::stdin();
     loop {
-        let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
-        match poll(&mut ready, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
         // crossterm's reader takes a terminal that is gone for one that has not said anything yet, and asks for ever. So it
-        // is asked only now, and never waits itself.
-        if !(ready[0].revents() - PollFlags::IN).is_empty() {
+        // is asked only where there is something, and never waits itself.
+        if is_gone(ready(&stdin, None)?) {
             return Ok(());
         }
         let mut any = false;
@@ -48,8 +42,24 @@ fn keys(out: &SyncSender<Message>) -> io::Result<()> {
                 return Ok(());
             }
         }
-        if !any {
-            std::thread::sleep(PAUSE);
+        // It is told of new bytes only, and reads a kibibyte at a time: the rest of a long paste would stand before all
+        // keys to come.
+        if !any && ready(&stdin, Some(&Timespec::default()))?.contains(PollFlags::IN) {
+            rustix::io::read(&stdin, &mut [0; HELD_BYTES])?;
         }
     }
+}
+
+/// What there is of a terminal's, within a time; nothing where a signal came between.
+fn ready(stdin: &io::Stdin, within: Option<&Timespec>) -> io::Result<PollFlags> {
+    let mut asked = [PollFd::new(stdin, PollFlags::IN)];
+    match poll(&mut asked, within) {
+        Ok(_) => Ok(asked[0].revents()),
+        Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_gone(ready: PollFlags) -> bool {
+    !(ready - PollFlags::IN).is_empty()
 }
