@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use crate::sample;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 9] = [
     "run",
     "capture",
     "report",
+    "export",
+    "diff",
     "replay",
     "doctor",
     "completions",

@@ -1,5 +1,6 @@
 //! kctx's command line: what it prints, where, and with which status.
 
+mod handout;
 mod help;
 mod otlp;
 mod scrape;
