@@ -71,11 +71,11 @@ impl<'a> Message<'a> {
     /// The last text of this field.
     #[must_use]
     pub fn text(&self, wanted: u64) -> Option<String> {
-        let all = self.0.iter().filter_map(|(number, field)| match field {
+        let mut all = self.0.iter().filter_map(|(number, field)| match field {
             Field::Bytes(bytes) if *number == wanted => Some(bytes),
             _ => None,
         });
-        all.last()
+        all.next_back()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
