@@ -1,6 +1,7 @@
 //! kctx's command line: what it prints, where, and with which status.
 
 mod diagnose;
+mod handout;
 mod help;
 mod otlp;
 mod recording;
