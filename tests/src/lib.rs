@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod load;
 pub mod netns;
 pub mod otlp;
+pub mod page;
 pub mod program;
 pub mod scrape;
 pub mod stream;
