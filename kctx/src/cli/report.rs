@@ -13,7 +13,6 @@ use crate::{
         html,
         narrow::{Moment, Narrowing, parse_cpus, parse_vectors},
         reading::{self, Reading, Wanted},
-        summary::Summary,
         text,
     },
 };
@@ -78,13 +77,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Format::Html => html::render(&mut reading)?,
     };
     super::output(&printed, args.output.as_deref())
-}
-
-/// A bundle's summary: the recorded one; where a bundle was cut short before it, one made from the records
-/// that are there.
-#[allow(dead_code)]
-pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
-    Ok(read(bundle, &Wanted::default())?.summary)
 }
 
 fn read(bundle: &Path, wanted: &Wanted) -> anyhow::Result<Reading> {
