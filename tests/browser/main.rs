@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kctx_tests::program::{self, Running};
+use kctx_tests::{
+    page::{self, HOSTILE},
+    program::{self, Running},
+};
 
 /// A browser starts slowly on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -85,5 +88,35 @@ fn all_of_the_page_is_drawn_at_any_width() -> Result<()> {
         }
         assert!(!dom.contains("drawn by the page's own script"));
     }
+    Ok(())
+}
+
+#[test]
+fn names_are_drawn_and_none_is_run() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("hostile.html");
+    std::fs::write(&path, page::hostile()?)?;
+    let dom = drawn(&path, 768, false)?;
+    let [cpus, _, heats, devices, events, frames] = counts(&dom)?[..] else {
+        anyhow::bail!("other counts");
+    };
+    assert_eq!((cpus, heats, devices, events, frames), (1, 1, 1, 3, 3));
+    // A picture or a bold name would be an element of the page by now.
+    for never in ["<img", "<b>evil", "<i>x"] {
+        assert!(!dom.contains(never), "{never}");
+    }
+    let shown = HOSTILE.replace('<', "&lt;").replace('>', "&gt;");
+    assert!(dom.contains(&shown));
+    Ok(())
+}
+
+#[test]
+fn many_cpus_are_drawn() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("large.html");
+    std::fs::write(&path, page::many_cpus()?)?;
+    let counts = counts(&drawn(&path, 360, false)?)?;
+    assert_eq!(counts[0], 256);
+    assert!(counts[2] >= 6);
     Ok(())
 }

@@ -1,46 +1,9 @@
 //! The report as a page: what is in it, and what cannot be.
 
 use anyhow::{Context as _, Result};
-use kctx::{
-    host::HostIdentity,
-    report::{
-        html,
-        reading::{self, Wanted},
-    },
-    source::{Control, Item, recorded::RecordedSource},
-};
-use kctx_tests::{
-    program,
-    stream::{
-        self, Names, START_NS, START_UNIX_NS, batch, control, counted, hardirq, kthread, module,
-        napi, softirq, window_end,
-    },
-};
+use kctx_tests::{page, program};
 
-use crate::{SECOND, sample_path};
-
-/// What a page would load, run or end its script by.
-const HOSTILE: &str = "</script><img src=x onerror=alert(1)>";
-
-fn page_of(items: &[Item], names: &Names) -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("made.kctx.tar.zst");
-    stream::record(items, names, &path)?;
-    let wanted = Wanted {
-        timeline: true,
-        ..Wanted::default()
-    };
-    html::render(&mut reading::read(RecordedSource::open(&path)?, &wanted)?)
-}
-
-fn start_of(host: HostIdentity) -> Item {
-    control(Control::Start {
-        monotonic_ns: START_NS,
-        unix_ns: START_UNIX_NS,
-        probes: Vec::new(),
-        host: Box::new(host),
-    })
-}
+use crate::sample_path;
 
 /// Elements that are opened are closed, in that order.
 fn check_well_formed(page: &str) -> Result<()> {
@@ -117,29 +80,7 @@ fn a_part_of_the_sample_says_that_it_is_one() -> Result<()> {
 
 #[test]
 fn hostile_names_are_text() -> Result<()> {
-    let names = Names::new(&[(7, HOSTILE), (8, HOSTILE)], &[]);
-    let host = HostIdentity {
-        hostname: HOSTILE.to_owned(),
-        cpu_list: "0".to_owned(),
-        cpus_online: 1,
-        ..HostIdentity::default()
-    };
-    let end = START_NS + SECOND / 2;
-    let items = [
-        start_of(host),
-        batch(0, &[hardirq(36, 7, 1, end, 2_000)]),
-        batch(0, &[napi(8, 5, end, 3, 5_000)]),
-        batch(0, &[module(1, "<b>evil</b>", 0, end)]),
-        batch(0, &[kthread(11, "<i>x</i>", end, 10, 3_000)]),
-        control(Control::Stacks(vec![kctx::aggregate::window::StackRow {
-            context: HOSTILE.to_owned(),
-            frames: vec![HOSTILE.to_owned()],
-            count: 3,
-        }])),
-        counted([0; 4]),
-        window_end(SECOND),
-    ];
-    let page = page_of(&items, &names)?;
+    let page = page::hostile()?;
     check_well_formed(&page)?;
     assert!(page.contains("&lt;img") && page.contains("\\u003cimg"));
     for never in ["<img", "<b>evil", "<i>x"] {
@@ -151,27 +92,7 @@ fn hostile_names_are_text() -> Result<()> {
 
 #[test]
 fn a_page_of_many_cpus_stays_small() -> Result<()> {
-    let host = HostIdentity {
-        cpus_online: 256,
-        cpu_list: "0-255".to_owned(),
-        ..HostIdentity::default()
-    };
-    let mut items = vec![start_of(host)];
-    for cpu in 0..256 {
-        let runs: Vec<_> = (1..400)
-            .flat_map(|i| {
-                let end = START_NS + i * SECOND / 400;
-                // No two alike, so that nothing is short by repetition.
-                let service = 1_000 + (u64::from(cpu) * 7_919 + i * 104_729) % 900_000;
-                [3, 1, 9].map(|vector| softirq(vector, end, Some(service / 2), service / 3))
-            })
-            .collect();
-        items.push(batch(cpu, &runs));
-        let end = START_NS + SECOND / 2;
-        items.push(batch(cpu, &[hardirq(cpu, 7, 1, end, 5_000)]));
-    }
-    items.extend([counted([0; 4]), window_end(SECOND)]);
-    let page = page_of(&items, &Names::default())?;
+    let page = page::many_cpus()?;
     check_well_formed(&page)?;
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     Ok(())

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod load;
 pub mod netns;
 pub mod otlp;
+pub mod page;
 pub mod program;
 pub mod protobuf;
 pub mod received;

@@ -64,8 +64,9 @@ impl<const N: usize> Columns<N> {
                 continue;
             }
             // The first says what the row is of.
-            let mut numbers = (1..N).filter(|&column| self.align[column] == Align::Right);
-            let Some(last) = numbers.rfind(|&column| widths[column] > 0) else {
+            let is_shown =
+                |&column: &usize| self.align[column] == Align::Right && widths[column] > 0;
+            let Some(last) = (1..N).rfind(is_shown) else {
                 break;
             };
             widths[last] = 0;

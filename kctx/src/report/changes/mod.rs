@@ -20,7 +20,7 @@ const TROUBLE: [&str; 12] = [
     "prune",
     "collapse",
     "retrans",
-    "miss",
+    "missed",
     "flow_limit",
     "unhandled",
 ];
@@ -41,7 +41,8 @@ pub(super) struct Change {
 impl Change {
     /// Whether its name says that something went wrong.
     pub(super) fn is_trouble(&self) -> bool {
-        let name = self.name.to_ascii_lowercase();
+        // Interrupts are no errors, though they have one in their name.
+        let name = self.name.to_ascii_lowercase().replace("interrupt", "");
         TROUBLE.iter().any(|word| name.contains(word))
     }
 }

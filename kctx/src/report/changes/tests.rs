@@ -89,7 +89,8 @@ fn trouble_is_told_by_the_name() {
         rate: 1.0,
     };
     assert!(of("CPU 3 time_squeeze").is_trouble() && of("Tcp RetransSegs").is_trouble());
-    assert!(!of("eth0 rx packets").is_trouble());
+    assert!(of("eth0 rx errs").is_trouble() && of("ERR").is_trouble());
+    assert!(!of("eth0 rx packets").is_trouble() && !of("LOC Local timer interrupts").is_trouble());
 }
 
 #[test]

@@ -132,7 +132,7 @@ pub(super) fn head(summary: &Summary, cut_short: Option<u64>) -> String {
     ];
     let facts: String = facts
         .into_iter()
-        .filter_map(|(what, value)| Some((what, value.filter(|value| !value.is_empty())?)))
+        .filter_map(|(what, value)| Some((what, value.filter(|value| !value.trim().is_empty())?)))
         .map(|(what, value)| {
             format!(
                 "<div><dt>{what}</dt><dd>{}</dd></div>",

@@ -104,3 +104,7 @@ pub(in crate::report) fn sentences(part: &Narrowed) -> Vec<String> {
     );
     sentences
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;
