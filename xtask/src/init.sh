@@ -37,8 +37,6 @@ echo "KCTX-VM cpus $(nproc)"
 echo "KCTX-VM btf $btf"
 # What is ignored elsewhere is for a VM.
 set -- --test-threads=1 --include-ignored
-# Not seen to hold in an emulated machine yet, or in want of tools that it has not: on this kernel only.
-set -- "$@" --skip bounds:: --skip diagnosed:: --skip endpoint:: --skip evidence:: --skip recorder:: --skip top:: --skip triggers::
 while read -r word; do
     set -- "$@" "$word"
 done </test-arguments

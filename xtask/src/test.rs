@@ -224,6 +224,6 @@ mod tests {
                 {"kind": ["test"], "name": "live"},
             ]},
         ]});
-        assert_eq!(missing(&metadata), ["replay", "e2e", "browser"]);
+        assert_eq!(missing(&metadata), ["replay", "e2e", "browser", "backends"]);
     }
 }
