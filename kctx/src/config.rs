@@ -199,6 +199,18 @@ impl Config {
         }
     }
 
+    /// For who reads a bundle: without a path, a default file that cannot be read or used keeps nobody from that. It is the
+    /// daemon's, and may hold secrets or keys of another version.
+    pub fn load_for_a_bundle(path: Option<&Path>) -> Result<Self, ConfigError> {
+        match (path, Self::load(path)) {
+            (None, Err(error)) => {
+                eprintln!("kctx: {error}; going on with the defaults");
+                Ok(Self::default())
+            }
+            (_, loaded) => loaded,
+        }
+    }
+
     /// Parses TOML; an error is one line with the place in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {

@@ -29,6 +29,9 @@ const WATCH: Duration = Duration::from_secs(20);
 /// The recording's instance.
 const RECORDED: &str = "recorded";
 
+/// The instance of a daemon that may use next to nothing.
+const LIMITED: &str = "limited";
+
 /// What has no data where nothing is amiss or a machine lacks something: the dashboard or `rule`, the panel's title or the
 /// rule's name, and why.
 const MAY_BE_EMPTY: [(&str, &str, &str); 11] = [
@@ -79,10 +82,11 @@ const MAY_BE_EMPTY: [(&str, &str, &str); 11] = [
 const NO_FULL_POLL: &str = "no queue is at its limit, and of the recording it is 0 of 0";
 const NO_TAINT: &str = "no flag is set";
 
-/// A daemon under load, an OTLP endpoint it pushes to in vain, and a Prometheus that scrapes it both ways.
+/// A daemon under load, an OTLP endpoint it pushes to in vain, one that its governor limits, and a Prometheus that scrapes the
+/// first both ways.
 struct Watched {
     scraping: Scraping,
-    _kctx: [Running; 2],
+    _kctx: [Running; 3],
     _folder: TempDir,
 }
 
@@ -106,12 +110,23 @@ fn watch() -> Result<Watched> {
     let kctx = Running::start(command)?;
     let target = scrape::address(&kctx)?;
     scrape::wait_until_ready(target)?;
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("limited.toml");
+    fs::write(&config, "[governor]\ncpu_limit = \"0.1%\"\n")?;
+    let limited = Running::kctx([
+        "run",
+        "--duration=120s",
+        "--prometheus-listen=127.0.0.1:0",
+        "--config",
+        &*config.to_string_lossy(),
+    ])?;
+    let of_limited = scrape::address(&limited)?;
+    scrape::wait_until_ready(of_limited)?;
     let _loads = [
         load::slow_udp(Duration::from_micros(200))?,
         load::disk(repository()?)?,
     ];
     let mut pty = Pty::open()?;
-    let folder = tempfile::tempdir()?;
     let bundle = folder.path().join("recorded.kctx.tar.zst");
     recorded::write(&bundle)?;
     let replay = Running::kctx([
@@ -125,6 +140,7 @@ fn watch() -> Result<Watched> {
         ("native", target, true),
         ("classic", target, false),
         (RECORDED, replayed, true),
+        (LIMITED, of_limited, true),
     ]
     .map(|(name, target, native)| Job {
         name,
@@ -139,7 +155,7 @@ fn watch() -> Result<Watched> {
     }
     Ok(Watched {
         scraping,
-        _kctx: [kctx, replay],
+        _kctx: [kctx, replay, limited],
         _folder: folder,
     })
 }
@@ -200,14 +216,19 @@ fn has_data(server: &Server, expression: &str) -> Result<bool> {
 
 /// The faults of what was asked for one host.
 fn dashboards(server: &Server, host: &str, faults: &mut Vec<String>) -> Result<()> {
-    let (mut with, mut recorded, mut excused) = (0, 0, Vec::new());
+    let (mut with, mut elsewhere, mut excused) = (0, 0, Vec::new());
     for [dashboard, title, expression] in expressions()? {
         let place = format!("{dashboard}, {title}");
         let asked = of_host(&expression, host);
         ensure!(!asked.contains('$'), "{place}: {asked}");
         match has_data(server, &asked) {
             Ok(true) => with += 1,
-            Ok(false) if has_data(server, &of_host(&expression, RECORDED))? => recorded += 1,
+            Ok(false)
+                if has_data(server, &of_host(&expression, RECORDED))?
+                    || has_data(server, &of_host(&expression, LIMITED))? =>
+            {
+                elsewhere += 1;
+            }
             Ok(false) => match reason(&dashboard, &title) {
                 Some(reason) => excused.push(format!("{place}: {reason}")),
                 None => faults.push(format!("{host}: {place}: no data: {asked}")),
@@ -216,7 +237,7 @@ fn dashboards(server: &Server, host: &str, faults: &mut Vec<String>) -> Result<(
         }
     }
     println!(
-        "{host}: {with} queries with data, {recorded} of the recording; without: {excused:#?}"
+        "{host}: {with} queries with data, {elsewhere} of the other instances; without: {excused:#?}"
     );
     Ok(())
 }

@@ -70,7 +70,7 @@ fn capture(path: &Path) -> Result<()> {
         }
     }
     capture.signal(Signal::INT)?;
-    capture.wait(Duration::from_secs(60))?.success()?;
+    capture.wait(Duration::from_secs(60))?.cut_short()?;
     Ok(())
 }
 

@@ -186,7 +186,8 @@ fn check_end(daemon: Daemon, endpoint: &Endpoint) -> Result<()> {
     let ended = daemon.kctx.wait(IN_TIME)?;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     ensure!(
-        ended.stdout.lines().all(|line| line.contains("lost 0")),
+        ended.stdout.lines().count() >= 2
+            && ended.stdout.lines().all(|line| line.contains("lost 0")),
         "{}",
         ended.stdout
     );

@@ -99,7 +99,7 @@ fn capture_with(more: &[&str], during: impl FnOnce() -> Result<()>) -> Result<Bu
     // What was last ends a moment later.
     std::thread::sleep(Duration::from_millis(50));
     capture.signal(Signal::INT)?;
-    capture.wait(Duration::from_secs(60))?.success()?;
+    capture.wait(Duration::from_secs(60))?.cut_short()?;
     let bundle = Bundle::read(&path)?;
     check_replay(&bundle, &path)?;
     Ok(bundle)

@@ -99,9 +99,7 @@ fn an_interrupted_capture_keeps_what_it_has() -> Result<()> {
     capture.wait_until_open()?;
     std::thread::sleep(Duration::from_millis(800));
     capture.signal(Signal::INT)?;
-    let ended = capture.wait(IN_TIME)?;
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ended early"), "{}", ended.stderr);
+    capture.wait(IN_TIME)?.cut_short()?;
     let bundle = Bundle::read(&path)?;
     assert!(bundle.manifest.interrupted);
     assert!(bundle.text("evidence/after/proc/softirqs").is_ok());

@@ -10,11 +10,23 @@ use crate::build::{self, Object};
 use crate::libtest::{self, Counts};
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, matrix, servers, vm};
+use crate::{command, dist, matrix, servers, vm};
 
 /// The package of the tests that need more than one crate, and the targets it must have.
 const PACKAGE: &str = "kctx-tests";
 const TARGETS: [&str; 5] = ["replay", "e2e", "browser", "backends", "live"];
+
+/// Modules of the live tests that ask of kctx's userspace what no other kernel answers otherwise. They run on this kernel here,
+/// and in VMs with `cargo xtask vm`: emulated, they take as long as all others.
+const OF_USERSPACE: [&str; 7] = [
+    "bounds::",
+    "diagnosed::",
+    "endpoint::",
+    "evidence::",
+    "recorder::",
+    "top::",
+    "triggers::",
+];
 
 /// Names that Chromium goes by.
 const BROWSERS: [&str; 4] = [
@@ -27,7 +39,8 @@ const BROWSERS: [&str; 4] = [
 /// The command.
 pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
     check_targets(ws)?;
-    let (kctx, object) = build::release(ws)?;
+    let object = build::bpf(ws)?;
+    let kctx = program(ws, &object)?;
     let cargo_test = |words: &[&str]| {
         let mut cargo = ws.cargo();
         cargo
@@ -74,9 +87,24 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         }
         Err(reason) => Group::not_run(&name, reason),
     });
-    let settings = vm::Settings::default();
+    let settings = vm::Settings::without(&OF_USERSPACE);
     groups.extend(vm::groups(ws, &object, &matrix::test(), &settings));
+    println!(
+        "\nThe VMs were left without {}: `cargo xtask vm` runs those there too.",
+        OF_USERSPACE
+            .map(|module| module.trim_end_matches(':'))
+            .join(", ")
+    );
     Ok(results::finish(&groups, results::all_required()))
+}
+
+/// The kctx that is tested: the one that is handed out, which the VMs need anyway. One with shared libraries where the C
+/// library has no static half.
+fn program(ws: &Workspace, object: &Object) -> Result<PathBuf> {
+    dist::dist_with(ws, object).or_else(|error| {
+        eprintln!("==> kctx is tested with shared libraries: {error:#}");
+        build::release_with(ws, object)
+    })
 }
 
 /// Runs the tests of the exports that need a server.

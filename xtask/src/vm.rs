@@ -97,6 +97,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// All tests but those whose names hold one of `words`.
+    pub(crate) fn without(words: &[&str]) -> Self {
+        let skips = words.iter().flat_map(|word| ["--skip", word]);
+        Self {
+            arguments: skips.map(str::to_owned).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Whether all tests run, on a kernel as it is.
     fn is_whole(&self) -> bool {
         self.append.is_empty() && !self.count_instructions && self.arguments.is_empty()

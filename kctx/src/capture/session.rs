@@ -171,7 +171,12 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     let host = pipeline.aggregator().host().clone();
     let taint = host.taint;
     let summary = Summary::from_window(&closed, host, taint);
-    bounds::note(recorder.manifest_mut(), config, window, &summary, &ending);
+    let asked = bounds::Asked {
+        window,
+        before_ns: 0,
+        of_daemon: false,
+    };
+    bounds::note(recorder.manifest_mut(), config, asked, &summary, &ending);
     let early = ending.early();
     let written = match recorder.finish(&summary, early.is_some()) {
         Err(

@@ -1,27 +1,22 @@
 //! A capture through a running daemon: what it kept before, and what comes. It costs the daemon no gap, and the bundle is
 //! written here, by who asked for it.
 
-use std::{
-    io::IsTerminal as _,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
 use tokio::sync::oneshot;
 
 use super::{
+    bounds::{self, Asked},
     bundle::WriteLimits,
-    evidence::{self, EvidenceLimits, Phase},
+    evidence::{Phase, Sampler},
     flight::{Assembly, EndReason, Ending},
+    progress::{Plan, Progress, Stage},
     recorder::Recorder,
     redact::Redactor,
-    session::{Captured, Early},
+    session::Captured,
+    watcher::{self, Watcher},
 };
 use crate::{
     config::Config,
@@ -30,11 +25,8 @@ use crate::{
         frame::Frame,
     },
     host::{HostRoot, privilege},
-    signals::{Ended, Signals},
+    signals::Signals,
 };
-
-/// How often the progress line changes.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes what `daemon` has and what comes within `window`, and writes the bundle.
 pub fn capture(
@@ -51,17 +43,20 @@ pub fn capture(
     if config.capture.redact {
         recorder = recorder.redacting(Redactor::default());
     }
+    let evidence_limits = config.capture.evidence.limits();
+    let sampler = Sampler::new(&HostRoot::system(), &evidence_limits);
+    sampler.take_privileged();
     // It asks, reads evidence, and renames the bundle in the end, maybe in a folder that is not root's.
     let needed =
         CapabilitySet::SYSLOG | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE;
     privilege::drop_all_but(needed).context("cannot drop privileges")?;
-    let root = HostRoot::system();
-    let evidence_limits = config.capture.evidence.limits();
     let mut assembly = Assembly::new(recorder, config.rows());
-    let before = evidence::collect(&root, Phase::Before, &evidence_limits);
-    assembly.evidence(&before, &evidence_limits)?;
-
+    let progress = Progress::default();
+    progress.enter(Stage::EvidenceBefore);
+    let before = sampler.sample(Phase::Before);
+    // A refusal leaves nothing behind.
     let granted = daemon.capture(window)?;
+    assembly.evidence(&before, &evidence_limits)?;
     eprintln!(
         "kctx: through the running daemon (kctx {}): what it kept, and {} from now on",
         granted.hello.kctx_version,
@@ -70,77 +65,85 @@ pub fn capture(
     let mut finisher = granted
         .finisher()
         .context("cannot copy the daemon's connection")?;
-    let early = Arc::new(AtomicBool::new(false));
-    let was_early = Arc::clone(&early);
+    progress.enter(Stage::Window);
     let (done, mut is_done) = oneshot::channel();
+    let of_thread = progress.clone();
     let thread = std::thread::Builder::new()
         .name("kctx-capture".to_owned())
-        .spawn(move || -> anyhow::Result<Captured> {
-            let (assembly, end) = receive(assembly, granted, window)?;
-            let after = evidence::collect(&root, Phase::After, &evidence_limits);
-            let captured = finish(assembly, end, &after, &evidence_limits, &was_early);
-            drop(done);
-            captured
-        })?;
-    if signals.wait(&mut is_done) == Ended::Signal {
-        early.store(true, Ordering::Release);
+        .spawn(
+            move || -> anyhow::Result<(Assembly, Result<Ending, ClientError>)> {
+                let end = receive(&mut assembly, granted, &of_thread)?;
+                of_thread.enter(Stage::EvidenceAfter);
+                assembly.evidence(&sampler.sample(Phase::After), &evidence_limits)?;
+                of_thread.enter(Stage::Writing);
+                drop(done);
+                Ok((assembly, end))
+            },
+        )?;
+    let plan = Plan {
+        window,
+        max_bytes: config.capture.max_size,
+        evidence_time: evidence_limits.total_time,
+    };
+    let mut watcher = Watcher::new(progress, plan, config.capture.max_memory);
+    let ending = watcher.wait(&mut signals, &mut is_done);
+    if ending.early().is_some() {
         // A daemon that is gone has told the thread so.
         let _ = finisher.finish();
-        signals.wait_for_end(&mut is_done, crate::daemon::PATIENCE);
     }
-    thread
+    watcher.wait_for_end(&mut signals, &mut is_done);
+    let (assembly, end) = thread
         .join()
-        .map_err(|_| anyhow::anyhow!("the capture's thread panicked"))?
+        .map_err(|_| anyhow::anyhow!("the capture's thread panicked"))??;
+    finish(assembly, end, config, window, &ending)
 }
 
 /// Takes the dump to its end, or to where the daemon went away.
 fn receive(
-    mut assembly: Assembly,
+    assembly: &mut Assembly,
     mut granted: Granted,
-    window: Duration,
-) -> anyhow::Result<(Assembly, Result<Ending, ClientError>)> {
-    let terminal = std::io::stderr().is_terminal();
-    let started = Instant::now();
-    let mut shown = started;
+    progress: &Progress,
+) -> anyhow::Result<Result<Ending, ClientError>> {
     loop {
         match granted.frame() {
-            Ok(Frame::Segment(segment)) => assembly.segment(&segment)?,
-            Ok(Frame::End(ending)) => return Ok((assembly, Ok(ending))),
+            Ok(Frame::Segment(segment)) => {
+                let before = assembly.records();
+                assembly.segment(&segment)?;
+                progress.count(assembly.records() - before, assembly.bytes());
+            }
+            Ok(Frame::End(ending)) => return Ok(Ok(ending)),
             Ok(_) => {
                 anyhow::bail!("the daemon said what nobody asked for; use its version of kctx")
             }
-            Err(error) => return Ok((assembly, Err(error))),
-        }
-        if terminal && shown.elapsed() >= PROGRESS_EVERY {
-            shown = Instant::now();
-            let left = window.saturating_sub(started.elapsed()).as_secs();
-            eprint!(
-                "\r\x1b[Kkctx: {} records, {left} s to go",
-                assembly.records()
-            );
-            if left == 0 {
-                eprint!("\r\x1b[K");
-            }
+            Err(error) => return Ok(Err(error)),
         }
     }
 }
 
 /// Writes the bundle, whatever came; what ended it too early is told when that is done.
 fn finish(
-    mut assembly: Assembly,
+    assembly: Assembly,
     end: Result<Ending, ClientError>,
-    after: &evidence::Evidence,
-    limits: &EvidenceLimits,
-    early: &AtomicBool,
+    config: &Config,
+    window: Duration,
+    ended: &watcher::Ending,
 ) -> anyhow::Result<Captured> {
-    assembly.evidence(after, limits)?;
     let (ending, broken) = match end {
         Ok(ending) => (Some(ending), None),
         Err(error) => (None, Some(error)),
     };
     let daemon_ended = (ending.as_ref()).is_some_and(|end| end.reason == EndReason::DaemonEnded);
-    let interrupted = early.load(Ordering::Acquire) || daemon_ended || broken.is_some();
-    let (written, summary) = match (assembly.finish(ending, interrupted), &broken) {
+    let asked = Asked {
+        window,
+        before_ns: ending.as_ref().map_or(0, |end| end.before_ns),
+        of_daemon: true,
+    };
+    let early = ended.early();
+    let interrupted = early.is_some() || daemon_ended || broken.is_some();
+    let written = assembly.finish(ending, interrupted, |manifest, summary| {
+        bounds::note(manifest, config, asked, summary, ended);
+    });
+    let (written, summary) = match (written, &broken) {
         (Ok(written), _) => written,
         // Nothing came since the connection broke: that is what there is to say.
         (Err(_), Some(error)) => anyhow::bail!("{error}"),
@@ -158,6 +161,6 @@ fn finish(
     Ok(Captured {
         written,
         summary,
-        early: interrupted.then_some(Early::Signal),
+        early,
     })
 }

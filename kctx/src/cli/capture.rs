@@ -115,13 +115,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.print {
         super::output(&text::render(&captured.summary), None)?;
     }
-    if captured.early == Some(Early::Memory) {
-        anyhow::bail!(
-            "the window ended early: kctx took more memory than [capture] max_memory allows ({}); the bundle is whole",
+    match captured.early {
+        None => Ok(()),
+        Some(Early::Signal) => {
+            anyhow::bail!("a signal ended the window early; the bundle is whole up to there")
+        }
+        Some(Early::Memory) => anyhow::bail!(
+            "the window ended early: kctx took more memory than [capture] max_memory allows ({}); the bundle is whole up to there",
             bytesize::ByteSize(config.capture.max_memory)
-        );
+        ),
     }
-    Ok(())
 }
 
 /// The running daemon, where there is one that is to be asked. Own settings of what is measured are for who measures.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use crate::{
     config::Config,
     daemon::{self, Wishes},
+    host::HostIdentity,
     source::{Control, Item, recorded::RecordedSource},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let config = Config::load(args.config.as_deref())?;
+    let config = Config::load_for_a_bundle(args.config.as_deref())?;
     replay(&args.bundle, &config, &args.exports.wishes())
 }
 
@@ -30,8 +31,9 @@ pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow:
     let cannot = || format!("cannot replay {}", bundle.display());
     let mut stream = stream(bundle).with_context(cannot)?;
     let first = stream.next().transpose().with_context(cannot)?;
-    let cpus = first.as_ref().and_then(cpus_of);
-    let sinks = daemon::Sinks::of_a_recording(config, wishes, cpus)?;
+    let nobody = HostIdentity::default();
+    let recorded = first.as_ref().and_then(recorded).unwrap_or((&nobody, 0));
+    let sinks = daemon::Sinks::of_a_recording(config, wishes, recorded)?;
     let stream = first.map(Ok).into_iter().chain(stream);
     daemon::run_recorded(config, sinks, stream).with_context(cannot)
 }
@@ -57,14 +59,11 @@ pub(super) fn stream(
     }))
 }
 
-/// How many CPUs the machine had, which a stream begins with.
-fn cpus_of(first: &Item) -> Option<usize> {
+/// Which machine's it is, and since when it measured: what a stream begins with.
+fn recorded(first: &Item) -> Option<(&HostIdentity, u64)> {
     match first {
         Item::Control(control) => match &**control {
-            Control::Start { host, .. } => {
-                let cpus = host.cpus_online as usize;
-                (cpus > 0).then_some(cpus)
-            }
+            Control::Start { host, unix_ns, .. } => Some((host, *unix_ns)),
             _ => None,
         },
         Item::Records { .. } => None,

@@ -23,7 +23,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut config = Config::load(args.config.as_deref())?;
+    let mut config = match args.bundle {
+        Some(_) => Config::load_for_a_bundle(args.config.as_deref())?,
+        None => Config::load(args.config.as_deref())?,
+    };
     if let Some(interval) = args.interval {
         config.top.interval = interval;
     }

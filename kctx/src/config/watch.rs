@@ -39,7 +39,7 @@ impl Default for GovernorConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeterConfig {
-    /// For how long after its start `kctx run` has the kernel count the run time of BPF programs: `10s`; 0s: not at
+    /// For how long after its start `kctx run` has the kernel count the run time of BPF programs: `1s`; 0s: not at
     /// all.
     #[serde(deserialize_with = "sample")]
     pub sample: Duration,
@@ -267,7 +267,7 @@ mod tests {
         let (_, from) = page.split_once("```toml\n").unwrap();
         let (file, _) = from.split_once("```").unwrap();
         let config = Config::parse(file).unwrap();
-        // Both exports are off by default; an address switches each on.
+        // OTLP is off by default, an address switches it on; scrapes are answered where nobody says where.
         let (otlp, prometheus) = (config.otlp.clone(), config.prometheus.clone());
         // A socket that is named has to be had, which the default one has not.
         let control = config.control.clone();

@@ -25,7 +25,7 @@ use crate::{
         resource::Resource,
         totals::Totals,
     },
-    host::{HostRoot, cpus},
+    host::{HostRoot, cpus, identity::HostIdentity},
 };
 
 /// How long the last export of metrics may take, and before it that of logs.
@@ -71,21 +71,30 @@ impl Sinks {
             .context("cannot set up the Prometheus scrape")?;
         let cpus = cpus::online(&HostRoot::system()).map(|online| online.len());
         let limits = config.export.limits(cpus.ok());
-        Self::resolve(config, wishes, &resolved, Some(config.run.interval), limits)
+        let interval = Some(config.run.interval);
+        Self::resolve(
+            config,
+            wishes,
+            &resolved,
+            interval,
+            (limits, Resource::detect()),
+        )
     }
 
-    /// Of a replay, of a machine that had so many CPUs. Only the command line makes it answer scrapes, for it then
+    /// Of a replay of what was `recorded`: of which machine, and since when. Only the command line makes it answer scrapes, for it then
     /// stays: what the configuration says is meant for the daemon.
     pub fn of_a_recording(
         config: &Config,
         wishes: &Wishes,
-        cpus: Option<usize>,
+        (host, start_unix_ns): (&HostIdentity, u64),
     ) -> anyhow::Result<Self> {
         let file = PrometheusConfig::default();
         let resolved = settings::resolve(wishes.listen, &file, &|_| None, Listen::None)
             .context("cannot set up the Prometheus scrape")?;
-        let limits = config.export.limits(cpus);
-        Self::resolve(config, wishes, &resolved, None, limits)
+        let cpus = host.cpus_online as usize;
+        let limits = config.export.limits((cpus > 0).then_some(cpus));
+        let resource = Resource::recorded(host, start_unix_ns);
+        Self::resolve(config, wishes, &resolved, None, (limits, resource))
     }
 
     fn resolve(
@@ -93,7 +102,7 @@ impl Sinks {
         wishes: &Wishes,
         scrape: &settings::Resolved,
         window: Option<Duration>,
-        limits: Limits,
+        (limits, mut resource): (Limits, Resource),
     ) -> anyhow::Result<Self> {
         let lookup = |name: &str| std::env::var(name).ok();
         let otlp = otlp::env::resolve(&wishes.otlp, &config.otlp, &lookup)
@@ -103,7 +112,6 @@ impl Sinks {
         for warning in warnings.chain(prometheus.and_then(|settings| settings.warning())) {
             eprintln!("kctx: {warning}");
         }
-        let mut resource = Resource::detect();
         otlp.apply_to(&mut resource);
         Ok(Self {
             otlp: otlp.settings,

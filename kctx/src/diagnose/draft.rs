@@ -50,14 +50,14 @@ impl Draft {
     }
 
     pub(super) fn statement(mut self, statement: impl AsRef<str>) -> Self {
-        self.finding.statement = safe(statement.as_ref());
+        self.finding.statement = name(statement.as_ref());
         self
     }
 
     pub(super) fn share(mut self, cpu: u32, context: &str, percent: f64) -> Self {
         self.finding.share = Some(Share {
             cpu,
-            context: safe(context),
+            context: name(context),
             percent: (percent * 10.0).round() / 10.0,
         });
         self
@@ -76,7 +76,7 @@ impl Draft {
     }
 
     pub(super) fn device(mut self, device: &str) -> Self {
-        self.fill("device", safe(device));
+        self.fill("device", name(device));
         keep(&mut self.finding.scope.devices, device);
         self
     }
@@ -96,7 +96,7 @@ impl Draft {
     }
 
     pub(super) fn function(mut self, function: &str) -> Self {
-        self.fill("function", safe(function));
+        self.fill("function", name(function));
         keep(&mut self.finding.scope.functions, function);
         self
     }
@@ -112,7 +112,7 @@ impl Draft {
     }
 
     pub(super) fn step(mut self, step: &str, value: impl AsRef<str>) -> Self {
-        let value = safe(value.as_ref());
+        let value = name(value.as_ref());
         if !value.is_empty() {
             self.finding.chain.push(Step {
                 step: step.to_owned(),
@@ -125,7 +125,7 @@ impl Draft {
     pub(super) fn evidence(mut self, reference: impl Into<String>, value: impl AsRef<str>) -> Self {
         self.finding.evidence.push(EvidenceRef {
             reference: reference.into(),
-            value: safe(value.as_ref()),
+            value: name(value.as_ref()),
         });
         self
     }
@@ -162,10 +162,4 @@ fn keep(names: &mut Vec<String>, text: &str) {
     if !text.is_empty() && names.len() < NAMES && !names.contains(&text) {
         names.push(text);
     }
-}
-
-/// As [`name`], but for the micro sign of durations.
-fn safe(text: &str) -> String {
-    let parts: Vec<_> = text.split('µ').map(name).collect();
-    parts.join("µ")
 }

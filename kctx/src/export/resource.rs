@@ -6,6 +6,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use crate::host::identity::HostIdentity;
+
 /// The namespace that the conventions name for making a `service.instance.id` from a machine id.
 const INSTANCE_NAMESPACE: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
 
@@ -72,6 +74,29 @@ impl Resource {
         resource
     }
 
+    /// Of the host of a recording that began then. It is an instance of its own: its series are not those that a daemon on
+    /// that host sends, nor this host's.
+    #[must_use]
+    pub fn recorded(host: &HostIdentity, start_unix_ns: u64) -> Self {
+        let mut resource = Self::default();
+        let instance = format!("{} {start_unix_ns}", host.hostname);
+        let instance = Uuid::new_v5(&INSTANCE_NAMESPACE, instance.as_bytes()).to_string();
+        for (key, value) in [
+            ("service.name", "kctx"),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+            ("service.instance.id", &instance),
+            ("host.name", &host.hostname),
+            ("host.arch", host_arch(&host.arch)),
+            ("os.type", "linux"),
+            ("kctx.kernel.release", &host.kernel_release),
+        ] {
+            if !value.is_empty() {
+                resource.set(key, value);
+            }
+        }
+        resource
+    }
+
     /// Sets an attribute; one that is there is replaced.
     pub fn set(&mut self, key: &str, value: &str) {
         self.0.insert(key.to_owned(), value.to_owned());
@@ -112,6 +137,28 @@ fn host_arch(arch: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_is_an_instance_of_its_own() {
+        let host = HostIdentity {
+            hostname: "node-8".to_owned(),
+            kernel_release: "6.1.0".to_owned(),
+            arch: "aarch64".to_owned(),
+            ..HostIdentity::default()
+        };
+        let recorded = Resource::recorded(&host, 1_000);
+        assert_eq!(recorded.get("host.name"), Some("node-8"));
+        assert_eq!(recorded.get("host.arch"), Some("arm64"));
+        assert_eq!(recorded.get("kctx.kernel.release"), Some("6.1.0"));
+        assert_eq!(recorded.get("host.id"), None);
+        let instance = |resource: &Resource| resource.get("service.instance.id").map(str::to_owned);
+        assert_ne!(instance(&recorded), instance(&Resource::detect()));
+        assert_ne!(
+            instance(&recorded),
+            instance(&Resource::recorded(&host, 2_000))
+        );
+        assert_eq!(recorded, Resource::recorded(&host, 1_000));
+    }
 
     fn host(files: &[(&str, &str)]) -> Resource {
         let root = tempfile::tempdir().unwrap();

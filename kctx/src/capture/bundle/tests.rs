@@ -137,6 +137,14 @@ fn ordinary_tar_and_zstd_read_it() {
 }
 
 #[test]
+fn a_bundle_that_nothing_was_written_to_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.kctx.tar.zst");
+    drop(BundleWriter::create(&path, WriteLimits::default()).unwrap());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn an_unfinished_bundle_keeps_its_partial_file_readable() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.kctx.tar.zst");

@@ -59,7 +59,7 @@ pub struct Written {
 }
 
 /// A bundle being written to `<output>.partial`. Dropped unfinished, it leaves that file behind,
-/// readable up to the last whole member.
+/// readable up to the last whole member; none where nothing was written.
 pub struct BundleWriter {
     // `None` only after `finish`.
     encoder: Option<Encoder<'static, Metered>>,
@@ -276,6 +276,10 @@ impl BundleWriter {
 impl Drop for BundleWriter {
     fn drop(&mut self) {
         if let Some(encoder) = &mut self.encoder {
+            if self.in_frame == 0 && self.files.is_empty() {
+                let _ = fs::remove_file(&self.partial);
+                return;
+            }
             // Each member was flushed out of the compressor; this makes them durable if it can.
             let _ = encoder.flush();
             let _ = encoder.get_ref().file.sync_all();

@@ -6,7 +6,7 @@ use super::Ending;
 use crate::{
     aggregate::{table::RowLimits, window::Window},
     capture::{
-        bundle::{BundleError, Written},
+        bundle::{BundleError, Manifest, Written},
         events::{Decoder, EventsError},
         evidence::{Evidence, EvidenceLimits},
         recorder::Recorder,
@@ -72,23 +72,25 @@ impl Assembly {
         Ok(())
     }
 
+    /// Bytes of the bundle, so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.recorder.bytes()
+    }
+
     /// Records that came through the rings, so far.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.pipeline.aggregator().received().iter().sum()
     }
 
-    /// The recorder, for what belongs into its manifest.
-    pub fn recorder_mut(&mut self) -> &mut Recorder {
-        &mut self.recorder
-    }
-
-    /// Writes the summary and the manifest, and gives the bundle its name. Without the dump's `ending` the window is what
-    /// came of it.
+    /// Writes the summary and the manifest, to which `note` may add, and gives the bundle its name. Without the dump's `ending`
+    /// the window is what came of it.
     pub fn finish(
         mut self,
         ending: Option<Ending>,
         interrupted: bool,
+        note: impl FnOnce(&mut Manifest, &Summary),
     ) -> Result<(Written, Summary), AssemblyError> {
         let window = self.window.or_else(|| self.pipeline.finish());
         let window = window.ok_or(AssemblyError::Nothing)?;
@@ -96,6 +98,7 @@ impl Assembly {
         let taint = host.taint;
         let summary = Summary::from_window(&window, host, taint);
         self.recorder.manifest_mut().through_daemon = ending;
+        note(self.recorder.manifest_mut(), &summary);
         let written = self.recorder.finish(&summary, interrupted)?;
         Ok((written, summary))
     }

@@ -10,7 +10,7 @@ use crate::{
     aggregate::table::RowLimits,
     capture::{
         bundle::{WriteLimits, Written},
-        evidence::{self, EvidenceLimits, Phase},
+        evidence::{EvidenceLimits, Phase, Sampler},
         flight::{Assembly, END_PATIENCE, EndReason, Ending, FlightHandle, Piece},
         recorder::Recorder,
         redact::Redactor,
@@ -84,30 +84,32 @@ fn capture(settings: &JobSettings, window: Duration, fired: Fired) -> anyhow::Re
     }
     recorder.manifest_mut().trigger = Some(fired);
     let mut assembly = Assembly::new(recorder, settings.rows);
-    let root = HostRoot::system();
     let limits = settings.evidence;
-    assembly.evidence(&evidence::collect(&root, Phase::Before, &limits), &limits)?;
+    let sampler = Sampler::new(&HostRoot::system(), &limits);
+    assembly.evidence(&sampler.sample(Phase::Before), &limits)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
     let mut deadline = started + window;
     let mut asked = false;
     let ending = loop {
+        // Not only when nothing comes: what comes may come faster than it is taken.
+        if !asked && Instant::now() >= deadline {
+            settings.flight.finish(dump.id, clock::monotonic_ns());
+            (deadline, asked) = (Instant::now() + END_PATIENCE, true);
+        }
         let next = async { tokio::time::timeout_at(deadline.into(), dump.next()).await };
         match runtime.block_on(next) {
             Ok(Some(Piece::Segment(segment))) => assembly.segment(&segment)?,
             Ok(Some(Piece::End(ending))) => break Some(ending),
             Ok(None) => break None,
             Err(_) if asked => anyhow::bail!("the daemon did not end it"),
-            Err(_) => {
-                settings.flight.finish(dump.id, clock::monotonic_ns());
-                (deadline, asked) = (Instant::now() + END_PATIENCE, true);
-            }
+            Err(_) => {}
         }
     };
-    assembly.evidence(&evidence::collect(&root, Phase::After, &limits), &limits)?;
+    assembly.evidence(&sampler.sample(Phase::After), &limits)?;
     let asked = |ending: &Ending| ending.reason == EndReason::Asked;
     let interrupted = !ending.as_ref().is_some_and(asked);
-    let (written, _) = assembly.finish(ending, interrupted)?;
+    let (written, _) = assembly.finish(ending, interrupted, |_, _| ())?;
     Ok(written)
 }

@@ -142,10 +142,11 @@ pub(super) const KCTX: Group = Group {
             meaning: "",
             attributes: &[&Attribute {
                 key: "thread.name",
-                values: "`main`, `kctx-drain`, `kctx-pipeline`, `kctx-otlp`, `kctx-prometheus`, `other`",
+                values: "`main`, `kctx-drain`, `kctx-pipeline`, `kctx-otlp`, `kctx-prometheus`, `kctx-control`, `kctx-trigger`, `kctx-evidence`, \
+                         `other`",
             }],
             sources: &["/proc/self/task/*/schedstat"],
-            cardinality: "6 threads",
+            cardinality: "9 threads",
             place: seconds!(self_cpu_ns),
         },
         Metric {

@@ -13,7 +13,7 @@ fn finding(severity: Severity) -> Finding {
         severity,
         confidence: Confidence::High,
         title: "CPU 1 forwards packets of eth0".to_owned(),
-        statement: "NET_RX took 40 % of CPU 1\x1b[2J.".to_owned(),
+        statement: "NET_RX took 40 % of CPU 1, 12 µs each\x1b[2J.".to_owned(),
         share: None,
         scope: Scope::default(),
         chain: Vec::new(),
@@ -51,7 +51,7 @@ fn the_answer_comes_first() {
         [
             "CPU 1 is busy forwarding.",
             "  crit NET-FW: CPU 1 forwards packets of eth0",
-            "       NET_RX took 40 % of CPU 1\\u{1b}[2J.",
+            "       NET_RX took 40 % of CPU 1, 12 µs each\\u{1b}[2J.",
             "",
         ]
     );

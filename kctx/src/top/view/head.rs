@@ -42,13 +42,12 @@ pub(super) fn draw(model: &Model, palette: Palette, area: Rect, buffer: &mut Buf
     let state = state(model);
     x = put_at(buffer, area, x, area.y, &state, palette.selected());
     let Some(frame) = model.shown() else {
-        put(
-            buffer,
-            area,
-            area.y + 1,
-            "the first window is still open",
-            palette.plain(),
-        );
+        let why = if model.is_over() {
+            "this bundle has no window that can be shown; kctx report may say more"
+        } else {
+            "the first window is still open"
+        };
+        put(buffer, area, area.y + 1, why, palette.plain());
         return;
     };
     let window = &frame.summary.window;
@@ -59,7 +58,9 @@ pub(super) fn draw(model: &Model, palette: Palette, area: Rect, buffer: &mut Buf
         name(&frame.summary.host.hostname)
     );
     put_at(buffer, area, x, area.y, &text, palette.plain());
-    let hot = hot(model, area.width);
+    let mut hot = hot(model, area.width);
+    // However much is hot, what kctx lost or does not see is told.
+    hot.truncate(usize::from(area.height).saturating_sub(2));
     let own = [(false, own(model, frame))].into_iter();
     let limits = frame.limits.iter().map(|limit| (false, limit.clone()));
     let below = hot.into_iter().chain(own).chain(limits);
