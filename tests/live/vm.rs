@@ -150,11 +150,16 @@ fn vm_a_module_whose_init_fails_says_so() -> Result<()> {
         rows.filter(|row| row.name == "other").collect::<Vec<_>>()
     };
     let (inits, frees) = (theirs(ModuleEvent::Init), theirs(ModuleEvent::Free));
-    let ([init], [free]) = (&inits[..], &frees[..]) else {
-        panic!("one init and one free: {:?}", bundle.summary.module);
-    };
-    assert_eq!((init.ret, init.pid), (Some(-libc::EEXIST), pid));
-    assert!(init.time_unix_ns < free.time_unix_ns);
+    // BusyBox's insmod tries a second time, with the other system call.
+    assert!(
+        !inits.is_empty() && inits.len() == frees.len(),
+        "a free for each init: {:?}",
+        bundle.summary.module
+    );
+    for (init, free) in inits.iter().zip(&frees) {
+        assert_eq!((init.ret, init.pid), (Some(-libc::EEXIST), pid));
+        assert!(init.time_unix_ns < free.time_unix_ns);
+    }
     Ok(())
 }
 

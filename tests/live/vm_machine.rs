@@ -167,7 +167,8 @@ fn vm_a_softirq_that_waits_five_seconds_has_waited_them() -> Result<()> {
     let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let bundle = capture_during(|| {
         load::pin(0)?;
-        held = Holder::that_takes(Duration::from_millis(5_500))?.hold_net_rx()?;
+        // Emulated, it may take a third less than was measured beforehand.
+        held = Holder::that_takes(Duration::from_secs(8))?.hold_net_rx()?;
         Ok(())
     })?;
     let longest = (bundle.summary.softirq.iter())

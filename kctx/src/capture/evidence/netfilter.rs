@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rustix::net::netlink::NETFILTER;
 use serde::Serialize;
 
+use crate::host::{HostRoot, kernel_config::KernelConfig};
+
 use super::{
     netlink::{Ask, Socket, attribute, text},
     place::Place,
@@ -61,7 +63,29 @@ struct Chain {
     rules: u32,
 }
 
+/// Asked for what is not loaded, the kernel loads it (`nfnetlink_rcv_msg`, net/netfilter/nfnetlink.c): that would change the machine,
+/// and takes as long as modprobe does. An error says that it is not there.
+fn is_loaded(root: &HostRoot) -> Result<(), String> {
+    let Ok(modules) = root.read_bounded("/proc/modules", 1 << 20) else {
+        // A kernel without modules loads none.
+        return Ok(());
+    };
+    let modules = String::from_utf8_lossy(&modules.bytes);
+    if modules.lines().any(|line| line.starts_with("nf_tables ")) {
+        return Ok(());
+    }
+    let release = root.read_line("/proc/sys/kernel/osrelease");
+    match KernelConfig::find(root, &release.unwrap_or_default()) {
+        Ok(config) if config.get("CONFIG_NF_TABLES") == Some("y") => Ok(()),
+        Ok(_) => Err("nf_tables is not loaded: there is no table".to_owned()),
+        Err(error) => Err(format!(
+            "nf_tables is no loaded module, and asking might load it: {error}"
+        )),
+    }
+}
+
 pub(super) fn read(place: &Place<'_>) -> Result<Vec<u8>, String> {
+    is_loaded(place.root)?;
     let mut tables: BTreeMap<(u8, String), Vec<Chain>> = BTreeMap::new();
     let (mut chains, mut rules) = (0, 0_u64);
     let needs = |error: String| match error.contains("not permitted") {
@@ -163,6 +187,29 @@ fn hook_name(family: u8, hook: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::netlink::put, *};
+
+    #[test]
+    fn what_is_not_loaded_is_not_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = HostRoot::new(folder.path());
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        // No modules at all.
+        assert_eq!(is_loaded(&root), Ok(()));
+        write("proc/modules", "nf_tables_x 1 0 - Live 0x0\n");
+        assert!(is_loaded(&root).is_err_and(|why| why.contains("might load it")));
+        write("proc/sys/kernel/osrelease", "6.1.0-1-amd64\n");
+        write("boot/config-6.1.0-1-amd64", "CONFIG_NF_TABLES=m\n");
+        assert!(is_loaded(&root).is_err_and(|why| why.contains("no table")));
+        write("boot/config-6.1.0-1-amd64", "CONFIG_NF_TABLES=y\n");
+        assert_eq!(is_loaded(&root), Ok(()));
+        write("boot/config-6.1.0-1-amd64", "CONFIG_NF_TABLES=m\n");
+        write("proc/modules", "nf_tables 376832 67 - Live 0x0\n");
+        assert_eq!(is_loaded(&root), Ok(()));
+    }
 
     #[test]
     fn a_chain_has_its_hook_and_its_number_of_rules() {
