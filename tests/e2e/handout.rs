@@ -99,6 +99,16 @@ fn a_bundle_is_not_written_over() -> Result<()> {
         let output = output.to_string_lossy();
         let arguments = ["export", &*path, "--format", "jsonl", "-o", &output];
         check_failed(&program::run(arguments)?, &["it is the bundle itself"]);
+        let sample = sample();
+        let sample = sample.to_string_lossy();
+        for words in [
+            vec!["report", &*path],
+            vec!["diagnose", &*path],
+            vec!["diff", &*sample, &*path],
+        ] {
+            let arguments = words.into_iter().chain(["-o", &*output]);
+            check_failed(&program::run(arguments)?, &["it is the bundle itself"]);
+        }
     }
     assert!(fs::read(&bundle)? == fs::read(sample())?);
     Ok(())
@@ -109,7 +119,7 @@ fn a_bundle_cut_short_is_exported_up_to_the_cut_and_not_compared() -> Result<()>
     let folder = tempfile::tempdir()?;
     let bundle = folder.path().join("cut.kctx.tar.zst");
     let whole = fs::read(sample())?;
-    fs::File::create(&bundle)?.write_all(&whole[..whole.len() / 2])?;
+    fs::File::create(&bundle)?.write_all(&whole[..whole.len() * 7 / 10])?;
     let path = bundle.to_string_lossy();
     let ended = program::run(["export", &*path, "--format", "jsonl"])?.success()?;
     check_says(&ended, &["was cut short", "records in it"]);

@@ -167,6 +167,26 @@ fn a_member_that_is_not_what_the_manifest_says_is_named_and_the_rest_is_read() -
     Ok(())
 }
 
+/// The report for people says where it has a hole, and an export has what is whole: more than up to the hole.
+fn check_handed_out(bundle: &[u8], percent: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("given.kctx.tar.zst");
+    let mut bytes = bundle.to_vec();
+    let place = bytes.len() * percent / 100;
+    bytes[place] ^= 0x10;
+    fs::write(&path, bytes)?;
+    for format in ["text", "html"] {
+        let ended = command(&["report", "--format", format], &path)?.success()?;
+        assert!(ended.stdout.contains("damaged: "), "{format}");
+    }
+    let ended = command(&["export", "--format", "jsonl"], &path)?.success()?;
+    assert!(ended.stderr.contains("is damaged; this is what is whole"));
+    let last = ended.stdout.lines().last().context("lines")?;
+    let last: Value = serde_json::from_str(last)?;
+    assert_eq!(last["type"], "window_end", "{last}");
+    Ok(())
+}
+
 #[test]
 fn records_before_and_after_a_broken_place_are_reported() -> Result<()> {
     let whole = observed(&report(&fs::read(sample_path())?)?)?;
@@ -183,6 +203,7 @@ fn records_before_and_after_a_broken_place_are_reported() -> Result<()> {
         };
         let ended = broken(&with_summary)?;
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        check_handed_out(&with_summary, percent)?;
         assert_eq!(observed(&ended)?, whole, "the summary is whole");
         assert!(
             ended.stderr.contains(" is damaged; this is what is whole"),

@@ -175,6 +175,54 @@ fn where_records_are_missing_nothing_is_told() -> Result<()> {
     assert_eq!(diff.after.incomplete.len(), 1);
     let text = diff::render(&diff);
     assert!(text.contains("cannot tell, after: only"), "{text}");
+    assert!(
+        text.starts_with("nothing that can be told changed; it cannot be told of softirq\n"),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// Raisers that are not kept apart are one row, a pool's kworkers are one, and none costs another row its place.
+#[test]
+fn raisers_are_bounded_and_told_by_what_they_are() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("many.kctx.tar.zst");
+    let (mut comms, mut runs) = (Vec::new(), Vec::new());
+    for task in 0..600_u32 {
+        comms.push(match task % 60 {
+            0 | 1 => (task, format!("kworker/{task}:1")),
+            2 => (task, format!("ksoftirqd/{task}")),
+            _ => (task, format!("task-{task}")),
+        });
+        let end_ns = START_NS + u64::from(task) * 1_000_000;
+        let run = softirq((task / 60) as u8, end_ns, Some(1), 100);
+        runs.push(raised_by(run, context::TASK, (origin::TASK, task)));
+    }
+    let known: Vec<(u32, &str)> = comms.iter().map(|(pid, comm)| (*pid, &**comm)).collect();
+    let items = [
+        start(),
+        stream::batch(0, &runs),
+        counted([600, 0, 0, 0]),
+        window_end(2 * SECOND),
+    ];
+    stream::record(&items, &Names::default().with_comms(&known), &path)?;
+    let diff = diff::compare(&Side::read(&path)?, &Side::read(&path)?);
+    let names: Vec<_> = diff.rows.iter().map(|row| &*row.name).collect();
+    let has = |name: &str| names.contains(&name);
+    assert!(has("NET_RX by task kworker") && has("NET_RX by task ksoftirqd"));
+    assert!(has("RCU by others") && has("RCU"), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("kworker/")));
+    // 512 raisers, the vectors, and at most one row of others for each of those.
+    assert!((522..=532).contains(&names.len()), "{}", names.len());
+    assert_eq!(diff.before.rows_left_out, 0);
+    Ok(())
+}
+
+#[test]
+fn a_pipe_is_not_compared() -> Result<()> {
+    let error = Side::read(std::path::Path::new("/dev/null")).err();
+    let error = error.context("a device is no file")?.to_string();
+    assert!(error.contains("no file that can be read twice"), "{error}");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use kctx::{
+    aggregate::window::Family,
     report::{
         narrow::{Moment, Narrowing, parse_cpus, parse_vectors},
         reading::{self, Wanted},
@@ -219,6 +220,39 @@ fn a_span_says_what_has_no_time() -> Result<()> {
     assert_eq!(runs(&whole), 999 + 40);
     let rest = read(span(Some(Moment::After(SECOND / 2)), None))?;
     assert_eq!(runs(&part) + runs(&rest), 999);
+    Ok(())
+}
+
+#[test]
+fn what_the_governor_did_after_a_span_or_before_it_is_not_in_it() -> Result<()> {
+    let governor = |ms: u64, limited: bool| {
+        control(Control::Governor {
+            family: Family::Napi,
+            limited,
+            monotonic_ns: START_NS + ms * MS,
+            reason: "cpu_limit".to_owned(),
+        })
+    };
+    let mut items = items();
+    let last = items.len() - 2;
+    items.splice(last..last, [governor(300, true), governor(600, false)]);
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("made.kctx.tar.zst");
+    stream::record(&items, &Names::default(), &path)?;
+    for (from, to, rows) in [(0, 200, 0), (0, 500, 1), (400, 900, 1), (700, 900, 0)] {
+        let moment = |ms: u64| Some(Moment::After(ms * MS));
+        let wanted = Wanted {
+            narrowing: span(moment(from), moment(to)),
+            timeline: false,
+        };
+        let part = reading::read(RecordedSource::open(&path)?, &wanted)?.summary;
+        assert_eq!(
+            part.governor.len(),
+            rows,
+            "{from} {to}: {:?}",
+            part.governor
+        );
+    }
     Ok(())
 }
 

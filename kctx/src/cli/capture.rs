@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         },
     );
     if args.print {
-        super::output(&text::render(&captured.summary), None)?;
+        super::output::print(&text::render(&captured.summary))?;
     }
     match captured.early {
         None => Ok(()),

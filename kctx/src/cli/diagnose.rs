@@ -57,7 +57,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             serde_json::to_string_pretty(&document)? + "\n"
         }
     };
-    super::output(&printed, args.output.as_deref())
+    let inputs: Vec<_> = args.bundle.as_deref().into_iter().collect();
+    super::output::write(&printed, args.output.as_deref(), &inputs)
 }
 
 /// A bundle's summary and evidence; of one that was cut short, what is there.

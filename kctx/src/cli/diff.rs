@@ -27,7 +27,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Format::Text => diff::render(&diff),
         Format::Json => serde_json::to_string_pretty(&diff)? + "\n",
     };
-    super::output(&printed, args.output.as_deref())
+    let inputs = [args.before.as_path(), args.after.as_path()];
+    super::output::write(&printed, args.output.as_deref(), &inputs)
 }
 
 fn read(bundle: &Path) -> anyhow::Result<Side> {

@@ -30,14 +30,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             Format::Json => serde_json::to_string_pretty(&estimate)? + "\n",
             Format::Text => report::estimate::render(&estimate),
         };
-        return super::output(&printed, None);
+        return super::output::print(&printed);
     }
     let diagnosis = doctor::examine(args.config.as_deref());
     let printed = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
         Format::Text => text(&diagnosis),
     };
-    super::output(&printed, None)
+    super::output::print(&printed)
 }
 
 #[cfg(kctx_live)]

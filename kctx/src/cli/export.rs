@@ -1,18 +1,17 @@
 //! `kctx export`: a bundle for other programs.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufWriter, IsTerminal as _, Write},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 
-use super::Usage;
+use super::{Usage, output};
 use crate::{
     formats::{self, Converted},
-    source::recorded::RecordedSource,
+    source::recorded::{self, RecordedSource, ReplayError},
 };
 
 #[derive(Debug, clap::Args)]
@@ -50,21 +49,19 @@ impl From<Format> for formats::Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let cannot = || format!("cannot export {}", args.bundle.display());
-    let output = args
-        .output
-        .as_deref()
-        .filter(|path| *path != Path::new("-"));
+    let output = output::file(args.output.as_deref());
     if output.is_none() && args.format == Format::Perfetto && io::stdout().is_terminal() {
         anyhow::bail!(Usage(
             "a Perfetto trace is binary and does not go to a terminal; give a file: -o F.pftrace"
                 .to_owned()
         ));
     }
-    let mut source = RecordedSource::open(&args.bundle).with_context(cannot)?;
+    let mut source = open(&args.bundle).with_context(cannot)?;
+    let damage = source.damage();
     // What is no bundle is known from its first piece: an output is not made for nothing.
     let first = source.next_item().with_context(cannot)?;
     let out: Box<dyn Write> = match output {
-        Some(path) => Box::new(BufWriter::new(create(path, &args.bundle)?)),
+        Some(path) => Box::new(BufWriter::new(output::create(path, &[&args.bundle])?)),
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
     let mut writer = formats::Format::from(args.format).writer(out);
@@ -72,19 +69,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     for note in notes(&converted) {
         eprintln!("kctx: {}: {note}", args.bundle.display());
     }
+    super::tell_damage(&args.bundle, &damage);
     Ok(())
 }
 
-/// Makes the output, unless that is the bundle itself.
-fn create(path: &Path, bundle: &Path) -> anyhow::Result<File> {
-    let id = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
-    if id(path).is_some_and(|output| Some(output) == id(bundle)) {
-        anyhow::bail!(
-            "cannot write {}: it is the bundle itself; give another output",
-            path.display()
-        );
+/// Opens a bundle; of a damaged file what is whole. That is known before anything is written, since a file can be read twice.
+fn open(bundle: &Path) -> Result<RecordedSource, ReplayError> {
+    if fs::metadata(bundle).is_ok_and(|it| it.is_file())
+        && recorded::checked_summary(bundle).is_err_and(|error| error.is_damage())
+        && let Ok(Some(salvaged)) = RecordedSource::salvage(bundle)
+    {
+        return Ok(salvaged);
     }
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+    Ok(RecordedSource::open(bundle)?)
 }
 
 /// What the output lacks.

@@ -5,6 +5,7 @@ mod diagnose;
 mod diff;
 mod doctor;
 mod export;
+mod output;
 mod replay;
 mod report;
 mod run;
@@ -12,10 +13,7 @@ mod shell;
 mod top;
 mod width;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -216,21 +214,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Writes to stdout, or to a file where one is named.
-fn output(text: &str, path: Option<&std::path::Path>) -> anyhow::Result<()> {
-    use anyhow::Context as _;
-    match path {
-        None => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()?;
-        }
-        Some(path) => {
-            std::fs::write(path, text)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+/// Says what of a bundle is not whole.
+fn tell_damage(bundle: &std::path::Path, damage: &[String]) {
+    if damage.is_empty() {
+        return;
     }
-    Ok(())
+    let name = bundle.display();
+    eprintln!("kctx: {name} is damaged; this is what is whole. Copy it again if you can");
+    for what in damage {
+        eprintln!("kctx: damaged: {what}");
+    }
 }
 
 #[cfg(test)]

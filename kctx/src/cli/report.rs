@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
+    capture::evidence_set::EvidenceSet,
     diagnose::{Case, diagnose},
     report::{
         html,
@@ -16,8 +17,10 @@ use crate::{
         summary::Summary,
         text,
     },
-    source::recorded::{self, RecordedSource, ReplayError},
+    source::recorded::{self, Checked, RecordedSource, ReplayError},
 };
+
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -68,35 +71,45 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.format == Format::Json && wanted.narrowing.is_all() {
         let summary = load(&args.bundle).with_context(cannot)?;
         let printed = serde_json::to_string_pretty(&summary)? + "\n";
-        return super::output(&printed, args.output.as_deref());
+        return write(args, &printed);
+    }
+    if args.format == Format::Text
+        && wanted.narrowing.is_all()
+        && let Some(checked) = checked(&args.bundle)
+    {
+        let summary = checked.summary().with_context(cannot)?;
+        return write(args, &whole(args, &summary, &checked.evidence, &[]));
     }
     let mut reading = read(&args.bundle, &wanted).with_context(cannot)?;
     let printed = match args.format {
         Format::Json => serde_json::to_string_pretty(&reading.summary)? + "\n",
-        Format::Text => {
-            let case = Case {
-                summary: &reading.summary,
-                evidence: &reading.evidence,
-            };
-            let width = super::width::of_output(args.output.as_deref());
-            text::render_whole(&reading.summary, &diagnose(&case), width)
-        }
+        Format::Text => whole(args, &reading.summary, &reading.evidence, &reading.notes()),
         Format::Html => html::render(&mut reading)?,
     };
-    super::output(&printed, args.output.as_deref())
+    write(args, &printed)
+}
+
+fn write(args: &Args, printed: &str) -> anyhow::Result<()> {
+    output::write(printed, args.output.as_deref(), &[&args.bundle])
+}
+
+/// The text, with what has to be known of the bundle.
+fn whole(args: &Args, summary: &Summary, evidence: &EvidenceSet, notes: &[String]) -> String {
+    let width = super::width::of_output(output::file(args.output.as_deref()));
+    let diagnosis = diagnose(&Case { summary, evidence });
+    text::render_whole(summary, &diagnosis, notes, width)
 }
 
 /// A bundle's summary: the recorded one; where a bundle lost it, one made from the records that are there.
 pub(super) fn load(bundle: &Path) -> anyhow::Result<Summary> {
-    match checked_summary(bundle) {
-        Some(recorded) => serde_json::from_slice(&recorded)
-            .context("its summary.json is not of a version this kctx reads"),
+    match checked(bundle) {
+        Some(checked) => checked.summary(),
         None => Ok(read(bundle, &Wanted::default())?.summary),
     }
 }
 
-/// The recorded one of a bundle that can be read twice and is whole: by its checksums, without a look at its records.
-fn checked_summary(bundle: &Path) -> Option<Vec<u8>> {
+/// What a bundle that can be read twice and is whole recorded beside its records: by its checksums, without a look at those.
+fn checked(bundle: &Path) -> Option<Checked> {
     if !std::fs::metadata(bundle).is_ok_and(|it| it.is_file()) {
         return None;
     }
@@ -112,14 +125,8 @@ fn read(bundle: &Path, wanted: &Wanted) -> anyhow::Result<Reading> {
     let Ok(Some(source)) = RecordedSource::salvage(bundle) else {
         return Err(error);
     };
-    let damage = source.damage();
     let reading = reading::read(source, wanted)?;
     tell(bundle, &reading);
-    let name = bundle.display();
-    eprintln!("kctx: {name} is damaged; this is what is whole. Copy it again if you can");
-    for what in damage {
-        eprintln!("kctx: damaged: {what}");
-    }
     Ok(reading)
 }
 
@@ -128,21 +135,10 @@ fn is_damage(error: &anyhow::Error) -> bool {
     error.is_some_and(ReplayError::is_damage)
 }
 
-/// Says that the summary is not the recorded one, where it should be.
+/// Says what is not as it should be.
 fn tell(bundle: &Path, reading: &Reading) {
-    let Some(records) = reading.made_from else {
-        return;
-    };
-    let why = match reading.truncated {
-        true => "was cut short",
-        false => "lost its summary",
-    };
-    // The kernel's counts come with the last segment, and say nothing of records that were lost since.
-    let streamed = reading.summary.accounting.total.streamed;
-    let of = match streamed > records {
-        true => format!(" (the kernel streamed {streamed}: the accounting below is the kernel's)"),
-        false => String::new(),
-    };
-    let name = bundle.display();
-    eprintln!("kctx: {name} {why}; this is made from the {records} records in it{of}");
+    if let Some(note) = reading.made() {
+        eprintln!("kctx: {} {note}", bundle.display());
+    }
+    super::tell_damage(bundle, &reading.damage);
 }

@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let variable = std::env::var(control::SOCKET_VARIABLE).ok();
     let socket = (config.control).choose(args.socket.as_deref(), variable.as_deref());
     if args.check_config {
-        return super::output(&checked(&config, &socket), None);
+        return super::output::print(&checked(&config, &socket));
     }
     let sinks = Sinks::of_this_host(&config, &args.exports.wishes())?;
     let error = match live(&config, sinks, &socket, args.duration) {

@@ -11,11 +11,11 @@ pub(super) struct CompletionsArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "kctx", &mut script);
-    super::output(&String::from_utf8_lossy(&script), None)
+    super::output::print(&String::from_utf8_lossy(&script))
 }
 
 pub(super) fn man() -> anyhow::Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(super::Cli::command()).render(&mut page)?;
-    super::output(&String::from_utf8_lossy(&page), None)
+    super::output::print(&String::from_utf8_lossy(&page))
 }

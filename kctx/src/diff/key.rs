@@ -71,6 +71,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// All raisers of its vector that are not kept apart.
+    pub(super) fn of_other_raisers(&self) -> Self {
+        Self::of_both(Kind::Raiser, &self.first, &Arc::from("others"))
+    }
+
     fn of(kind: Kind, first: &Arc<str>) -> Self {
         Self {
             kind,
@@ -185,12 +190,15 @@ fn softirq(line: &SoftirqLine, add: &mut dyn FnMut(Key, Execution)) {
     );
 }
 
-/// Without its number: processes have another in each window.
+/// Without its number: processes have another in each window, and so have a pool's kworkers.
 fn raiser(origin: &Origin) -> Arc<str> {
     let kind = match origin.kind {
         OriginKind::Irq => "irq",
         OriginKind::Softirq => "softirq",
-        OriginKind::Task => "task",
+        OriginKind::Task if origin.name.starts_with("kworker/") => {
+            return Arc::from("task kworker");
+        }
+        OriginKind::Task => return Arc::from(format!("task {}", without_cpu(&origin.name))),
         OriginKind::Vector => return Arc::clone(&origin.name),
         OriginKind::Idle => return Arc::from("idle"),
         OriginKind::Unknown => return Arc::from("unknown"),

@@ -160,7 +160,11 @@ pub fn compare(before: &Side, after: &Side) -> Diff {
                     .incomplete(key.kind)
                     .map(|why| format!("after: {why}"))
             })
-            .or_else(|| before.too_short().or_else(|| after.too_short()));
+            .or_else(|| before.too_short().or_else(|| after.too_short()))
+            .or_else(|| {
+                let one_lacks = before.may_lack(key) || after.may_lack(key);
+                one_lacks.then(|| "a bundle had more rows than are kept".to_owned())
+            });
         let rows = Pair {
             before: (before, before.row(key).unwrap_or(&none)),
             after: (after, after.row(key).unwrap_or(&none)),

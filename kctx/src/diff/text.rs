@@ -22,7 +22,7 @@ pub fn render(diff: &Diff) -> String {
         out.push('\n');
     };
     match changed.first() {
-        None => say("nothing changed by more than the noise inside each window"),
+        None => say(&unchanged(diff)),
         Some(first) => say(&format!(
             "{} changed by more than the noise inside each window, most of all {} {}",
             match changed.len() {
@@ -65,6 +65,42 @@ pub fn render(diff: &Diff) -> String {
     say("");
     untold(diff).iter().for_each(|line| say(line));
     out
+}
+
+/// The answer where nothing is known to have changed. What could not be looked at may have.
+fn unchanged(diff: &Diff) -> String {
+    let is_noise = |row: &RowDiff| {
+        let mut figures = row.figures.iter();
+        figures.any(|one| matches!(one.judged, Judged::Noise { .. }))
+    };
+    let sides = [&diff.before, &diff.after];
+    let mut blind: Vec<&str> = (sides.iter())
+        .flat_map(|side| &side.incomplete)
+        .map(|incomplete| incomplete.family.as_str())
+        .collect();
+    blind.sort_unstable();
+    blind.dedup();
+    match (diff.rows.iter().any(is_noise), blind.is_empty()) {
+        (true, true) => "nothing changed by more than the noise inside each window".to_owned(),
+        (true, false) => format!(
+            "nothing that can be told changed; it cannot be told of {}",
+            blind.join(", ")
+        ),
+        (false, true) if diff.rows.is_empty() => "nothing ran in either window".to_owned(),
+        (false, _) => format!(
+            "cannot tell whether something changed: {}",
+            reason(diff).unwrap_or("no row is in both")
+        ),
+    }
+}
+
+/// Why the first of the rows that cannot be told cannot.
+fn reason(diff: &Diff) -> Option<&str> {
+    let mut figures = diff.rows.iter().flat_map(|row| &row.figures);
+    figures.find_map(|one| match &one.judged {
+        Judged::CannotTell { reason } => Some(reason.as_str()),
+        _ => None,
+    })
 }
 
 fn about(about: &About) -> String {
@@ -140,18 +176,8 @@ fn untold(diff: &Diff) -> Vec<String> {
     }
     lines.push(format!("{noise} rows are within the noise"));
     if cannot > 0 {
-        let reason = diff
-            .rows
-            .iter()
-            .flat_map(|row| &row.figures)
-            .find_map(|one| match &one.judged {
-                Judged::CannotTell { reason } => Some(reason.as_str()),
-                _ => None,
-            });
-        lines.push(format!(
-            "{cannot} rows cannot be told: {}",
-            reason.unwrap_or("")
-        ));
+        let reason = reason(diff).unwrap_or_default();
+        lines.push(format!("{cannot} rows cannot be told: {reason}"));
     }
     for (which, about) in [("before", &diff.before), ("after", &diff.after)] {
         for incomplete in &about.incomplete {

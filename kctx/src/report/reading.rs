@@ -30,6 +30,8 @@ pub struct Reading {
     pub made_from: Option<u64>,
     /// It was cut short.
     pub truncated: bool,
+    /// What of it is not whole.
+    pub damage: Vec<String>,
     /// What happened when, where that was wanted.
     pub(super) timeline: Option<Timeline>,
     /// Knows the names that the stream brought.
@@ -61,18 +63,50 @@ pub fn read(mut source: RecordedSource, wanted: &Wanted) -> anyhow::Result<Readi
         Some(recorded) => (recorded, pass),
         None => pass.summary()?,
     };
-    let truncated = source.truncated();
+    let (truncated, damage) = (source.truncated(), source.damage());
     let is_made = source.summary().is_none() || (is_part && truncated);
     let received = pass.pipeline.aggregator().received();
     Ok(Reading {
         summary: made,
         made_from: is_made.then(|| received.iter().sum()),
         truncated,
+        damage,
         evidence: source.evidence().clone(),
         manifest: source.manifest().cloned(),
         timeline: pass.timeline,
         pipeline: pass.pipeline,
     })
+}
+
+impl Reading {
+    /// Why the summary is not the recorded one, where it should be: goes on after the bundle's name.
+    #[must_use]
+    pub fn made(&self) -> Option<String> {
+        let records = self.made_from?;
+        let why = match self.truncated {
+            true => "was cut short",
+            false => "lost its summary",
+        };
+        // The kernel's counts come with the last segment, and say nothing of records that were lost since.
+        let streamed = self.summary.accounting.total.streamed;
+        let of = match streamed > records {
+            true => {
+                format!(" (the kernel streamed {streamed}: the accounting below is the kernel's)")
+            }
+            false => String::new(),
+        };
+        Some(format!(
+            "{why}; this is made from the {records} records in it{of}"
+        ))
+    }
+
+    /// What has to be known of the bundle before its figures are taken for all that there was.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let made = self.made().map(|made| format!("this bundle {made}"));
+        let damage = self.damage.iter().map(|what| format!("damaged: {what}"));
+        made.into_iter().chain(damage).collect()
+    }
 }
 
 /// What a stream has come to so far.
@@ -230,6 +264,9 @@ impl Pass {
         if narrowed.cpus.is_some() {
             summary.host.cpu_list.clone_from(&self.cpu_list);
         }
+        let start = summary.window.start_unix_ns;
+        let is_over = |until: Option<u64>| until.is_some_and(|until| until <= start);
+        summary.governor.retain(|row| !is_over(row.until_unix_ns));
         summary.narrowed = Some(narrowed);
         Ok((summary, self))
     }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use anyhow::Context as _;
+
 use super::Item;
 use crate::capture::{
     bundle::{
@@ -13,6 +15,7 @@ use crate::capture::{
     events::{Decoder, EventsError},
     evidence_set::EvidenceSet,
 };
+use crate::report::summary::Summary;
 
 /// Why a bundle could not be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -179,11 +182,26 @@ impl RecordedSource {
     }
 }
 
-/// The `summary.json` of a bundle that has its end and its manifest, so that every file in it matched its checksum. Segments
-/// are not decoded, but their version is looked at. `None` of a bundle whose records have to vouch for themselves.
-pub fn checked_summary(path: &Path) -> Result<Option<Vec<u8>>, ReplayError> {
+/// What a whole bundle has beside its records.
+pub struct Checked {
+    json: Vec<u8>,
+    /// Its evidence.
+    pub evidence: EvidenceSet,
+}
+
+impl Checked {
+    /// Its summary; an error where another version wrote it.
+    pub fn summary(&self) -> anyhow::Result<Summary> {
+        serde_json::from_slice(&self.json)
+            .context("its summary.json is not of a version this kctx reads")
+    }
+}
+
+/// Of a bundle that has its end and its manifest, so that every file in it matched its checksum. Segments are not decoded, but
+/// their version is looked at. `None` of a bundle whose records have to vouch for themselves.
+pub fn checked_summary(path: &Path) -> Result<Option<Checked>, ReplayError> {
     let mut reader = BundleReader::open(path, ReadLimits::default())?;
-    let mut summary = None;
+    let (mut summary, mut evidence) = (None, EvidenceSet::default());
     loop {
         match reader.step()? {
             Step::Member(member) if member.path.starts_with(EVENTS) => {
@@ -191,10 +209,13 @@ pub fn checked_summary(path: &Path) -> Result<Option<Vec<u8>>, ReplayError> {
                     .map_err(|error| at_segment(member.path, error))?;
             }
             Step::Member(member) if member.path == SUMMARY => summary = Some(member.bytes),
-            Step::Member(_) => {}
+            Step::Member(member) => {
+                let _ = evidence.take(&member.path, member.bytes);
+            }
             Step::Truncated => return Ok(None),
             Step::End => {
-                return Ok(reader.manifest().and(summary));
+                let json = reader.manifest().and(summary);
+                return Ok(json.map(|json| Checked { json, evidence }));
             }
         }
     }

@@ -36,7 +36,7 @@ pub fn render(reading: &mut Reading) -> anyhow::Result<String> {
     };
     let title = format!("kctx: {}", cut(&summary.host.hostname, 60));
     let answer = parts::answer(summary, &diagnose(&case));
-    let head = parts::head(summary, reading.made_from);
+    let head = parts::head(summary, &reading.notes());
     let tables = text::page(summary);
     let changed = parts::changed(&reading.evidence, summary, reading.manifest.as_ref());
     let limits = parts::limits(reading.manifest.as_ref());

@@ -5,7 +5,6 @@ use crate::{
     capture::bundle::Manifest,
     diagnose::{Diagnosis, Finding, Safety, Severity},
     report::{
-        busiest,
         changes::{self, Change},
         columns::Columns,
         human::{bytes, count, cut, duration, utc},
@@ -25,10 +24,7 @@ const TEXT: usize = 600;
 
 /// The answer: one sentence, then what supports it.
 pub(super) fn answer(summary: &Summary, diagnosis: &Diagnosis) -> String {
-    let first_line = match diagnosis.first_line.is_empty() {
-        true => busiest::sentence(summary),
-        false => cut(&diagnosis.first_line, TEXT),
-    };
+    let first_line = answer::first_line(summary, diagnosis);
     let mut html = format!("<p class=\"answer\">{}</p>", escaped(&first_line));
     for finding in &diagnosis.findings {
         html.push_str(&self::finding(finding));
@@ -103,7 +99,7 @@ fn list(html: &mut String, title: &str, items: impl Iterator<Item = String>) {
 }
 
 /// The machine and the window.
-pub(super) fn head(summary: &Summary, cut_short: Option<u64>) -> String {
+pub(super) fn head(summary: &Summary, notes: &[String]) -> String {
     let host = &summary.host;
     let cpus = format!("{} online ({})", host.cpus_online, cut(&host.cpu_list, 60));
     let taint: String = summary.taint.flags.iter().map(|flag| flag.letter).collect();
@@ -118,8 +114,7 @@ pub(super) fn head(summary: &Summary, cut_short: Option<u64>) -> String {
         utc(summary.window.start_unix_ns),
         duration(summary.window.duration_ns)
     );
-    let cut_off =
-        cut_short.map(|records| format!("cut short: made from {} records", count(records)));
+    let notes = (!notes.is_empty()).then(|| notes.join("; "));
     let facts = [
         ("Host", Some(host.hostname.clone())),
         ("System", Some(host.os.pretty_name.clone())),
@@ -128,7 +123,7 @@ pub(super) fn head(summary: &Summary, cut_short: Option<u64>) -> String {
         ("CPUs", Some(cpus)),
         ("Taint", Some(taint)),
         ("kctx", Some(summary.kctx_version.clone())),
-        ("Bundle", cut_off),
+        ("Bundle", notes),
     ];
     let facts: String = facts
         .into_iter()

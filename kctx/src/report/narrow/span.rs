@@ -183,9 +183,14 @@ impl SpanStream {
             Control::Name { .. }
             | Control::Function { .. }
             | Control::FunctionsRenewed
-            | Control::Comm { .. }
-            | Control::Governor { .. }
-            | Control::GovernorHelpless { .. } => Some(control.clone()),
+            | Control::Comm { .. } => Some(control.clone()),
+            // An earlier one may still hold.
+            Control::Governor { monotonic_ns, .. }
+            | Control::GovernorHelpless { monotonic_ns, .. } => {
+                let to_ns = self.span.and_then(|span| span.to_ns);
+                let is_later = to_ns.is_some_and(|to_ns| *monotonic_ns >= to_ns);
+                (!is_later).then(|| control.clone())
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::title;
 use crate::{
-    diagnose::{Diagnosis, Finding, Severity},
+    diagnose::{Diagnosis, Finding, Severity, Verdict},
     report::{
         busiest,
         human::{count, cut, duration, name},
@@ -19,10 +19,7 @@ const STATEMENT: usize = 400;
 
 /// The diagnosis' first line and findings; where it has none the busiest context.
 pub(super) fn answer(out: &mut Paper, summary: &Summary, diagnosis: &Diagnosis) {
-    let first_line = match diagnosis.first_line.is_empty() {
-        true => busiest::sentence(summary),
-        false => cut(&diagnosis.first_line, STATEMENT),
-    };
+    let first_line = first_line(summary, diagnosis);
     out.push_str(&format!("{first_line}\n"));
     for finding in diagnosis.findings.iter().take(FINDINGS) {
         let (level, title) = (level(finding), cut(&finding.title, STATEMENT));
@@ -34,6 +31,19 @@ pub(super) fn answer(out: &mut Paper, summary: &Summary, diagnosis: &Diagnosis) 
         out.push_str(&format!("  and {more} more findings: see kctx diagnose\n"));
     }
     out.push_str("\n");
+}
+
+/// The sentence that a report begins with. Of some CPUs or vectors nobody says that the machine has nothing hot.
+pub(in crate::report) fn first_line(summary: &Summary, diagnosis: &Diagnosis) -> String {
+    let is_part = (summary.narrowed.as_ref())
+        .is_some_and(|part| part.cpus.is_some() || part.vectors.is_some());
+    match (is_part, diagnosis.verdict) {
+        (true, Verdict::NothingHot) => {
+            format!("Of this part of the bundle: {}", busiest::sentence(summary))
+        }
+        _ if diagnosis.first_line.is_empty() => busiest::sentence(summary),
+        _ => cut(&diagnosis.first_line, STATEMENT),
+    }
 }
 
 fn level(finding: &Finding) -> &'static str {

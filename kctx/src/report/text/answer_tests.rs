@@ -44,7 +44,7 @@ fn summary() -> Summary {
 #[test]
 fn the_answer_comes_first() {
     let found = diagnosis("CPU 1 is busy forwarding.", vec![finding(Severity::Crit)]);
-    let text = render_whole(&summary(), &found, 100);
+    let text = render_whole(&summary(), &found, &[], 100);
     let lines: Vec<_> = text.lines().take(4).collect();
     assert_eq!(
         lines,
@@ -55,15 +55,46 @@ fn the_answer_comes_first() {
             "",
         ]
     );
-    let text = render_whole(&summary(), &diagnosis("", Vec::new()), 100);
+    let text = render_whole(&summary(), &diagnosis("", Vec::new()), &[], 100);
     assert!(text.starts_with("Busiest kernel context: softirq NET_RX on CPU 1, 40.00 %"));
+}
+
+#[test]
+fn a_part_does_not_speak_for_the_machine() {
+    let nothing = |summary: &Summary| {
+        let mut diagnosis = diagnosis("Nothing is hot.", Vec::new());
+        diagnosis.verdict = Verdict::NothingHot;
+        render_whole(summary, &diagnosis, &[], 100)
+    };
+    assert!(nothing(&summary()).starts_with("Nothing is hot.\n"));
+    let mut part = summary();
+    part.narrowed = Some(Narrowed {
+        cpus: None,
+        vectors: Some(vec!["BLOCK".to_owned()]),
+        span: None,
+        contexts: ContextsFrom::Accounts,
+        spilled_left_out: 0,
+        stacks_left_out: 0,
+        log_lines_left_out: 0,
+    });
+    assert!(nothing(&part).starts_with("Of this part of the bundle: Busiest kernel context"));
+}
+
+#[test]
+fn what_is_amiss_with_the_bundle_follows_the_answer() {
+    let notes = ["damaged: events/000001".to_owned()];
+    let text = render_whole(&summary(), &diagnosis("A.", Vec::new()), &notes, 100);
+    assert!(
+        text.starts_with("A.\n\ndamaged: events/000001\n\nhost"),
+        "{text}"
+    );
 }
 
 #[test]
 fn it_fits_the_terminal() {
     let found = diagnosis("CPU 1 is busy forwarding.", vec![finding(Severity::Warn)]);
     for width in [40, 60, 80, 100, 200] {
-        let text = render_whole(&summary(), &found, width);
+        let text = render_whole(&summary(), &found, &[], width);
         let wide: Vec<_> = (text.lines())
             .filter(|line| line.chars().count() > width)
             // A single word may be wider than the narrowest terminal.

@@ -22,6 +22,9 @@ use crate::diagnose::Diagnosis;
 /// Columns where nothing else is said.
 const WIDTH: usize = 100;
 
+/// Widest note.
+const NOTE: usize = 300;
+
 /// Renders a summary.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
@@ -30,11 +33,22 @@ pub fn render(summary: &Summary) -> String {
     out.finish()
 }
 
-/// Renders the whole report, the answer first, in so many columns.
+/// Renders the whole report, the answer first, with `notes` of the bundle below it, in so many columns.
 #[must_use]
-pub fn render_whole(summary: &Summary, diagnosis: &Diagnosis, width: usize) -> String {
+pub fn render_whole(
+    summary: &Summary,
+    diagnosis: &Diagnosis,
+    notes: &[String],
+    width: usize,
+) -> String {
     let mut out = Paper::text(width);
     answer::answer(&mut out, summary, diagnosis);
+    for note in notes {
+        out.push_str(&format!("{}\n", cut(note, NOTE)));
+    }
+    if !notes.is_empty() {
+        out.push_str("\n");
+    }
     body(&mut out, summary);
     out.finish()
 }
