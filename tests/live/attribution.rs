@@ -7,7 +7,7 @@ use kctx::{
     aggregate::window::OriginKind,
     report::summary::{OriginSummary, Summary},
 };
-use kctx_tests::{kernel, load};
+use kctx_tests::{kernel, left_out::left_out, load};
 
 use crate::{Output, alone, capture, capture_during, in_vm, two_cpus, without_btf};
 
@@ -93,7 +93,7 @@ fn loopback_is_raised_and_run_by_the_sender() -> Result<()> {
 fn timers_are_raised_by_the_timer_interrupt() -> Result<()> {
     let _alone = alone();
     if !cfg!(target_arch = "x86_64") {
-        println!("not asked: the local timer has no vector of its own here");
+        left_out("the local timer has no vector of its own here");
         return Ok(());
     }
     let summary = capture("2s", &[])?.summary;
@@ -135,7 +135,7 @@ fn steered_packets_are_raised_by_the_call_of_another_cpu() -> Result<()> {
         return Ok(());
     };
     if !std::path::Path::new("/sys/class/net/lo/queues/rx-0/rps_cpus").exists() {
-        println!("not asked: this kernel has no CONFIG_RPS");
+        left_out("this kernel has no CONFIG_RPS");
         return Ok(());
     }
     let busy = load::spinner(to)?;
@@ -168,7 +168,7 @@ fn block_completions_are_raised_by_the_disks_interrupt() -> Result<()> {
     let _alone = alone();
     let folder = std::env::temp_dir();
     if in_vm() || !load::has_block_device(&folder)? {
-        println!("not asked: {} is on no block device", folder.display());
+        left_out(format!("{} is on no block device", folder.display()));
         return Ok(());
     }
     let disk = load::disk(&folder)?;

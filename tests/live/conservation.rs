@@ -6,6 +6,7 @@ use anyhow::Result;
 use kctx::report::summary::{DurationSummary, Summary};
 use kctx_tests::{
     kernel,
+    left_out::left_out,
     load::{self, Pty},
 };
 
@@ -44,7 +45,7 @@ pub(crate) fn check_conservation(summary: &Summary) {
 fn the_probes_wake_nobody() -> Result<()> {
     let _alone = alone();
     if !cfg!(target_arch = "x86_64") {
-        println!("not asked: irq work has no vector of its own here");
+        left_out("irq work has no vector of its own here");
         return Ok(());
     }
     let udp = load::udp()?;

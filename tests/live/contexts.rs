@@ -7,6 +7,7 @@ use anyhow::Result;
 use kctx::report::summary::Summary;
 use kctx_tests::{
     bundle::Bundle,
+    left_out::left_out,
     load::{self, Pty},
 };
 
@@ -160,7 +161,7 @@ fn schedstat() -> Result<BTreeMap<u32, Sched>> {
 fn threads_run_and_wait_as_the_scheduler_says() -> Result<()> {
     let _alone = alone();
     if without_btf() || fs::read_to_string("/proc/self/schedstat").is_err() {
-        println!("not asked: no BTF, or a kernel without CONFIG_SCHED_INFO");
+        left_out("no BTF, or a kernel without CONFIG_SCHED_INFO");
         return Ok(());
     }
     let mut pty = Pty::open()?;

@@ -5,7 +5,9 @@ use std::{ffi::CStr, fs, time::Duration};
 use anyhow::{Context as _, Result};
 use kctx_tests::{
     empty_program::EmptyProgram,
-    kernel, load,
+    kernel,
+    left_out::left_out,
+    load,
     program::{self, Ended, Running},
 };
 use rustix::process::Signal;
@@ -117,7 +119,7 @@ fn an_estimate_leaves_nothing_behind() -> Result<()> {
     let _alone = alone();
     let witness = EmptyProgram::on(c"softirq_entry")?;
     if counts_now(&witness)? {
-        println!("not asked: somebody else has the kernel count the run time of programs");
+        left_out("somebody else has the kernel count the run time of programs");
         return Ok(());
     }
     let switch = sysctl()?;

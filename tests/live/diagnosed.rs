@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use kctx::diagnose::{Document, Severity, Verdict};
-use kctx_tests::{program, situation};
+use kctx_tests::{left_out::left_out, program, situation};
 
 use crate::{alone, in_vm, two_cpus};
 
@@ -22,6 +22,10 @@ const fn wanted(id: &'static str, on_cpu: bool, device: Option<&'static str>) ->
 
 /// Diagnoses while the situation is there, in the same network namespace; `None` where it cannot be made.
 fn diagnosed(name: &'static str) -> Result<Option<Document>> {
+    if in_vm() {
+        left_out("emulated CPUs are busy with other things first, kctx among them");
+        return Ok(None);
+    }
     let _alone = alone();
     let Some((cpu, other)) = two_cpus()? else {
         return Ok(None);
@@ -30,8 +34,8 @@ fn diagnosed(name: &'static str) -> Result<Option<Document>> {
         let made = match situation::make(name, cpu, other) {
             Ok(made) => made,
             Err(error) => {
-                println!("not made here: {error:#}");
-                assert!(in_vm() || !has_tools(), "{error:#}");
+                left_out(format!("{error:#}"));
+                assert!(!has_tools(), "{error:#}");
                 return Ok(None);
             }
         };

@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kctx_tests::{
-    kernel, load,
+    kernel,
+    left_out::left_out,
+    load,
     program::{self, Running},
     received::Series,
     scrape::{self, TEXT, total},
@@ -116,7 +118,7 @@ fn troubles() -> Vec<(Trouble, &'static str)> {
 #[test]
 fn every_trouble_is_counted_and_told_and_then_over() -> Result<()> {
     if in_vm() {
-        println!("not asked: the endpoint's troubles are not the kernel's");
+        left_out("the endpoint's troubles are not the kernel's");
         return Ok(());
     }
     let _alone = alone();
@@ -211,7 +213,7 @@ fn check_end(daemon: Daemon, endpoint: &Endpoint) -> Result<()> {
 #[test]
 fn the_endpoint_is_left_alone_for_as_long_as_it_asks() -> Result<()> {
     if in_vm() {
-        println!("not asked: the endpoint's troubles are not the kernel's");
+        left_out("the endpoint's troubles are not the kernel's");
         return Ok(());
     }
     let _alone = alone();
@@ -263,7 +265,7 @@ fn check_wait(daemon: &Daemon, endpoint: &Endpoint, status: u16, header: String)
 fn an_endpoint_that_comes_and_goes_costs_no_memory_and_no_count() -> Result<()> {
     const CYCLES: u32 = 24;
     if in_vm() {
-        println!("not asked: the endpoint's troubles are not the kernel's");
+        left_out("the endpoint's troubles are not the kernel's");
         return Ok(());
     }
     let _alone = alone();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
-use kctx_tests::{kernel, program::Running};
+use kctx_tests::{kernel, left_out::left_out, program::Running};
 use rustix::process::Signal;
 
 use crate::{alone, without_btf};
@@ -41,7 +41,7 @@ fn table() -> Result<BTreeMap<&'static str, u32>> {
 fn no_program_has_grown() -> Result<()> {
     let _alone = alone();
     if without_btf() {
-        println!("not asked: the table is of the programs that BTF allows");
+        left_out("the table is of the programs that BTF allows");
         return Ok(());
     }
     let mut daemon = Running::kctx(["run", "--interval", "200ms", "--duration", "60s"])?;

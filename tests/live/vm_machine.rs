@@ -14,6 +14,7 @@ use kctx::{aggregate::window::Family, report::summary::Summary};
 use kctx_tests::{
     bottom_half::Holder,
     bundle::Bundle,
+    left_out::left_out,
     load,
     program::run_command,
     trace::{self, Trace},
@@ -74,7 +75,7 @@ fn vm_a_suspended_machine_goes_on_measuring() -> Result<()> {
     let states = fs::read_to_string("/sys/power/state").unwrap_or_default();
     let alarm = Path::new("/sys/class/rtc/rtc0/wakealarm");
     if in_vm() && (!states.contains("mem") || !alarm.exists()) {
-        println!("not asked: no suspend to memory here, or no clock to wake up by");
+        left_out("no suspend to memory here, or no clock to wake up by");
         return Ok(());
     }
     // `CLOCK_MONOTONIC`, which stands still while the machine sleeps.
@@ -289,7 +290,7 @@ fn vm_tasklets_are_counted_by_function() -> Result<()> {
         Ok(())
     })?;
     let Some(trace) = trace else {
-        println!("not asked: this kernel has no tracepoints for tasklets");
+        left_out("this kernel has no tracepoints for tasklets");
         return Ok(());
     };
     // The lights are set at other times too.

@@ -7,7 +7,7 @@ use kctx::{
     aggregate::window::OriginKind,
     report::summary::{HardirqSummary, NapiSummary},
 };
-use kctx_tests::{bundle::Bundle, program::Running};
+use kctx_tests::{bundle::Bundle, left_out::left_out, program::Running};
 
 use crate::{
     alone, in_vm,
@@ -65,9 +65,7 @@ fn vm_a_cards_polls_are_by_device_in_softirqs_and_in_threads() -> Result<()> {
     const THREADED: &str = "/sys/class/net/eth0/threaded";
     let _alone = alone();
     if in_vm() && (!Path::new(E1000).exists() || without_btf()) {
-        println!(
-            "not asked: this kernel has no e1000, or nobody knows a device's name without BTF"
-        );
+        left_out("this kernel has no e1000, or nobody knows a device's name without BTF");
         return Ok(());
     }
     let cards = Cards::bring_up()?;
@@ -109,7 +107,7 @@ fn vm_a_cards_polls_are_by_device_in_softirqs_and_in_threads() -> Result<()> {
         in_softirq.summary.softirq_origin
     );
     let Some(in_thread) = in_thread else {
-        println!("not asked: this kernel has no NAPI threads");
+        left_out("this kernel has no NAPI threads");
         return Ok(());
     };
     let rows = polls(&in_thread, "eth0");
@@ -142,7 +140,7 @@ fn vm_a_cards_polls_are_by_device_in_softirqs_and_in_threads() -> Result<()> {
 fn vm_a_shared_line_is_not_counted_twice() -> Result<()> {
     let _alone = alone();
     if in_vm() && !Path::new(E1000).exists() {
-        println!("not asked: this kernel has no e1000");
+        left_out("this kernel has no e1000");
         return Ok(());
     }
     let cards = Cards::bring_up()?;

@@ -8,6 +8,7 @@ use kctx::aggregate::window::Family;
 use kctx_tests::{
     bottom_half::Holder,
     bundle::Bundle,
+    left_out::left_out,
     load::{self, Pty},
     trace::{self, Trace},
 };
@@ -75,7 +76,7 @@ fn the_first_of_several_raises_counts() -> Result<()> {
             println!("{vector} on CPU {cpu}: kctx {ours:?}, the trace {runs:?}; {partial:?}");
             // A raise that comes while the program for raises runs on that CPU is refused, and counted (accuracy.md).
             if partial.get("program_recursion").is_some_and(|n| *n > 0) {
-                println!("not asked: a raise may not have been seen");
+                left_out("a raise may not have been seen");
                 continue;
             }
             assert!(
@@ -97,7 +98,7 @@ fn the_first_of_several_raises_counts() -> Result<()> {
             && !is_near(runs.wait_from_last_ns, runs.wait_ns, runs.runs)
     });
     if in_vm() && !apart {
-        println!("not provoked: this kernel runs programs for a test with bottom halves enabled");
+        left_out("this kernel runs programs for a test with bottom halves enabled");
         return Ok(());
     }
     assert!(
@@ -148,7 +149,7 @@ fn interrupts_are_taken_out_of_the_softirqs_that_they_fall_into() -> Result<()> 
         "{ours:?} {all:?}"
     );
     if in_vm() && all.interrupts < 50 {
-        println!("not provoked: emulated CPUs take turns");
+        left_out("emulated CPUs take turns");
         return Ok(());
     }
     // Each witness has its own place in the tracepoints, and what the other does in between counts there.
@@ -297,7 +298,7 @@ fn works_queued_again_while_they_run_are_their_own_successors() -> Result<()> {
             return Ok(());
         }
         if in_vm() {
-            println!("not provoked: emulated CPUs take turns");
+            left_out("emulated CPUs take turns");
             return Ok(());
         }
     }

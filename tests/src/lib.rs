@@ -6,6 +6,7 @@ mod bpf;
 pub mod bundle;
 pub mod empty_program;
 pub mod kernel;
+pub mod left_out;
 pub mod load;
 pub mod netns;
 pub mod otlp;

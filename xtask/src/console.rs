@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::libtest::{Counts, Verdict, Verdicts};
+use crate::libtest::{self, Counts, Verdict, Verdicts};
 use crate::record::Probe;
 
 /// How the init script, and a test, start a line that is for xtask.
@@ -13,6 +13,8 @@ const MARKER: &str = "KCTX-VM ";
 pub(crate) struct Console {
     pub(crate) counts: Counts,
     pub(crate) verdicts: Verdicts,
+    /// What tests could not ask there, and why.
+    pub(crate) left_out: Vec<String>,
     /// `uname -r`
     pub(crate) release: Option<String>,
     /// `uname -v`
@@ -27,6 +29,10 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn read(&mut self, line: &str) {
+        if let Some(what) = libtest::left_out(line) {
+            self.left_out.push(what);
+            return;
+        }
         // A kernel message may come before it on the same line.
         let Some((_, said)) = line.split_once(MARKER) else {
             self.counts.read(line);
@@ -129,11 +135,13 @@ mod tests {
             "KCTX-VM cpus 16",
             "KCTX-VM btf no",
             "test vm::probes ... ",
+            "KCTX-LEFT-OUT vm::probes: no tasklets\r",
             probes,
             "ok",
         ]);
         assert_eq!(seen.release.as_deref(), Some("6.12.1-rt"));
         assert_eq!((seen.cpus, seen.btf), (Some(16), Some(false)));
+        assert_eq!(seen.left_out, ["vm::probes: no tasklets"]);
         assert_eq!(seen.probes.len(), 1);
         assert_eq!(seen.probes[0].mechanism.as_deref(), Some("tp_btf"));
         assert_eq!(seen.tests(Verdict::Passed), ["vm::probes"]);

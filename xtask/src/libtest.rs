@@ -106,8 +106,17 @@ fn verdict(text: &str) -> Option<Verdict> {
     }
 }
 
-/// Runs tests with their output in view, and counts.
-pub(crate) fn run(cargo: &mut Command) -> Result<(Counts, ExitStatus)> {
+/// How a test starts a line that says what it could not ask of this machine (`kctx_tests::left_out`).
+const LEFT_OUT: &str = "KCTX-LEFT-OUT ";
+
+/// What a line says was left out: the test, and why.
+pub(crate) fn left_out(line: &str) -> Option<String> {
+    let (_, said) = line.split_once(LEFT_OUT)?;
+    Some(said.trim().to_owned())
+}
+
+/// Runs tests with their output in view, and counts. What they leave out is added to `left_out`.
+pub(crate) fn run(cargo: &mut Command, left_out: &mut Vec<String>) -> Result<(Counts, ExitStatus)> {
     let shown = command::shown(cargo);
     eprintln!("==> {shown}");
     let mut child = cargo
@@ -120,7 +129,9 @@ pub(crate) fn run(cargo: &mut Command) -> Result<(Counts, ExitStatus)> {
         let mut line = Vec::new();
         // A test may print any bytes.
         while stdout.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            counts.read(&String::from_utf8_lossy(&line));
+            let text = String::from_utf8_lossy(&line);
+            counts.read(&text);
+            left_out.extend(self::left_out(&text));
             // Our own stdout may be closed, as under `| head`: the tests go on.
             let _ = std::io::stdout().write_all(&line);
             line.clear();

@@ -17,6 +17,8 @@ pub(crate) enum Outcome {
         took: Duration,
         /// Why the group failed, where the counts do not say it.
         note: Option<String>,
+        /// What tests that passed could not ask of this machine, and why.
+        left_out: Vec<String>,
     },
     NotRun(String),
     /// The same where nothing that xtask does could change it: never a failure.
@@ -62,8 +64,19 @@ impl Group {
                 counts,
                 took,
                 note: trouble,
+                left_out: Vec::new(),
             },
         }
+    }
+
+    /// The same with what its tests left out.
+    pub(crate) fn with_left_out(mut self, mut what: Vec<String>) -> Self {
+        if let Outcome::Ran { left_out, .. } = &mut self.outcome {
+            what.sort();
+            what.dedup();
+            *left_out = what;
+        }
+        self
     }
 }
 
@@ -98,7 +111,9 @@ fn table(groups: &[Group]) -> String {
     for group in groups {
         // Writing to a String cannot fail.
         let _ = match &group.outcome {
-            Outcome::Ran { counts, took, note } => {
+            Outcome::Ran {
+                counts, took, note, ..
+            } => {
                 total.passed += counts.passed;
                 total.failed += counts.failed;
                 writeln!(
@@ -122,6 +137,7 @@ fn table(groups: &[Group]) -> String {
         all.push('\n');
         all
     });
+    text.push_str(&left_out(groups));
     if not_run > 0 {
         let _ = writeln!(text, "\n{not_run} of {} groups NOT RUN", groups.len());
     }
@@ -130,9 +146,38 @@ fn table(groups: &[Group]) -> String {
     text
 }
 
+/// What tests that passed did not ask, so that nobody takes them for more than they are.
+fn left_out(groups: &[Group]) -> String {
+    let mut text = String::new();
+    for group in groups {
+        if let Outcome::Ran { left_out, .. } = &group.outcome
+            && !left_out.is_empty()
+        {
+            let _ = writeln!(text, "\nleft out, {}", group.name);
+            for what in left_out {
+                let _ = writeln!(text, "  {what}");
+            }
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_left_out_is_listed_once() {
+        let ran = |name| Group::ran(name, counts(3, 0), Duration::ZERO, None);
+        let what = ["b: no nft", "a: one CPU", "b: no nft"].map(str::to_owned);
+        let groups = [ran("e2e"), ran("live").with_left_out(what.to_vec())];
+        let text = table(&groups);
+        assert!(
+            text.contains("\nleft out, live\n  a: one CPU\n  b: no nft\n\n6 passed"),
+            "{text}"
+        );
+        assert!(is_good(&groups, true));
+    }
 
     fn counts(passed: u64, failed: u64) -> Counts {
         Counts { passed, failed }

@@ -32,6 +32,27 @@ pub(crate) fn bpf(ws: &Workspace) -> Result<Toolchain> {
     Ok(toolchain)
 }
 
+/// Programs that tests provoke things with or look through, and Debian's packages of them.
+const TOOLS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("nft", "nftables"),
+    ("tmux", "tmux"),
+];
+
+/// Those that this machine lacks.
+pub(crate) fn tools(ws: &Workspace) -> Result<()> {
+    let mut packages: Vec<&str> = (TOOLS.iter())
+        .filter(|(program, _)| command::program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(ws, "installing what tests need", 10, &packages)
+}
+
 /// QEMU for this machine's architecture.
 pub(crate) fn qemu(ws: &Workspace) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {

@@ -10,7 +10,7 @@ use crate::build::{self, Object};
 use crate::libtest::{self, Counts};
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, dist, matrix, servers, vm};
+use crate::{command, dist, matrix, servers, setup, vm};
 
 /// The package of the tests that need more than one crate, and the targets it must have.
 const PACKAGE: &str = "kctx-tests";
@@ -57,6 +57,10 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         "unit and property",
         cargo_test(&["--workspace", "--lib", "--bins"]),
     )];
+    // Some tests leave something out without them.
+    if let Err(error) = setup::tools(ws) {
+        groups.push(Group::not_run("what needs tools", format!("{error:#}")));
+    }
     for target in ["replay", "e2e"] {
         let words = ["--workspace", "--test", target];
         groups.push(group(target, cargo_test(&words)));
@@ -136,7 +140,8 @@ fn backend(
 /// Runs a group of tests; one without a single test is a failure.
 fn group(name: &str, mut cargo: Command) -> Group {
     let start = Instant::now();
-    let (counts, trouble) = match libtest::run(&mut cargo) {
+    let mut left_out = Vec::new();
+    let (counts, trouble) = match libtest::run(&mut cargo, &mut left_out) {
         Err(error) => (Counts::default(), Some(format!("{error:#}"))),
         Ok((counts, status)) => {
             let trouble = if !status.success() && counts.failed == 0 {
@@ -149,7 +154,7 @@ fn group(name: &str, mut cargo: Command) -> Group {
             (counts, trouble)
         }
     };
-    Group::ran(name, counts, start.elapsed(), trouble)
+    Group::ran(name, counts, start.elapsed(), trouble).with_left_out(left_out)
 }
 
 /// A test target that is gone must not pass for one that has nothing to say.

@@ -75,7 +75,7 @@ pub(crate) struct Settings {
     arguments: Vec<String>,
 }
 
-const TIMEOUT: u64 = 900;
+const TIMEOUT: u64 = 1800;
 
 fn jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -281,10 +281,11 @@ fn boot(
         Err(error) => return Group::ran(&name, console.counts, took, Some(format!("{error:#}"))),
     };
     let record = Record::new(config, &console, took.as_secs(), of_record);
+    let left_out = std::mem::take(&mut console.left_out);
     if let Err(error) = record.write(ws, config, settings.is_whole()) {
         return Group::ran(&name, console.counts, took, Some(format!("{error:#}")));
     }
-    Group::ran(&name, console.counts, took, trouble)
+    Group::ran(&name, console.counts, took, trouble).with_left_out(left_out)
 }
 
 /// Runs the tests; true if the VM ended by itself.

@@ -89,10 +89,17 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 pub fn in_network<T: Send + 'static>(
     inside: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let thread = std::thread::spawn(move || -> Result<T> {
-        netns::enter()?;
-        inside()
-    });
+    // It speaks for the test that made it.
+    let test = std::thread::current()
+        .name()
+        .unwrap_or("in a network")
+        .to_owned();
+    let thread = std::thread::Builder::new()
+        .name(test)
+        .spawn(move || -> Result<T> {
+            netns::enter()?;
+            inside()
+        })?;
     thread
         .join()
         .map_err(|_| anyhow::anyhow!("the thread in the network namespace panicked"))?
