@@ -129,6 +129,11 @@ fn repacked(change: impl Fn(&str, &mut Vec<u8>)) -> Result<Vec<u8>> {
 
 /// The sample as this kctx would have written it.
 fn rewritten(leave_out: &str) -> Result<Vec<u8>> {
+    rewritten_with(leave_out, None)
+}
+
+/// The same with one more member.
+fn rewritten_with(leave_out: &str, more: Option<(&str, &[u8])>) -> Result<Vec<u8>> {
     use kctx::capture::bundle::{
         BundleReader, BundleWindow, BundleWriter, Manifest, ReadLimits, Step, WriteLimits,
     };
@@ -140,6 +145,9 @@ fn rewritten(leave_out: &str) -> Result<Vec<u8>> {
         if member.path != "manifest.json" && member.path != leave_out {
             writer.add_file(&member.path, &member.bytes)?;
         }
+    }
+    if let Some((path, bytes)) = more {
+        writer.add_file(path, bytes)?;
     }
     let host = kctx::host::HostIdentity::default();
     writer.finish(Manifest::new(host, BundleWindow::default()))?;
@@ -164,6 +172,23 @@ fn a_member_that_is_not_what_the_manifest_says_is_named_and_the_rest_is_read() -
         // The recorded summary, or the same made of the records.
         assert_eq!(observed(&ended)?, observed(&whole)?, "{member}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_bundle_with_more_evidence_than_is_kept_says_so_and_is_reported() -> Result<()> {
+    // Each of them takes more memory than its line: 18 MB would become half a gigabyte.
+    let tree: String = (0..2_500_000).map(|file| format!("{file:x}\t\n")).collect();
+    let more = Some(("evidence/after/tree/x.tsv", tree.as_bytes()));
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("large.kctx.tar.zst");
+    fs::write(&path, rewritten_with("", more)?)?;
+    let ended = command(&["report"], &path)?.success()?;
+    let noted = |line: &str| {
+        line.contains("files of its evidence are left out here: kctx reads up to 256 MiB")
+    };
+    assert!(ended.stderr.lines().any(noted), "{ended:?}");
+    assert!(ended.stdout.contains("NET_RX"));
     Ok(())
 }
 

@@ -233,6 +233,13 @@ fn output(text: &str, path: Option<&std::path::Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says that not all evidence of a bundle was read.
+fn note_evidence(bundle: &std::path::Path, evidence: &crate::capture::evidence_set::EvidenceSet) {
+    if let Some(note) = evidence.note() {
+        eprintln!("kctx: {}: {note}", bundle.display());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,8 +128,9 @@ fn is_damage(error: &anyhow::Error) -> bool {
     error.is_some_and(ReplayError::is_damage)
 }
 
-/// Says that the summary is not the recorded one, where it should be.
+/// Says what evidence is left out, and that the summary is not the recorded one, where it should be.
 fn tell(bundle: &Path, reading: &Reading) {
+    super::note_evidence(bundle, &reading.evidence);
     let Some(records) = reading.made_from else {
         return;
     };
