@@ -13,17 +13,21 @@ use kctx_tests::{
     load,
     program::{self, Ended, Running},
 };
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::{Output, alone, in_vm};
 
 const IN_TIME: Duration = Duration::from_secs(30);
 
 /// A file system of its own with so much room; gone when dropped.
-struct Small(tempfile::TempDir);
+pub(crate) struct Small(tempfile::TempDir);
 
 impl Small {
-    fn mount(size: &str) -> Result<Self> {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn mount(size: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
@@ -63,7 +67,7 @@ fn what_fits_a_full_disk_can_be_read() -> Result<()> {
     let _alone = alone();
     let _udp = load::udp()?;
     let small = Small::mount("1500k")?;
-    let path = small.0.path().join("full.kctx.tar.zst");
+    let path = small.path().join("full.kctx.tar.zst");
     let ended = capture(&path, &["--window", "60s"])?.wait(IN_TIME * 3)?;
     check_one_line(&ended, "No space left on device");
     assert!(
@@ -74,6 +78,30 @@ fn what_fits_a_full_disk_can_be_read() -> Result<()> {
     );
     let said = report(&path.with_extension("zst.partial"))?;
     assert!(said.stderr.contains("was cut short"), "{said:?}");
+    Ok(())
+}
+
+#[test]
+fn few_descriptors_at_the_start_are_no_hindrance() -> Result<()> {
+    let _alone = alone();
+    let output = Output::new()?;
+    let before = getrlimit(Resource::Nofile);
+    // What kctx inherits; it has more maps, programs and links than that.
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(48),
+            ..before.clone()
+        },
+    )?;
+    let started = capture(&output.path(), &["--window", "200ms"]);
+    setrlimit(Resource::Nofile, before)?;
+    started?.wait(IN_TIME)?.success()?;
+    let probes = Bundle::read(&output.path())?.summary.probes;
+    let open_files = |reason: &String| reason.contains("open files");
+    for probe in probes {
+        assert!(!probe.reason.as_ref().is_some_and(open_files), "{probe:?}");
+    }
     Ok(())
 }
 

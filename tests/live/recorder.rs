@@ -17,7 +17,7 @@ use kctx_tests::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{alone, check_replay};
+use crate::{alone, bounds::Small, check_replay};
 
 const IN_TIME: Duration = Duration::from_secs(30);
 
@@ -28,19 +28,23 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Without a governor: all records are streamed.
     fn start() -> Result<Self> {
+        Self::keeping("5s", "500ms")
+    }
+
+    /// One that keeps so much and closes its windows so often. Without a governor: all records are streamed.
+    fn keeping(length: &str, interval: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("kctx.toml");
         std::fs::write(
             &config,
-            "[governor]\ncpu_limit = 0\n[recorder]\nlength = \"5s\"\n",
+            format!("[governor]\ncpu_limit = 0\n[recorder]\nlength = \"{length}\"\n"),
         )?;
         let socket = folder.path().join("kctx.sock");
         let mut running = Running::kctx([
             "run",
             "--interval",
-            "500ms",
+            interval,
             "--duration",
             "90s",
             "--config",
@@ -161,6 +165,40 @@ fn a_capture_through_the_daemon_has_the_time_before_and_costs_no_gap() -> Result
     check_books(&Bundle::read(&second_output)?.summary);
     drop(udp);
     daemon.end()?;
+    Ok(())
+}
+
+#[test]
+fn a_capture_that_has_enough_before_it_begins_ends() -> Result<()> {
+    let _alone = alone();
+    // Nothing is kept, so a dump begins with the next window; and nobody waits for the interval.
+    let daemon = Daemon::keeping("0s", "60s")?;
+    let began = Instant::now();
+    let bundle = daemon.capture("10ms")?;
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let ending = bundle.manifest.through_daemon.context("an ending")?;
+    assert_eq!((ending.reason, ending.before_ns), (EndReason::Asked, 0));
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fills_is_told_with_what_can_be_read() -> Result<()> {
+    let _alone = alone();
+    let daemon = Daemon::start()?;
+    let _udp = load::udp()?;
+    let small = Small::mount("1500k")?;
+    let output = small.path().join("full.kctx.tar.zst");
+    let ended = daemon.client("60s", &output)?.wait(IN_TIME * 3)?;
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    for says in [
+        "No space left on device",
+        "the capture was cut short; kctx report ",
+    ] {
+        assert!(last.contains(says), "{ended:?}");
+    }
+    let partial = output.with_extension("zst.partial");
+    program::run(["report", &partial.to_string_lossy()])?.success()?;
     Ok(())
 }
 

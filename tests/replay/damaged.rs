@@ -129,6 +129,11 @@ fn repacked(change: impl Fn(&str, &mut Vec<u8>)) -> Result<Vec<u8>> {
 
 /// The sample as this kctx would have written it.
 fn rewritten(leave_out: &str) -> Result<Vec<u8>> {
+    rewritten_with(leave_out, None)
+}
+
+/// The same with one more member.
+fn rewritten_with(leave_out: &str, more: Option<(&str, &[u8])>) -> Result<Vec<u8>> {
     use kctx::capture::bundle::{
         BundleReader, BundleWindow, BundleWriter, Manifest, ReadLimits, Step, WriteLimits,
     };
@@ -140,6 +145,9 @@ fn rewritten(leave_out: &str) -> Result<Vec<u8>> {
         if member.path != "manifest.json" && member.path != leave_out {
             writer.add_file(&member.path, &member.bytes)?;
         }
+    }
+    if let Some((path, bytes)) = more {
+        writer.add_file(path, bytes)?;
     }
     let host = kctx::host::HostIdentity::default();
     writer.finish(Manifest::new(host, BundleWindow::default()))?;
@@ -184,6 +192,23 @@ fn check_handed_out(bundle: &[u8], percent: usize) -> Result<()> {
     let last = ended.stdout.lines().last().context("lines")?;
     let last: Value = serde_json::from_str(last)?;
     assert_eq!(last["type"], "window_end", "{last}");
+    Ok(())
+}
+
+#[test]
+fn a_bundle_with_more_evidence_than_is_kept_says_so_and_is_reported() -> Result<()> {
+    // Each of them takes more memory than its line: 18 MB would become half a gigabyte.
+    let tree: String = (0..2_500_000).map(|file| format!("{file:x}\t\n")).collect();
+    let more = Some(("evidence/after/tree/x.tsv", tree.as_bytes()));
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("large.kctx.tar.zst");
+    fs::write(&path, rewritten_with("", more)?)?;
+    let ended = command(&["report"], &path)?.success()?;
+    let noted = |line: &str| {
+        line.contains("files of its evidence are left out here: kctx reads up to 256 MiB")
+    };
+    assert!(ended.stderr.lines().any(noted), "{ended:?}");
+    assert!(ended.stdout.contains("NET_RX"));
     Ok(())
 }
 

@@ -7,33 +7,94 @@ use super::evidence::{Evidence, Phase};
 /// Folder of the members that hold many small files.
 const TREES: &str = "tree/";
 
+/// The most that is kept of a bundle's evidence: it may be anybody's, and a small file can unpack to very much. Both samples
+/// of a capture fit ([`SAMPLE_BYTES`]).
+pub const EVIDENCE_BYTES: usize = 256 << 20;
+
+/// The most that one sample may be made to take.
+pub const SAMPLE_BYTES: usize = EVIDENCE_BYTES / 2;
+
+/// What a file costs beside its path and its bytes, roughly: a bundle may hold millions of empty ones.
+const FILE_COST: usize = 128;
+
 /// Files of evidence, each under its path below `evidence/before/` or `evidence/after/`. A file of the machine has its own
 /// path without the leading slash: `proc/net/softnet_stat`. So has each of the small files that a bundle holds in one
 /// member, `tree/*.tsv`: they are taken apart here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceSet {
     before: BTreeMap<String, Vec<u8>>,
     after: BTreeMap<String, Vec<u8>>,
+    /// Bytes that still have a place.
+    room: usize,
+    left_out: u64,
+}
+
+impl Default for EvidenceSet {
+    fn default() -> Self {
+        Self::bounded(EVIDENCE_BYTES)
+    }
 }
 
 impl EvidenceSet {
-    /// Takes a bundle's member, if it is evidence; else gives it back.
+    fn bounded(bytes: usize) -> Self {
+        Self {
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
+            room: bytes,
+            left_out: 0,
+        }
+    }
+
+    /// Takes a bundle's member, if it is evidence; else gives it back. What has no place is counted
+    /// ([`Self::left_out`]).
     pub fn take(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), Vec<u8>> {
         for phase in [Phase::Before, Phase::After] {
             let file = path
                 .strip_prefix(phase.folder())
                 .and_then(|rest| rest.strip_prefix('/'));
             if let Some(file) = file {
-                let samples = self.samples_mut(phase);
                 if file.starts_with(TREES) {
-                    samples.extend(small_files(&bytes));
+                    for (path, bytes) in small_files(&bytes) {
+                        self.insert(phase, path, bytes);
+                    }
                 } else {
-                    samples.insert(file.to_owned(), bytes);
+                    self.insert(phase, file.to_owned(), bytes);
                 }
                 return Ok(());
             }
         }
         Err(bytes)
+    }
+
+    fn insert(&mut self, phase: Phase, path: String, mut bytes: Vec<u8>) {
+        let earlier = self.bytes(phase, &path).map(|bytes| cost(&path, bytes));
+        let room = self.room + earlier.unwrap_or(0);
+        let Some(left) = room.checked_sub(cost(&path, &bytes)) else {
+            self.left_out += 1;
+            return;
+        };
+        self.room = left;
+        // What was read may have room for twice as much.
+        bytes.shrink_to_fit();
+        self.samples_mut(phase).insert(path, bytes);
+    }
+
+    /// Files that there was no place for.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The same in words, where there are any.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        (self.left_out > 0).then(|| {
+            format!(
+                "{} files of its evidence are left out here: kctx reads up to {} MiB of it; tar and zstd read it all",
+                self.left_out,
+                EVIDENCE_BYTES >> 20
+            )
+        })
     }
 
     /// Takes a sample.
@@ -82,27 +143,28 @@ impl EvidenceSet {
     }
 }
 
+fn cost(path: &str, bytes: &[u8]) -> usize {
+    FILE_COST + path.len() + bytes.len()
+}
+
 /// The small files of a member: `path\tvalue` a line, newlines and backslashes escaped. Each ends in a newline, as the kernel
 /// writes them.
 fn small_files(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
-    String::from_utf8_lossy(bytes)
-        .lines()
-        .filter_map(|line| {
-            let (path, value) = line.split_once('\t')?;
-            let mut text = String::with_capacity(value.len() + 1);
-            let mut rest = value.chars();
-            while let Some(char) = rest.next() {
-                match char {
-                    '\\' if rest.next() == Some('n') => text.push('\n'),
-                    '\\' => text.push('\\'),
-                    char => text.push(char),
-                }
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+        let line = String::from_utf8_lossy(line);
+        let (path, value) = line.split_once('\t')?;
+        let mut text = String::with_capacity(value.len() + 1);
+        let mut rest = value.chars();
+        while let Some(char) = rest.next() {
+            match char {
+                '\\' if rest.next() == Some('n') => text.push('\n'),
+                '\\' => text.push('\\'),
+                char => text.push(char),
             }
-            text.push('\n');
-            Some((path.to_owned(), text.into_bytes()))
-        })
-        .collect::<Vec<_>>()
-        .into_iter()
+        }
+        text.push('\n');
+        Some((path.to_owned(), text.into_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -123,5 +185,35 @@ mod tests {
         assert_eq!(text("sys/empty").unwrap(), "\n");
         assert_eq!(set.files(Phase::After).count(), 2);
         assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
+    }
+
+    #[test]
+    fn what_has_no_place_is_left_out_and_counted() {
+        let mut set = EvidenceSet::bounded(1000);
+        assert_eq!(set.note(), None);
+        set.take("evidence/before/a", vec![0; 600]).unwrap();
+        set.take("evidence/before/b", vec![0; 600]).unwrap();
+        assert_eq!(set.bytes(Phase::Before, "b"), None);
+        set.take("evidence/after/c", vec![0; 10]).unwrap();
+        assert_eq!(set.bytes(Phase::After, "c").unwrap().len(), 10);
+        assert_eq!(set.left_out(), 1);
+        let note = set.note().unwrap();
+        assert!(note.starts_with("1 files of its evidence"), "{note}");
+        // A file in place of another takes the other's place.
+        for _ in 0..100 {
+            set.take("evidence/after/c", vec![0; 10]).unwrap();
+        }
+        assert_eq!(set.left_out(), 1);
+    }
+
+    #[test]
+    fn many_empty_files_are_not_for_nothing() {
+        let mut set = EvidenceSet::bounded(10 * (FILE_COST + 10));
+        let tree: String = (0..100).map(|i| format!("{i}\t\n")).collect();
+        set.take("evidence/after/tree/x.tsv", tree.into_bytes())
+            .unwrap();
+        let kept = set.files(Phase::After).count();
+        assert!((10..15).contains(&kept), "{kept}");
+        assert_eq!(set.left_out(), 100 - kept as u64);
     }
 }

@@ -9,6 +9,8 @@ pub mod evidence_set;
 pub mod flight;
 #[cfg(kctx_live)]
 pub mod observe;
+#[cfg(kctx_live)]
+mod partial;
 pub mod progress;
 pub mod recorder;
 pub mod redact;

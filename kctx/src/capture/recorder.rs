@@ -6,13 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
     bundle::{
         BundleError, BundleWindow, BundleWriter, Manifest, SUMMARY, Segment, WriteLimits, Written,
     },
-    events::{Encoder, EventsError},
+    events::Encoder,
     evidence::{Evidence, EvidenceLimits},
     redact::Redactor,
 };
@@ -73,12 +71,10 @@ impl Recorder {
         }
     }
 
-    /// The same of a segment that was recorded elsewhere, as it was.
-    pub fn redacted_segment(&mut self, segment: Bytes) -> Result<Bytes, EventsError> {
-        match &mut self.redactor {
-            Some(redactor) => redactor.segment(&segment).map(Bytes::from),
-            None => Ok(segment),
-        }
+    /// What a segment that was recorded elsewhere has to be encoded with anew; `None`: it may stay as it is.
+    #[must_use]
+    pub fn redacting_encoder(&self) -> Option<Encoder> {
+        (self.redactor.as_ref()).map(|redactor| Encoder::redacting(redactor.pointers()))
     }
 
     /// Bytes in the bundle so far.
@@ -172,6 +168,9 @@ impl Recorder {
         let mut summary = Cow::Borrowed(summary);
         if let Some(redactor) = &mut self.redactor {
             redactor.summary(summary.to_mut());
+            if let Some(trigger) = &mut self.manifest.trigger {
+                trigger.saw = redactor.text(&trigger.saw);
+            }
             self.manifest.redacted = true;
             self.manifest.redactions = redactor.counts();
         }

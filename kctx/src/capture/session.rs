@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::{
     bounds,
-    bundle::{BundleError, WriteLimits, Written},
+    bundle::{WriteLimits, Written},
     evidence::{Evidence, Phase, Sampler},
+    partial,
     progress::{Plan, Progress, Stage},
     recorder::Recorder,
     redact::Redactor,
@@ -96,7 +97,7 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
         max_bytes: config.capture.max_size,
     };
     let mut recorder = Recorder::create(output, limits)?;
-    let partial = recorder.partial().to_owned();
+    let left = recorder.partial().to_owned();
     if config.capture.redact {
         recorder = recorder.redacting(Redactor::default());
     }
@@ -160,10 +161,10 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     // It goes on to show how far it is.
     watcher.wait_for_end(&mut signals, &mut is_done);
     let drained = session.wait();
-    let (mut recorder, pipeline, window_closed) = thread
+    let taken = thread
         .join()
-        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?
-        .with_context(|| cut_short(&partial))?;
+        .map_err(|_| anyhow::anyhow!("the pipeline thread panicked"))?;
+    let (mut recorder, pipeline, window_closed) = partial::told(taken, &left)?;
     drained?;
     drop(session);
 
@@ -178,25 +179,11 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     };
     bounds::note(recorder.manifest_mut(), config, asked, &summary, &ending);
     let early = ending.early();
-    let written = match recorder.finish(&summary, early.is_some()) {
-        Err(
-            error @ BundleError::Io {
-                action: "write", ..
-            },
-        ) => {
-            return Err(error).with_context(|| cut_short(&partial));
-        }
-        written => written?,
-    };
+    let written = recorder.finish(&summary, early.is_some());
+    let written = partial::told(written.map_err(Into::into), &left)?;
     Ok(Captured {
         written,
         summary,
         early,
     })
-}
-
-/// What ended a capture is its cause.
-fn cut_short(partial: &Path) -> String {
-    let partial = partial.display();
-    format!("the capture was cut short; kctx report {partial} reads what was taken until then")
 }

@@ -11,7 +11,8 @@ use super::{
     bounds::{self, Asked},
     bundle::WriteLimits,
     evidence::{Phase, Sampler},
-    flight::{Assembly, EndReason, Ending},
+    flight::{Assembly, AssemblyError, EndReason, Ending},
+    partial,
     progress::{Plan, Progress, Stage},
     recorder::Recorder,
     redact::Redactor,
@@ -50,6 +51,7 @@ pub fn capture(
     let needed =
         CapabilitySet::SYSLOG | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE;
     privilege::drop_all_but(needed).context("cannot drop privileges")?;
+    let left = recorder.partial().to_owned();
     let mut assembly = Assembly::new(recorder, config.rows());
     let progress = Progress::default();
     progress.enter(Stage::EvidenceBefore);
@@ -92,9 +94,10 @@ pub fn capture(
         let _ = finisher.finish();
     }
     watcher.wait_for_end(&mut signals, &mut is_done);
-    let (assembly, end) = thread
+    let taken = thread
         .join()
-        .map_err(|_| anyhow::anyhow!("the capture's thread panicked"))??;
+        .map_err(|_| anyhow::anyhow!("the capture's thread panicked"))?;
+    let (assembly, end) = partial::told(taken, &left)?;
     finish(assembly, end, config, window, &ending)
 }
 
@@ -139,15 +142,15 @@ fn finish(
         of_daemon: true,
     };
     let early = ended.early();
+    let left = assembly.partial().to_owned();
     let interrupted = early.is_some() || daemon_ended || broken.is_some();
     let written = assembly.finish(ending, interrupted, |manifest, summary| {
         bounds::note(manifest, config, asked, summary, ended);
     });
-    let (written, summary) = match (written, &broken) {
-        (Ok(written), _) => written,
+    let (written, summary) = match (written, broken.as_ref()) {
         // Nothing came since the connection broke: that is what there is to say.
-        (Err(_), Some(error)) => anyhow::bail!("{error}"),
-        (Err(error), None) => return Err(error.into()),
+        (Err(AssemblyError::Nothing), Some(error)) => anyhow::bail!("{error}"),
+        (written, _) => partial::told(written.map_err(Into::into), &left)?,
     };
     let path = written.path.display();
     if let Some(error) = broken {

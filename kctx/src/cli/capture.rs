@@ -142,7 +142,7 @@ fn daemon(
     let Some(path) = choice.path else {
         return Ok(None);
     };
-    let daemon = match crate::control::client::Daemon::connect(&path) {
+    let daemon = match crate::control::client::Daemon::find(&path) {
         Ok(daemon) => daemon,
         // Whoever may not ask the daemon may not attach either: that says what is missing.
         Err(_) if !choice.named => None,

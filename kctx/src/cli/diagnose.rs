@@ -65,6 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn recorded(bundle: &std::path::Path) -> anyhow::Result<(Summary, EvidenceSet)> {
     use crate::capture::bundle::{Incident, ReadLimits};
     let incident = Incident::read(bundle, ReadLimits::default())?;
+    super::note_evidence(bundle, &incident.evidence);
     let summary = match incident.summary {
         Some(summary) => summary,
         None => super::report::load(bundle)?,

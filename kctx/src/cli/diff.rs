@@ -32,5 +32,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn read(bundle: &Path) -> anyhow::Result<Side> {
-    Side::read(bundle).with_context(|| format!("cannot compare {}", bundle.display()))
+    let side =
+        Side::read(bundle).with_context(|| format!("cannot compare {}", bundle.display()))?;
+    super::note_evidence(bundle, side.evidence());
+    Ok(side)
 }

@@ -226,6 +226,13 @@ fn tell_damage(bundle: &std::path::Path, damage: &[String]) {
     }
 }
 
+/// Says that not all evidence of a bundle was read.
+fn note_evidence(bundle: &std::path::Path, evidence: &crate::capture::evidence_set::EvidenceSet) {
+    if let Some(note) = evidence.note() {
+        eprintln!("kctx: {}: {note}", bundle.display());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         && let Some(checked) = checked(&args.bundle)
     {
         let summary = checked.summary().with_context(cannot)?;
+        super::note_evidence(&args.bundle, &checked.evidence);
         return write(args, &whole(args, &summary, &checked.evidence, &[]));
     }
     let mut reading = read(&args.bundle, &wanted).with_context(cannot)?;
@@ -137,6 +138,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Says what is not as it should be.
 fn tell(bundle: &Path, reading: &Reading) {
+    super::note_evidence(bundle, &reading.evidence);
     if let Some(note) = reading.made() {
         eprintln!("kctx: {} {note}", bundle.display());
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{parse_duration, parse_size, within};
-use crate::{capture::evidence::EvidenceLimits, host::kmsg::KmsgLimits};
+use crate::{
+    capture::{evidence::EvidenceLimits, evidence_set::SAMPLE_BYTES},
+    host::kmsg::KmsgLimits,
+};
 
 /// The longest that a window may be made.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -17,7 +20,7 @@ pub struct EvidenceConfig {
     /// The most of one file: 4KiB to 64MiB.
     #[serde(deserialize_with = "file_size")]
     pub file_size: u64,
-    /// The most of all, held in memory: 64KiB to 1GiB.
+    /// The most of all, held in memory: 64KiB to 128MiB, which is what is read again.
     #[serde(deserialize_with = "size")]
     pub size: u64,
     /// How many files: 10 to 100000.
@@ -120,7 +123,7 @@ fn file_size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
 }
 
 fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-    a_size(d, 64 << 10, 1 << 30)
+    a_size(d, 64 << 10, SAMPLE_BYTES as u64)
 }
 
 fn files<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
@@ -164,6 +167,10 @@ mod tests {
             ("[capture]\nmax_window = \"2d\"", "from 10ms to 1day"),
             ("[capture]\nmax_memory = \"1MiB\"", "from 8192KiB"),
             ("[capture.evidence]\nfiles = 1", "from 10 to 100000"),
+            (
+                "[capture.evidence]\nsize = \"1GiB\"",
+                "from 64KiB to 131072KiB",
+            ),
             (
                 "[capture.evidence]\nitem_time = \"1ms\"",
                 "from 10ms to 10s",

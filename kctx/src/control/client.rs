@@ -38,9 +38,15 @@ pub enum ClientError {
     Foreign(PathBuf),
 }
 
-/// A connection to a daemon.
+/// A daemon that listens.
 #[derive(Debug)]
 pub struct Daemon {
+    path: PathBuf,
+}
+
+/// A connection to it.
+#[derive(Debug)]
+struct Connection {
     stream: UnixStream,
     path: PathBuf,
 }
@@ -50,7 +56,7 @@ pub struct Daemon {
 pub struct Granted {
     /// The daemon.
     pub hello: Hello,
-    daemon: Daemon,
+    daemon: Connection,
 }
 
 /// Says that it is enough.
@@ -58,11 +64,11 @@ pub struct Granted {
 pub struct Finisher(UnixStream);
 
 impl Daemon {
-    /// Connects; `None` where no daemon listens.
-    pub fn connect(path: &Path) -> io::Result<Option<Self>> {
+    /// Looks whether one listens there; `None` where none does. The connection is not kept: who asks it for a capture may
+    /// have much to do before, and a daemon waits for no request for long.
+    pub fn find(path: &Path) -> io::Result<Option<Self>> {
         match UnixStream::connect(path) {
-            Ok(stream) => Ok(Some(Self {
-                stream,
+            Ok(_) => Ok(Some(Self {
                 path: path.to_owned(),
             })),
             Err(error)
@@ -78,7 +84,17 @@ impl Daemon {
     }
 
     /// Asks for a dump of what is kept, and of `window` from now on.
-    pub fn capture(mut self, window: Duration) -> Result<Granted, ClientError> {
+    pub fn capture(self, window: Duration) -> Result<Granted, ClientError> {
+        let path = self.path;
+        match UnixStream::connect(&path) {
+            Ok(stream) => Connection { stream, path }.capture(window),
+            Err(source) => Err(ClientError::Io { path, source }),
+        }
+    }
+}
+
+impl Connection {
+    fn capture(mut self, window: Duration) -> Result<Granted, ClientError> {
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let request = Request::Capture {
             protocol: PROTOCOL,
@@ -115,6 +131,13 @@ impl Daemon {
     }
 
     fn io(&self, source: io::Error) -> ClientError {
+        // By their own words nobody would know whose pipe, or what ended.
+        let source = match source.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+                io::Error::new(ErrorKind::ConnectionAborted, "the daemon hung up")
+            }
+            _ => source,
+        };
         ClientError::Io {
             path: self.path.clone(),
             source,
@@ -145,4 +168,51 @@ fn say(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, os::unix::net::UnixListener};
+
+    use super::*;
+
+    /// A daemon that waits for no request at all on the first connection, and answers the second with `answer`.
+    fn daemon(answer: Option<Frame>) -> (tempfile::TempDir, Daemon) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kctx.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let found = Daemon::find(&path).unwrap().unwrap();
+        drop(listener.accept().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            if let Some(frame) = answer {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let (head, body) = frame.encode();
+                stream.write_all(&head).unwrap();
+                stream.write_all(&body).unwrap();
+            }
+        });
+        (folder, found)
+    }
+
+    #[test]
+    fn who_takes_long_before_it_asks_is_served() {
+        let hello = Hello {
+            kctx_version: "7".to_owned(),
+        };
+        let (_folder, daemon) = daemon(Some(Frame::Hello(hello.clone())));
+        let granted = daemon.capture(Duration::from_secs(1)).unwrap();
+        assert_eq!(granted.hello, hello);
+    }
+
+    #[test]
+    fn that_the_daemon_hung_up_is_no_broken_pipe_of_an_output() {
+        let (_folder, daemon) = daemon(None);
+        let error = daemon.capture(Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains("the daemon hung up"), "{error}");
+        let ClientError::Io { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_ne!(source.kind(), ErrorKind::BrokenPipe);
+    }
 }

@@ -60,7 +60,7 @@ pub struct Counts {
     pub gone: AtomicU64,
     /// Clients that were too slow.
     pub slow: AtomicU64,
-    /// Requests that were refused: too many at a time, not allowed, or no request.
+    /// Requests that were refused: too many at a time, not allowed, no request, or the daemon is ending.
     pub refused: AtomicU64,
 }
 
@@ -187,6 +187,8 @@ async fn client(stream: UnixStream, shared: &Arc<Shared>) {
             let _ = send(&mut to, &refused(&why)).await;
             return;
         }
+        // It looked whether somebody listens.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
         Ok(_) | Err(_) => {
             let _ = send(
                 &mut to,
@@ -208,6 +210,7 @@ async fn client(stream: UnixStream, shared: &Arc<Shared>) {
     let count = match capture(from, &mut to, shared, subscription, window).await {
         Served::Whole => &counts.served,
         Served::Gone => &counts.gone,
+        Served::Ending => &counts.refused,
         Served::Slow => {
             tracing::warn!("a capture did not take its records in time, and was given up");
             &counts.slow
@@ -221,6 +224,8 @@ enum Served {
     Whole,
     Gone,
     Slow,
+    /// Not at all: the daemon is ending.
+    Ending,
 }
 
 impl From<Unsent> for Served {
@@ -269,12 +274,17 @@ async fn capture(
         let (frame, last) = match piece {
             Some(Piece::Segment(segment)) => (Frame::Segment(segment), false),
             Some(Piece::End(ending)) => (Frame::End(ending), true),
-            // The recorder gave it up: more waited than may.
-            None => {
+            Some(Piece::GivenUp) => {
                 let why =
                     "the daemon gave this capture up: records came faster than they were taken";
                 let _ = send(to, &Frame::Refused(why.to_owned())).await;
                 break Served::Slow;
+            }
+            // The recorder is gone.
+            None => {
+                let why = "the daemon is ending; capture again when one runs, or with --alone";
+                let _ = send(to, &Frame::Refused(why.to_owned())).await;
+                break Served::Ending;
             }
         };
         match send(to, &frame).await {
@@ -328,5 +338,39 @@ async fn send(to: &mut OwnedWriteHalf, frame: &Frame) -> Result<(), Unsent> {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Unsent::Gone),
         Err(_) => Err(Unsent::Slow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::{ClientError, Daemon};
+
+    /// A server of a daemon whose recorder is gone.
+    fn server() -> (tempfile::TempDir, ControlServer) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = ControlSocket::listen(&folder.path().join("kctx.sock")).unwrap();
+        let (flight, _) = FlightHandle::new(Arc::new(|| {}));
+        (folder, ControlServer::spawn(socket, flight).unwrap())
+    }
+
+    #[test]
+    fn who_asks_a_daemon_that_is_ending_is_told_so() {
+        let (_folder, server) = server();
+        let daemon = Daemon::find(server.path()).unwrap().unwrap();
+        let mut granted = daemon.capture(Duration::from_secs(60)).unwrap();
+        let error = granted.frame().unwrap_err();
+        let ClientError::Refused(why) = error else {
+            panic!("{error}");
+        };
+        assert!(why.starts_with("the daemon is ending"), "{why}");
+        // The place of that capture is given back after the answer; the look around was no request.
+        let counts = || server.counts().refused.load(Ordering::Relaxed);
+        for _ in 0..500 {
+            if counts() == 0 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert_eq!(counts(), 1);
     }
 }

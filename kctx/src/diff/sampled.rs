@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     aggregate::window::Family,
-    capture::bundle::{BundleError, Incident, ReadLimits},
+    capture::{
+        bundle::{BundleError, Incident, ReadLimits},
+        evidence_set::EvidenceSet,
+    },
     formats::{Line, Naming},
     report::summary::Summary,
     source::recorded::{RecordedSource, ReplayError},
@@ -176,6 +179,12 @@ impl Side {
             });
         }
         Ok(side)
+    }
+
+    /// The evidence in it.
+    #[must_use]
+    pub fn evidence(&self) -> &EvidenceSet {
+        &self.incident.evidence
     }
 
     /// One without records yet.

@@ -24,6 +24,17 @@ pub fn drop_all_but(kept: CapabilitySet) -> rustix::io::Result<()> {
     )
 }
 
+/// Raises the soft limit of open files to the hard one, which takes no privileges. Where that fails the old one holds.
+pub fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
 /// Which of the capabilities that loading and attaching need are missing; none for root.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {

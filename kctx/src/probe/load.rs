@@ -16,7 +16,7 @@ use kctx_common::{
 
 use super::offsets::Offsets;
 use crate::{
-    host::{HostRoot, btf, cpus, tracefs},
+    host::{HostRoot, btf, cpus, privilege, tracefs},
     source::rings::Ring,
 };
 
@@ -140,6 +140,8 @@ pub fn load(sizes: MapSizes, softirq_vectors: u16) -> Result<Loaded, LoadError> 
         maximum: None,
     };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+    // Rings, programs and links are descriptors, and the soft limit is often 1024.
+    privilege::allow_descriptors();
 
     let possible = cpus::possible(&HostRoot::system()).map_err(LoadError::Cpus)?;
     let Some(highest) = possible.last() else {

@@ -71,7 +71,7 @@ pub fn read(mut source: RecordedSource, wanted: &Wanted) -> anyhow::Result<Readi
         made_from: is_made.then(|| received.iter().sum()),
         truncated,
         damage,
-        evidence: source.evidence().clone(),
+        evidence: source.take_evidence(),
         manifest: source.manifest().cloned(),
         timeline: pass.timeline,
         pipeline: pass.pipeline,

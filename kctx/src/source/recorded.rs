@@ -166,10 +166,10 @@ impl RecordedSource {
         self.summary.as_deref()
     }
 
-    /// The evidence that came by.
+    /// The evidence that came by, once: it may be large.
     #[must_use]
-    pub fn evidence(&self) -> &EvidenceSet {
-        &self.evidence
+    pub fn take_evidence(&mut self) -> EvidenceSet {
+        std::mem::take(&mut self.evidence)
     }
 
     /// The manifest, where it came by.

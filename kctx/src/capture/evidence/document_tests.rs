@@ -1,7 +1,13 @@
 //! docs/bundle.md lists what is taken.
 
 use super::{ITEMS, Item, Taken};
-use crate::export::testing::check_made_part;
+use crate::{
+    capture::{
+        flight::{EndReason, Ending, InTransit},
+        trigger::Fired,
+    },
+    export::testing::check_made_part,
+};
 
 fn row(item: &Item) -> String {
     let folder = if item.path.ends_with('/') {
@@ -51,8 +57,36 @@ fn the_document_names_each_field_of_the_manifest() {
     let host = crate::host::HostIdentity::default();
     let mut manifest = crate::capture::bundle::Manifest::new(host, Default::default());
     manifest.redactions.insert("ip".to_owned(), 1);
+    let transit = InTransit {
+        streamed: 0,
+        spilled: 0,
+    };
+    manifest.through_daemon = Some(Ending {
+        reason: EndReason::Asked,
+        before_ns: 0,
+        duration_ns: 0,
+        memory_full: false,
+        in_transit_before: transit,
+        in_transit_after: transit,
+    });
+    manifest.trigger = Some(Fired {
+        rule: String::new(),
+        condition: String::new(),
+        saw: String::new(),
+        time_unix_ns: 0,
+        held_back: 0,
+    });
     let value = serde_json::to_value(&manifest).unwrap();
-    for part in [&value, &value["host"], &value["window"]] {
+    let (daemon, trigger) = (&value["through_daemon"], &value["trigger"]);
+    let transit = &daemon["in_transit_before"];
+    for part in [
+        &value,
+        &value["host"],
+        &value["window"],
+        daemon,
+        trigger,
+        transit,
+    ] {
         for field in part.as_object().unwrap().keys() {
             assert!(document.contains(&format!("`{field}`")), "{field}");
         }

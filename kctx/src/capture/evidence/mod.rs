@@ -24,7 +24,7 @@ pub use self::{
     index::{INDEX, Taking},
     item::{Item, Taken},
     list::ITEMS,
-    sampler::{Held, Sampler, collect},
+    sampler::{Sampler, collect},
 };
 use super::bundle::{BundleError, BundleWriter, Manifest, MissingEvidence};
 use crate::host::kmsg::KmsgLimits;

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     capture::bundle::MissingEvidence,
-    host::{clock::Moment, root::HostRoot},
+    host::{clock::Moment, privilege, root::HostRoot},
 };
 
 /// An item that looks at the clock itself is given this much more to come back by itself.
@@ -55,9 +56,9 @@ type Part = (String, Vec<u8>, bool);
 /// What came of an item.
 type Outcome = Result<(Vec<Part>, Taking), String>;
 
-/// What was read before privileges were given up.
+/// What was read before privileges were given up; `None`: it took too long.
 #[derive(Debug, Default)]
-pub struct Held(Vec<(&'static Item, Outcome)>);
+struct Held(Vec<(&'static Item, Option<Outcome>)>);
 
 /// Takes both samples of one window.
 #[derive(Debug)]
@@ -90,12 +91,16 @@ impl Sampler {
         }
     }
 
-    /// Reads what takes privileges; to be called before they are given up. It goes into the sample before the window.
+    /// Reads what takes privileges; to be called before they are given up. It goes into the sample before the window. An
+    /// item that hangs is left behind on a thread that ends when it comes back; until then that thread keeps its privileges.
     pub fn take_privileged(&self) {
+        privilege::allow_descriptors();
         let _ = self.memory.programs.open();
         let privileged = ITEMS.iter().filter(|item| item.is_privileged());
-        let held = privileged.map(|item| (item, self.take(item, Phase::Before)));
+        let mut readers = Readers::new(self, Phase::Before);
+        let held = privileged.map(|item| (item, readers.take(item, self.limits.item_time)));
         let held = Held(held.collect());
+        readers.end();
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
@@ -131,16 +136,16 @@ impl Sampler {
     /// What may take its time, on a thread that is left behind when it does.
     fn take_rest(&self, items: &[&'static Item], sample: &mut Sample) {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut held: HashMap<&str, Outcome> = held
+        let mut held: HashMap<&str, Option<Outcome>> = held
             .0
             .into_iter()
             .map(|(item, outcome)| (item.path, outcome))
             .collect();
         let end = Instant::now() + self.limits.total_time;
-        let mut reader = None;
+        let mut readers = Readers::new(self, sample.phase);
         for item in items {
             if let Some(outcome) = held.remove(item.path) {
-                sample.add(item, outcome);
+                sample.add_or_late(item, outcome, self.limits.item_time);
                 continue;
             }
             if item.is_privileged() {
@@ -154,18 +159,8 @@ impl Sampler {
                 continue;
             }
             let wait = left.min(self.limits.item_time);
-            let running = match reader.take() {
-                Some(running) => Ok(running),
-                None => self.reader(sample.phase),
-            };
-            match running.map(|running: Reader| (running.take(item, wait), running)) {
-                Ok((Some(outcome), running)) => {
-                    sample.add(item, outcome);
-                    reader = Some(running);
-                }
-                Ok((None, _left_behind)) => sample.late(item, wait),
-                Err(error) => sample.add(item, Err(format!("no thread to read it: {error}"))),
-            }
+            let outcome = readers.take(item, wait);
+            sample.add_or_late(item, outcome, wait);
         }
     }
 
@@ -173,7 +168,7 @@ impl Sampler {
         let (to, jobs) = sync_channel::<(&'static Item, Instant)>(1);
         let (done, from) = sync_channel(1);
         let (root, limits, memory) = (self.root.clone(), self.limits, Arc::clone(&self.memory));
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("kctx-evidence".to_owned())
             .spawn(move || {
                 for (item, deadline) in jobs {
@@ -189,7 +184,7 @@ impl Sampler {
                     }
                 }
             })?;
-        Ok(Reader { to, from })
+        Ok(Reader { to, from, thread })
     }
 
     fn take(&self, item: &Item, phase: Phase) -> Outcome {
@@ -204,10 +199,52 @@ impl Sampler {
     }
 }
 
+/// Threads that read items, one at a time; another one takes over from one that is left behind.
+struct Readers<'a> {
+    sampler: &'a Sampler,
+    phase: Phase,
+    running: Option<Reader>,
+}
+
+impl<'a> Readers<'a> {
+    fn new(sampler: &'a Sampler, phase: Phase) -> Self {
+        Self {
+            sampler,
+            phase,
+            running: None,
+        }
+    }
+
+    /// `None` where the item is not done in time.
+    fn take(&mut self, item: &'static Item, wait: Duration) -> Option<Outcome> {
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => match self.sampler.reader(self.phase) {
+                Ok(started) => started,
+                Err(error) => return Some(Err(format!("no thread to read it: {error}"))),
+            },
+        };
+        let outcome = running.take(item, wait);
+        if outcome.is_some() {
+            self.running = Some(running);
+        }
+        outcome
+    }
+
+    /// Waits for the end of the thread that has nothing left to read.
+    fn end(self) {
+        if let Some(Reader { to, thread, .. }) = self.running {
+            drop(to);
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A thread that reads one item after the other.
 struct Reader {
     to: SyncSender<(&'static Item, Instant)>,
     from: Receiver<Outcome>,
+    thread: JoinHandle<()>,
 }
 
 impl Reader {
@@ -325,6 +362,13 @@ impl<'a> Sample<'a> {
                     taking: taking.clone(),
                 });
             }
+        }
+    }
+
+    fn add_or_late(&mut self, item: &Item, outcome: Option<Outcome>, waited: Duration) {
+        match outcome {
+            Some(outcome) => self.add(item, outcome),
+            None => self.late(item, waited),
         }
     }
 

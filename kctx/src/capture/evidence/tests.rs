@@ -178,6 +178,26 @@ fn an_item_that_hangs_is_left_behind_and_the_others_come() {
 }
 
 #[test]
+fn an_item_that_takes_privileges_and_hangs_is_left_behind_too() {
+    let (directory, root) = fixture();
+    let stat = "7 (kworker/0:1) D 2 0 0 0 -1 2129984 0 0 0 0 1 1 0 0 20 0 1 0 24 0 0 1 0 0 0 0 0 0 0 2147483647 0 1 0 0 \
+                17 0 0 0 0 0 0\n";
+    write(&directory, "proc/1/stat", stat);
+    write(&directory, "proc/7/stat", stat);
+    let pipe = directory.path().join("proc/7/stack");
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let limits = EvidenceLimits {
+        item_time: Duration::from_millis(100),
+        ..EvidenceLimits::default()
+    };
+    let evidence = collect(&root, Phase::Before, &limits);
+    let reason = reason_of(&evidence, "evidence/before/kthread-stacks.txt");
+    assert_eq!(reason, "it took longer than 100 ms");
+    assert_eq!(evidence.left_out.late, 1);
+}
+
+#[test]
 fn without_time_only_the_counters_at_the_edge_are_read() {
     let (_directory, root) = fixture();
     let limits = EvidenceLimits {

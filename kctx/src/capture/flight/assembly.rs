@@ -1,5 +1,7 @@
 //! A dump into a bundle: its segments as they are, and the summary that a replay of them gives.
 
+use std::path::Path;
+
 use bytes::Bytes;
 
 use super::Ending;
@@ -14,6 +16,7 @@ use crate::{
     pipeline::Pipeline,
     report::summary::Summary,
     resolve::{Recorded, Resolver},
+    source::Item,
 };
 
 /// Why a dump did not become a bundle.
@@ -62,14 +65,31 @@ impl Assembly {
     /// Adds the dump's next segment.
     pub fn segment(&mut self, segment: &Bytes) -> Result<(), AssemblyError> {
         let before: u64 = self.records();
-        let segment = self.recorder.redacted_segment(segment.clone())?;
+        let mut anew = self.recorder.redacting_encoder();
         let mut decoder = Decoder::new(segment.clone())?;
         while let Some(item) = decoder.next_item()? {
+            let item = self.recorder.redacted(item);
             self.window = self.pipeline.take(&item).or(self.window.take());
+            match (&mut anew, &item) {
+                (Some(encoder), Item::Records { cpu, batch }) => {
+                    encoder.records(*cpu, batch);
+                }
+                (Some(encoder), Item::Control(control)) => encoder.control(control),
+                (None, _) => {}
+            }
         }
         let records = self.records() - before;
-        self.recorder.segment(&segment, records)?;
+        match anew {
+            Some(mut encoder) => self.recorder.segment(&encoder.finish(), records)?,
+            None => self.recorder.segment(segment, records)?,
+        }
         Ok(())
+    }
+
+    /// The file as long as it is not whole.
+    #[must_use]
+    pub fn partial(&self) -> &Path {
+        self.recorder.partial()
     }
 
     /// Bytes of the bundle, so far.
@@ -103,3 +123,7 @@ impl Assembly {
         Ok((written, summary))
     }
 }
+
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;

@@ -1,194 +1,19 @@
-//! A stream of some windows through the pipeline and the recorder, and dumps of it through a pipeline of their own.
+use std::time::Duration;
 
-use std::{sync::Arc, time::Duration};
-
-use bytes::{Bytes, BytesMut};
-use kctx_common::record::{Hardirq, Module, kind, module_event};
+use bytes::BytesMut;
+use kctx_common::record::{Module, kind, module_event};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use super::*;
+use super::{
+    fixture::{Daemon, SECOND, replayed, taken},
+    *,
+};
 use crate::{
-    aggregate::{
-        table::RowLimits,
-        window::{ContextTimes, FAMILIES, Family, FamilyAccounting, Window},
-    },
+    aggregate::window::Family,
     capture::events::Decoder,
     decode,
-    host::HostIdentity,
-    meter::OwnCost,
-    pipeline::Pipeline,
-    resolve::{Lookup, Recorded, Resolver},
-    source::{Control, Item, SpillDelta, SpilledDurations},
+    source::{Control, Item},
 };
-
-const SECOND: u64 = 1_000_000_000;
-const NAME: u64 = 77;
-
-/// Knows names by their ids.
-struct Names;
-
-impl Lookup for Names {
-    fn name(&mut self, id: u64) -> Option<String> {
-        Some(format!("action-{id}"))
-    }
-    fn function(&mut self, _address: u64) -> Option<String> {
-        None
-    }
-    fn comm(&mut self, _pid: u32) -> Option<String> {
-        None
-    }
-}
-
-/// A daemon without a kernel.
-struct Daemon {
-    pipeline: Pipeline,
-    recorder: FlightRecorder,
-    handle: FlightHandle,
-    now_ns: u64,
-    windows: Vec<Window>,
-}
-
-impl Daemon {
-    fn new(length: Duration, bytes: usize) -> Self {
-        let (handle, orders) = FlightHandle::new(Arc::new(|| {}));
-        let mut daemon = Self {
-            pipeline: Pipeline::new(RowLimits::default(), Resolver::new(Box::new(Names))),
-            recorder: FlightRecorder::new(FlightLimits { length, bytes }, orders),
-            handle,
-            now_ns: 100 * SECOND,
-            windows: Vec::new(),
-        };
-        daemon.control(Control::Start {
-            monotonic_ns: daemon.now_ns,
-            unix_ns: daemon.now_ns + 5,
-            probes: Vec::new(),
-            host: Box::new(HostIdentity::default()),
-        });
-        daemon.control(Control::Running(Vec::new()));
-        daemon
-    }
-
-    fn item(&mut self, item: &Item) {
-        let window = self.pipeline.take(item);
-        let learnt = self.pipeline.take_learnt();
-        let progress = self.pipeline.progress();
-        self.recorder.item(learnt, item, &progress);
-        self.windows.extend(window);
-    }
-
-    fn control(&mut self, control: Control) {
-        self.item(&Item::Control(Box::new(control)));
-    }
-
-    fn interrupts(&mut self, records: u64) {
-        let mut batch = BytesMut::new();
-        for i in 0..records {
-            let record = Hardirq {
-                kind: kind::HARDIRQ,
-                ret: 1,
-                irq: 9,
-                name_id: NAME,
-                end_ns: self.now_ns + i,
-                service_ns: 100 + i,
-                ..Hardirq::new_zeroed()
-            };
-            decode::append(&mut batch, record.as_bytes());
-        }
-        let batch: Bytes = batch.freeze();
-        self.item(&Item::Records { cpu: 1, batch });
-    }
-
-    fn spill(&mut self, count: u64) {
-        self.control(Control::Spill(Box::new(SpillDelta {
-            cpu: 1,
-            family: kind::HARDIRQ,
-            unhandled: false,
-            overflow: false,
-            context: 0,
-            number: 9,
-            name_id: NAME,
-            function: 0,
-            wait: SpilledDurations::default(),
-            service: SpilledDurations {
-                count,
-                sum_ns: count,
-                max_ns: 1,
-                buckets: Vec::new(),
-            },
-            third: SpilledDurations::default(),
-            fourth: SpilledDurations::default(),
-        })));
-    }
-
-    /// A second is over, in which so many interrupts were counted as streamed and as spilled.
-    fn close(&mut self, streamed: u64, spilled: u64) {
-        self.now_ns += SECOND;
-        let mut counted: [FamilyAccounting; FAMILIES] = Default::default();
-        counted[Family::Hardirq as usize] = FamilyAccounting {
-            observed: streamed + spilled,
-            streamed,
-            spilled,
-            ..FamilyAccounting::default()
-        };
-        self.control(Control::Contexts(vec![ContextTimes {
-            cpu: 1,
-            hardirq_ns: 10,
-            rest_ns: Some(SECOND - 10),
-            ksoftirqd_ns: Some(0),
-            kthread_ns: Some(0),
-            ..ContextTimes::default()
-        }]));
-        self.control(Control::Running(Vec::new()));
-        self.control(Control::Counted(Box::new(counted)));
-        self.control(Control::OwnCost(Box::new(OwnCost {
-            ring_bytes: 8,
-            ..OwnCost::default()
-        })));
-        self.control(Control::WindowEnd {
-            monotonic_ns: self.now_ns,
-            unix_ns: self.now_ns + 5,
-            taint: Some(self.now_ns),
-        });
-    }
-
-    fn window(&mut self, records: u64) {
-        self.interrupts(records);
-        self.close(records, 0);
-    }
-}
-
-/// All that is there of a dump.
-async fn pieces(mut subscription: Subscription) -> (Vec<Bytes>, Option<Ending>) {
-    let mut segments = Vec::new();
-    loop {
-        match subscription.next().await {
-            Some(Piece::Segment(segment)) => segments.push(segment),
-            Some(Piece::End(ending)) => return (segments, Some(ending)),
-            None => return (segments, None),
-        }
-    }
-}
-
-fn taken(subscription: Subscription) -> (Vec<Bytes>, Option<Ending>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(pieces(subscription))
-}
-
-/// The one window of a dump.
-fn replayed(segments: &[Bytes]) -> Window {
-    let mut pipeline = Pipeline::new(RowLimits::default(), Resolver::new(Box::new(Recorded)));
-    let mut windows = Vec::new();
-    for segment in segments {
-        let mut decoder = Decoder::new(segment.clone()).unwrap();
-        while let Some(item) = decoder.next_item().unwrap() {
-            windows.extend(pipeline.take(&item));
-        }
-    }
-    assert_eq!(windows.len(), 1);
-    windows.remove(0)
-}
 
 #[test]
 fn a_dump_is_one_window_of_what_is_kept_and_what_comes() {
@@ -304,6 +129,54 @@ fn without_a_recorder_a_dump_begins_with_the_next_window() {
     let (segments, ending) = taken(subscription);
     assert_eq!(replayed(&segments).records(Family::Hardirq), 15);
     assert_eq!(ending.unwrap().before_ns, 0);
+}
+
+#[test]
+fn who_has_enough_before_a_dump_begins_gets_one_window() {
+    let mut daemon = Daemon::new(Duration::ZERO, 1 << 20);
+    daemon.window(5);
+    let subscription = daemon.handle.subscribe(daemon.now_ns);
+    daemon.handle.finish(subscription.id, daemon.now_ns + 10);
+    daemon.interrupts(6);
+    assert_eq!(daemon.cuts(), 2);
+    daemon.close(6, 0);
+    // However long the interval is, that one window ends soon.
+    assert_eq!(daemon.cuts(), 3);
+    daemon.window(7);
+    daemon.window(8);
+    let (segments, ending) = taken(subscription);
+    let ending = ending.unwrap();
+    assert_eq!(
+        (ending.reason, ending.duration_ns),
+        (EndReason::Asked, SECOND)
+    );
+    assert_eq!(replayed(&segments).records(Family::Hardirq), 7);
+    assert_eq!(daemon.cuts(), 3);
+}
+
+#[test]
+fn a_dump_does_not_begin_in_a_window_that_just_lost_its_place() {
+    // Three segments and a half: when the fourth is closed, it is too much.
+    let limit = 900 << 10;
+    let mut daemon = Daemon::new(Duration::from_secs(9), limit);
+    daemon.window(5);
+    let mut sent = 0;
+    while daemon.recorder.bytes() + daemon.recorder.open_bytes() <= limit {
+        daemon.interrupts(500);
+        sent += 500;
+    }
+    assert_eq!(daemon.recorder.windows(), 1);
+    let subscription = daemon.handle.subscribe(daemon.now_ns);
+    daemon.interrupts(1);
+    daemon.close(sent + 1, 0);
+    daemon.handle.finish(subscription.id, daemon.now_ns);
+    daemon.window(7);
+    let (segments, ending) = taken(subscription);
+    assert!(ending.unwrap().memory_full);
+    let window = replayed(&segments);
+    let counted = &window.accounting.by_family[Family::Hardirq as usize];
+    assert_eq!(window.records(Family::Hardirq), counted.observed);
+    assert_eq!(counted.observed, 7);
 }
 
 #[test]

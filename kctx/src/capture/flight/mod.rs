@@ -36,5 +36,7 @@ pub struct FlightLimits {
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 #[path = "flight_tests.rs"]
 mod tests;

@@ -61,7 +61,6 @@ struct Dump {
     start_ns: u64,
     before: Transit,
     joined: Joined,
-    not_before_ns: Option<u64>,
     memory_full: bool,
 }
 
@@ -120,6 +119,12 @@ impl FlightRecorder {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of the open segment.
+    #[cfg(test)]
+    pub(super) fn open_bytes(&self) -> usize {
+        self.encoder.len()
     }
 
     /// Windows that are kept, the open one not among them.
@@ -302,6 +307,10 @@ impl FlightRecorder {
         }
         self.open.over = self.limits.length.is_zero();
         for subscriber in mem::take(&mut self.early) {
+            // What closed a window for it was this one: it waits for no interval either.
+            if subscriber.finish_ns.is_some() {
+                (self.orders.cut)();
+            }
             self.begin(subscriber);
         }
         self.give_back();
@@ -321,9 +330,11 @@ impl FlightRecorder {
     }
 
     fn take_orders(&mut self) {
-        while let Ok(order) = self.orders.0.try_recv() {
+        while let Ok(order) = self.orders.ordered.try_recv() {
             match order {
                 Order::Subscribe(subscriber) => {
+                    // Of what it closes the open window may lose its place.
+                    self.flush();
                     if self.head.is_none() || self.open.over {
                         self.early.push(subscriber);
                     } else {
@@ -331,17 +342,17 @@ impl FlightRecorder {
                     }
                 }
                 Order::Finish { id, not_before_ns } => {
-                    for dump in self.dumps.iter_mut().filter(|dump| dump.to.id == id) {
-                        dump.not_before_ns = Some(not_before_ns);
+                    let dumps = self.dumps.iter_mut().map(|dump| &mut dump.to);
+                    for to in dumps.chain(&mut self.early).filter(|to| to.id == id) {
+                        to.finish_ns = Some(not_before_ns);
                     }
                 }
             }
         }
     }
 
-    /// Begins a dump with what is kept.
+    /// Begins a dump with what is kept; the segment is closed.
     fn begin(&mut self, to: Subscriber) {
-        self.flush();
         let Some(head) = &self.head else {
             return;
         };
@@ -363,7 +374,6 @@ impl FlightRecorder {
                 to,
                 before: self.transit_at_head,
                 joined,
-                not_before_ns: None,
                 memory_full,
             });
         }
@@ -375,7 +385,7 @@ impl FlightRecorder {
             dump.joined.add(edge);
         }
         let transit = self.transit;
-        let due = |dump: &mut Dump| (dump.not_before_ns).is_some_and(|ns| edge.monotonic_ns >= ns);
+        let due = |dump: &mut Dump| (dump.to.finish_ns).is_some_and(|ns| edge.monotonic_ns >= ns);
         for dump in self.dumps.extract_if(.., due) {
             dump.end(EndReason::Asked, edge.monotonic_ns, &transit);
         }

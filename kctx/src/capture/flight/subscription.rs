@@ -22,6 +22,8 @@ pub enum Piece {
     Segment(Bytes),
     /// That was all.
     End(Ending),
+    /// More waited than may: nothing else comes.
+    GivenUp,
 }
 
 /// How a dump ended.
@@ -62,6 +64,8 @@ pub(super) enum Order {
 pub(super) struct Subscriber {
     pub(super) id: u64,
     pub(super) asked_ns: u64,
+    /// It has enough from then on; `None`: not yet.
+    pub(super) finish_ns: Option<u64>,
     out: pieces::UnboundedSender<Piece>,
     waiting: Arc<AtomicUsize>,
 }
@@ -78,6 +82,7 @@ impl Subscriber {
     pub(super) fn segment(&self, segment: &Bytes, limit: usize) -> Result<(), Refused> {
         let waiting = self.waiting.fetch_add(segment.len(), Ordering::AcqRel);
         if waiting.saturating_add(segment.len()) > limit {
+            let _ = self.out.send(Piece::GivenUp);
             return Err(Refused::TooSlow);
         }
         self.out
@@ -99,7 +104,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next piece; `None` where the recorder gave the dump up: its receiver was too slow.
+    /// The next piece; `None` after the last, and where the recorder is gone: the daemon is ending.
     pub async fn next(&mut self) -> Option<Piece> {
         let piece = self.pieces.recv().await;
         self.took(piece)
@@ -116,8 +121,11 @@ impl Subscription {
 /// Has the drain close its window soon: so nobody waits for its interval.
 pub type Cut = Arc<dyn Fn() + Send + Sync>;
 
-/// What a recorder's orders come by.
-pub struct Orders(pub(super) mpsc::Receiver<Order>);
+/// What a recorder's orders come by, and what it asks of the drain.
+pub struct Orders {
+    pub(super) ordered: mpsc::Receiver<Order>,
+    pub(super) cut: Cut,
+}
 
 /// Asks a recorder for dumps.
 #[derive(Clone)]
@@ -134,10 +142,10 @@ impl FlightHandle {
         let (orders, ordered) = mpsc::channel();
         let handle = Self {
             orders,
-            cut,
+            cut: Arc::clone(&cut),
             ids: Arc::default(),
         };
-        (handle, Orders(ordered))
+        (handle, Orders { ordered, cut })
     }
 
     /// Asks for a dump from what is kept on, at `now_ns` by `CLOCK_MONOTONIC`.
@@ -150,6 +158,7 @@ impl FlightHandle {
         let _ = self.orders.send(Order::Subscribe(Subscriber {
             id,
             asked_ns: now_ns,
+            finish_ns: None,
             out,
             waiting: Arc::clone(&waiting),
         }));

@@ -70,27 +70,44 @@ const SECRET: &[&str] = &[
 
 /// A whole command line. After ` -- ` come the arguments of init: of those the names stay.
 pub(super) fn redacted(text: &str, pseudonyms: &mut Pseudonyms) -> String {
-    let mut out = String::with_capacity(text.len());
     let mut of_init = false;
+    by_words(text, |word| match word.split_once('=') {
+        Some((key, value)) if of_init || !is_kept(key) => {
+            (!value.is_empty()).then(|| format!("{key}={}", pseudonyms.secret()))
+        }
+        None if of_init && !word.is_empty() && !word.starts_with('-') => {
+            Some(pseudonyms.secret().to_owned())
+        }
+        _ => {
+            of_init |= word == "--";
+            None
+        }
+    })
+}
+
+/// A text in which words are replaced by what `replacement` says, `None`: by themselves. Quotes hold words together: when a
+/// word that is replaced leaves one open, what follows goes too, until it is closed.
+fn by_words(text: &str, mut replacement: impl FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut goes_on = false;
     for piece in text.split_inclusive(char::is_whitespace) {
         let word = piece.trim_end();
-        let blank = &piece[word.len()..];
-        match word.split_once('=') {
-            Some((key, value)) if of_init || !is_kept(key) => {
-                let value = if value.is_empty() {
-                    ""
-                } else {
-                    pseudonyms.secret()
-                };
-                out.push_str(&format!("{key}={value}"));
+        let leaves_open = word.matches('"').count() % 2 == 1;
+        if goes_on {
+            goes_on = !leaves_open;
+        } else {
+            match replacement(word) {
+                Some(replacement) => {
+                    out.push_str(&replacement);
+                    goes_on = leaves_open;
+                }
+                None => out.push_str(word),
             }
-            None if of_init && !word.is_empty() && !word.starts_with('-') => {
-                out.push_str(pseudonyms.secret());
-            }
-            _ => out.push_str(word),
         }
-        out.push_str(blank);
-        of_init |= word == "--";
+        // Lines stay lines.
+        if !goes_on || piece.ends_with('\n') {
+            out.push_str(&piece[word.len()..]);
+        }
     }
     out
 }
@@ -118,16 +135,12 @@ pub(super) fn in_log<'a>(line: &'a str, pseudonyms: &mut Pseudonyms) -> Cow<'a, 
     if !SECRET.iter().any(|part| lower.contains(part)) {
         return Cow::Borrowed(line);
     }
-    let words = line.split_inclusive(char::is_whitespace).map(|piece| {
-        let word = piece.trim_end();
-        match word.split_once('=') {
-            Some((key, value)) if is_secret(key) && !value.is_empty() => {
-                format!("{key}={}{}", pseudonyms.secret(), &piece[word.len()..])
-            }
-            _ => piece.to_owned(),
+    Cow::Owned(by_words(line, |word| match word.split_once('=') {
+        Some((key, value)) if is_secret(key) && !value.is_empty() => {
+            Some(format!("{key}={}", pseudonyms.secret()))
         }
-    });
-    Cow::Owned(words.collect())
+        _ => None,
+    }))
 }
 
 fn is_secret(key: &str) -> bool {

@@ -12,12 +12,7 @@ use std::collections::BTreeMap;
 
 pub use pseudonyms::{Pointers, Pseudonyms};
 
-use bytes::Bytes;
-
-use super::{
-    events::{Decoder, Encoder, EventsError},
-    evidence::{Evidence, EvidenceFile},
-};
+use super::evidence::{Evidence, EvidenceFile};
 use crate::{
     report::summary::Summary,
     source::{Control, Item},
@@ -87,21 +82,6 @@ impl Redactor {
             Item::Control(control) => Item::Control(Box::new(self.control(*control))),
             Item::Records { .. } => item,
         }
-    }
-
-    /// A segment of a stream that was recorded as it was.
-    pub fn segment(&mut self, segment: &[u8]) -> Result<Vec<u8>, EventsError> {
-        let mut decoder = Decoder::new(Bytes::copy_from_slice(segment))?;
-        let mut encoder = Encoder::redacting(self.pointers());
-        while let Some(item) = decoder.next_item()? {
-            match self.item(item) {
-                Item::Records { cpu, batch } => {
-                    encoder.records(cpu, &batch);
-                }
-                Item::Control(control) => encoder.control(&control),
-            }
-        }
-        Ok(encoder.finish())
     }
 
     fn control(&mut self, control: Control) -> Control {

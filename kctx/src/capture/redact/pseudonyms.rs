@@ -28,9 +28,10 @@ impl Pointers {
     }
 }
 
-/// The upper half of the address space, but for all ones: that is -1.
+/// The upper half of the address space, but for all ones: that is -1. With five levels of page tables (x86's LA57), or 52
+/// bits of arm64, it begins lower than with four: at `ff00...`.
 pub(super) fn is_kernel_address(address: u64) -> bool {
-    address >> 48 == 0xffff && address != u64::MAX
+    address >> 56 == 0xff && address != u64::MAX
 }
 
 /// Kinds of what is replaced.

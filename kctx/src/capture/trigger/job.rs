@@ -11,7 +11,8 @@ use crate::{
     capture::{
         bundle::{WriteLimits, Written},
         evidence::{EvidenceLimits, Phase, Sampler},
-        flight::{Assembly, END_PATIENCE, EndReason, Ending, FlightHandle, Piece},
+        flight::{Assembly, END_PATIENCE, EndReason, Ending, FlightHandle, Piece, Subscription},
+        partial,
         recorder::Recorder,
         redact::Redactor,
     },
@@ -83,15 +84,26 @@ fn capture(settings: &JobSettings, window: Duration, fired: Fired) -> anyhow::Re
         recorder = recorder.redacting(Redactor::default());
     }
     recorder.manifest_mut().trigger = Some(fired);
-    let mut assembly = Assembly::new(recorder, settings.rows);
+    let left = recorder.partial().to_owned();
+    let assembly = Assembly::new(recorder, settings.rows);
+    let end = started + window;
+    partial::told(take(settings, assembly, &mut dump, end), &left)
+}
+
+/// Takes the dump, which is asked to end at `end`, and the evidence around it.
+fn take(
+    settings: &JobSettings,
+    mut assembly: Assembly,
+    dump: &mut Subscription,
+    end: Instant,
+) -> anyhow::Result<Written> {
     let limits = settings.evidence;
     let sampler = Sampler::new(&HostRoot::system(), &limits);
     assembly.evidence(&sampler.sample(Phase::Before), &limits)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    let mut deadline = started + window;
-    let mut asked = false;
+    let (mut deadline, mut asked) = (end, false);
     let ending = loop {
         // Not only when nothing comes: what comes may come faster than it is taken.
         if !asked && Instant::now() >= deadline {
@@ -102,8 +114,9 @@ fn capture(settings: &JobSettings, window: Duration, fired: Fired) -> anyhow::Re
         match runtime.block_on(next) {
             Ok(Some(Piece::Segment(segment))) => assembly.segment(&segment)?,
             Ok(Some(Piece::End(ending))) => break Some(ending),
-            Ok(None) => break None,
-            Err(_) if asked => anyhow::bail!("the daemon did not end it"),
+            Ok(Some(Piece::GivenUp) | None) => break None,
+            // What came is worth a bundle that says that it was interrupted.
+            Err(_) if asked => break None,
             Err(_) => {}
         }
     };

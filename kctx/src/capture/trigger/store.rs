@@ -82,8 +82,17 @@ impl BundleStore {
         self.directory.join(file_name(rule, unix_ns))
     }
 
-    /// Removes the oldest bundles until `coming` more bytes fit; how many it removed.
-    pub fn make_room(&self, coming: u64) -> io::Result<usize> {
+    /// Removes the oldest bundles until `coming` more bytes fit; how many it removed. A directory that is gone since it was
+    /// opened is made again.
+    pub fn make_room(&self, coming: u64) -> Result<usize, StoreError> {
+        Self::open(&self.directory, self.limits)?;
+        self.remove_surplus(coming).map_err(|source| StoreError {
+            directory: self.directory.clone(),
+            source,
+        })
+    }
+
+    fn remove_surplus(&self, coming: u64) -> io::Result<usize> {
         let mut kept = self.kept()?;
         kept.sort_by(|a, b| a.name.cmp(&b.name));
         let mut removed = 0;
@@ -206,6 +215,20 @@ mod tests {
         assert_eq!(surplus(&kept, LIMITS, 50), ["a", "b"]);
         assert_eq!(surplus(&kept, LIMITS, 1000), ["a", "b", "c"]);
         assert!(surplus(&kept[..2], LIMITS, 40).is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_vanished_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("kctx");
+        let store = BundleStore::open(&directory, LIMITS).unwrap();
+        fs::remove_dir(&directory).unwrap();
+        assert_eq!(store.make_room(10).unwrap(), 0);
+        assert!(directory.is_dir());
+        fs::remove_dir(&directory).unwrap();
+        fs::write(&directory, "a file").unwrap();
+        let error = store.make_room(10).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write into "), "{error}");
     }
 
     #[test]
