@@ -2,7 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::evidence::{Evidence, Phase};
+use serde::Deserialize;
+
+use super::evidence::{Evidence, INDEX, Phase};
+
+/// Files that are read at the window's very edge: when they were taken is when their sample was.
+const EDGES: [&str; 2] = ["proc/softirqs", "proc/stat"];
 
 /// Folder of the members that hold many small files.
 const TREES: &str = "tree/";
@@ -61,6 +66,23 @@ impl EvidenceSet {
         (self.samples(phase).iter()).map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
     }
 
+    /// How far the two samples are apart, in nanoseconds: what counters grew by, they grew by in that time. It is not the
+    /// window's length where a daemon had records from before the capture was asked for, or where a part of a bundle is
+    /// looked at. `None` where the samples do not say it.
+    #[must_use]
+    pub fn apart_ns(&self) -> Option<u64> {
+        let (before, after) = (self.edge_ns(Phase::Before)?, self.edge_ns(Phase::After)?);
+        after.checked_sub(before).filter(|apart| *apart > 0)
+    }
+
+    /// When a sample's counters were read.
+    fn edge_ns(&self, phase: Phase) -> Option<u64> {
+        let entries: Vec<Entry> = serde_json::from_slice(self.bytes(phase, INDEX)?).ok()?;
+        let taken = |file: &&str| entries.iter().find(|entry| entry.path == **file);
+        let edge = EDGES.iter().find_map(taken);
+        edge.map(|entry| entry.monotonic_ns)
+    }
+
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -80,6 +102,13 @@ impl EvidenceSet {
             Phase::After => &mut self.after,
         }
     }
+}
+
+/// What of a line of a sample's index is of use here.
+#[derive(Deserialize)]
+struct Entry {
+    path: String,
+    monotonic_ns: u64,
 }
 
 /// The small files of a member: `path\tvalue` a line, newlines and backslashes escaped. Each ends in a newline, as the kernel
@@ -123,5 +152,33 @@ mod tests {
         assert_eq!(text("sys/empty").unwrap(), "\n");
         assert_eq!(set.files(Phase::After).count(), 2);
         assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
+    }
+
+    #[test]
+    fn samples_are_as_far_apart_as_their_edges() {
+        let index = |file: &str, at: u64| {
+            format!(
+                "[\n{{\"path\":\"kmsg\",\"monotonic_ns\":1}},\n{{\"path\":\"{file}\",\"source\":\"/\",\"monotonic_ns\":{at}}}\n]\n"
+            )
+        };
+        let set = |before: &str, after: &str| {
+            let mut set = EvidenceSet::default();
+            for (path, text) in [("before", before), ("after", after)] {
+                set.take(
+                    &format!("evidence/{path}/index.json"),
+                    text.as_bytes().to_vec(),
+                )
+                .unwrap();
+            }
+            set.apart_ns()
+        };
+        let (early, late) = (index("proc/softirqs", 500), index("proc/softirqs", 1_700));
+        assert_eq!(set(&early, &late), Some(1_200));
+        assert_eq!(set(&early, &index("proc/stat", 1_700)), Some(1_200));
+        for (before, after) in [(&late, &early), (&early, &index("uname", 9))] {
+            assert_eq!(set(before, after), None);
+        }
+        assert_eq!(set("[", &late), None);
+        assert_eq!(EvidenceSet::default().apart_ns(), None);
     }
 }

@@ -17,7 +17,7 @@ pub(in crate::diagnose) struct Task {
     pub(in crate::diagnose) priority: u32,
     /// The CPU that it was on last.
     pub(in crate::diagnose) cpu: Option<u32>,
-    /// Clock ticks that it ran in the window.
+    /// Clock ticks that it ran between the samples.
     pub(in crate::diagnose) ticks: u64,
 }
 
@@ -66,10 +66,10 @@ impl super::Facts<'_> {
             .collect()
     }
 
-    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the window.
+    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the time between the samples.
     pub(in crate::diagnose) fn busiest_task(&self, cpu: u32) -> Option<&Task> {
         // USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
-        let enough = (self.seconds * 10.0) as u64;
+        let enough = (self.apart * 10.0) as u64;
         let tasks = self
             .tasks
             .iter()

@@ -150,7 +150,7 @@ fn busiest_event(facts: &Facts<'_>) -> Option<(String, f64)> {
         }
         let before = count(facts.evidence.bytes(Phase::Before, path)?)?;
         let grown = count(bytes)?.saturating_sub(before);
-        (grown > 0).then(|| (name.to_owned(), facts.rate(grown)))
+        (grown > 0).then(|| (name.to_owned(), facts.grown_rate(grown)))
     });
     events.max_by(|a, b| a.1.total_cmp(&b.1))
 }

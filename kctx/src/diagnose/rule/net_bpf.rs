@@ -82,7 +82,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         match counted {
             Some((name, _, ns, _)) => format!(
                 "{code}; the heaviest, {name}, took {}",
-                percent(facts.percent(ns))
+                percent(facts.grown_percent(ns))
             ),
             None => code,
         }
@@ -165,7 +165,7 @@ fn heaviest(facts: &Facts<'_>) -> Option<(String, String, u64, f64)> {
 }
 
 fn by_run_time(facts: &Facts<'_>, name: &str, kind: &str, ns: u64, each: f64) -> Option<Finding> {
-    let share = facts.percent(ns);
+    let share = facts.grown_percent(ns);
     if share < BUSY {
         return None;
     }
@@ -176,10 +176,9 @@ fn by_run_time(facts: &Facts<'_>, name: &str, kind: &str, ns: u64, each: f64) ->
             percent(share)
         ))
         .statement(format!(
-            "The BPF program {name} ({kind}) ran for {} of a CPU, {} a run, in {:.1} s.",
+            "The BPF program {name} ({kind}) ran for {} of a CPU, {} a run.",
             percent(share),
-            time(each),
-            facts.seconds
+            time(each)
         ))
         .function(name)
         .evidence(

@@ -178,7 +178,7 @@ fn failures(facts: &Facts<'_>) -> Option<f64> {
         Some(lines.map(of_line).fold(0, u64::saturating_add))
     };
     let (before, after) = (sample(Phase::Before)?, sample(Phase::After)?);
-    Some(facts.rate(after.saturating_sub(before)))
+    Some(facts.grown_rate(after.saturating_sub(before)))
 }
 
 #[cfg(test)]

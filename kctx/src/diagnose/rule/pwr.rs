@@ -134,8 +134,8 @@ fn deepest(facts: &Facts<'_>, cpu: u32) -> Option<(String, f64, f64)> {
     // Microseconds (`show_state_time`, drivers/cpuidle/sysfs.c).
     Some((
         name,
-        facts.percent(grown("time")?.saturating_mul(1000)),
-        facts.rate(grown("usage").unwrap_or(0)),
+        facts.grown_percent(grown("time")?.saturating_mul(1000)),
+        facts.grown_rate(grown("usage").unwrap_or(0)),
     ))
 }
 

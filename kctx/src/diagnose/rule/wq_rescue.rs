@@ -117,7 +117,7 @@ fn stalled(facts: &Facts<'_>) -> Option<f64> {
         line.rsplit_once("total=")?.1.trim().parse::<u64>().ok()
     };
     let grown = total(Phase::After)?.saturating_sub(total(Phase::Before)?);
-    Some(facts.percent(grown.saturating_mul(1000)))
+    Some(facts.grown_percent(grown.saturating_mul(1000)))
 }
 
 #[cfg(test)]
