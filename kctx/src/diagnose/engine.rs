@@ -11,7 +11,7 @@ use super::{
     rule::{self, Outcome, Rule},
     trust,
 };
-use crate::report::human::duration;
+use crate::report::human::{duration, name};
 
 /// Asks all rules.
 pub(super) fn run(case: &Case<'_>) -> Diagnosis {
@@ -35,6 +35,11 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
         (_, Some(finding), _) => format!("Busy, without harm: {}", finding.statement),
         _ => nothing_hot(&facts),
     };
+    // A probe's reason, a flag or a row's name may hold anything; findings have been made safe already.
+    let safe = |texts: Vec<String>| texts.iter().map(|text| name(text)).collect();
+    for row in &mut ruled_out {
+        row.because = name(&row.because);
+    }
     let mut also_seen = Vec::new();
     for finding in findings.drain(MAX_FINDINGS.min(findings.len())..) {
         also_seen.push(AlsoSeen {
@@ -46,11 +51,11 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     Diagnosis {
         schema: DIAGNOSIS_SCHEMA.to_owned(),
         verdict,
-        first_line,
+        first_line: name(&first_line),
         findings,
         also_seen,
         ruled_out,
-        caveats: trust.caveats,
+        caveats: safe(trust.caveats),
     }
 }
 

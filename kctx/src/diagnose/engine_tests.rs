@@ -135,3 +135,55 @@ fn of_many_findings_the_worst_are_told() {
     let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(ids, ["c", "d", "b", "a"]);
 }
+
+#[test]
+fn no_name_of_others_reaches_a_terminal_as_it_is() {
+    const BAD: &str = "x\x1b[2J\u{202e}y";
+    let mut summary = fixture::busy();
+    summary.probes = vec![ProbeStatus {
+        name: "irq:softirq_entry".to_owned(),
+        family: Family::Softirq.into(),
+        attached: false,
+        mechanism: None,
+        reason: Some(BAD.to_owned()),
+    }];
+    for row in &mut summary.softirq {
+        row.vector.push_str(BAD);
+    }
+    for row in &mut summary.hardirq {
+        row.name.push_str(BAD);
+    }
+    for row in &mut summary.napi {
+        row.device = BAD.to_owned();
+    }
+    for row in &mut summary.kthread {
+        row.comm.push_str(BAD);
+    }
+    for row in &mut summary.workqueue {
+        row.function.push_str(BAD);
+        row.workqueue.push_str(BAD);
+    }
+    summary.taint.flags = vec![crate::report::summary::TaintFlagSummary {
+        bit: 9,
+        letter: 'W',
+        name: BAD.to_owned(),
+        meaning: String::new(),
+    }];
+    let diagnosis = of(&summary, &softnet(0, 600_000, 10, 9_000));
+    assert!(!diagnosis.findings.is_empty() && !diagnosis.ruled_out.is_empty());
+    let mut texts = Vec::new();
+    texts_of(&serde_json::to_value(&diagnosis).unwrap(), &mut texts);
+    assert!(texts.iter().any(|text| text.contains("u{1b}")));
+    for text in texts {
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
+    }
+}
+
+fn texts_of(value: &serde_json::Value, texts: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|item| texts_of(item, texts)),
+        _ => {}
+    }
+}

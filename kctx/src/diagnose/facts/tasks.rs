@@ -46,6 +46,16 @@ pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
     Some(lines.filter_map(of_line).collect())
 }
 
+/// A tick of USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
+const TICK_NS: u64 = 10_000_000;
+
+impl Task {
+    /// Whether it ran for so long that it may have kept a CPU from others all that time.
+    pub(in crate::diagnose) fn ran_for(&self, ns: u64) -> bool {
+        self.ticks.saturating_mul(TICK_NS) >= ns
+    }
+}
+
 impl super::Facts<'_> {
     /// Real-time tasks that were last on a CPU, kernel threads that the kernel itself makes so left out.
     pub(in crate::diagnose) fn real_time_tasks(&self, cpu: u32) -> Vec<&Task> {
@@ -68,8 +78,7 @@ impl super::Facts<'_> {
 
     /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the time between the samples.
     pub(in crate::diagnose) fn busiest_task(&self, cpu: u32) -> Option<&Task> {
-        // USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
-        let enough = (self.apart * 10.0) as u64;
+        let enough = (self.apart * 1e8) as u64;
         let tasks = self
             .tasks
             .iter()
@@ -77,6 +86,6 @@ impl super::Facts<'_> {
             .filter(|task| task.cpu == Some(cpu));
         tasks
             .max_by_key(|task| task.ticks)
-            .filter(|task| task.ticks >= enough)
+            .filter(|task| task.ticks.saturating_mul(TICK_NS) >= enough)
     }
 }
