@@ -1,6 +1,6 @@
 //! Both samples of evidence, by path: what reads a bundle and what has just been taken look the same.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
@@ -17,8 +17,15 @@ const TREES: &str = "tree/";
 /// member, `tree/*.tsv`: they are taken apart here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceSet {
-    before: BTreeMap<String, Vec<u8>>,
-    after: BTreeMap<String, Vec<u8>>,
+    before: BTreeMap<String, File>,
+    after: BTreeMap<String, File>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    bytes: Vec<u8>,
+    /// The member that holds it beside others; `None` where it is one by itself.
+    member: Option<Arc<str>>,
 }
 
 impl EvidenceSet {
@@ -31,9 +38,14 @@ impl EvidenceSet {
             if let Some(file) = file {
                 let samples = self.samples_mut(phase);
                 if file.starts_with(TREES) {
-                    samples.extend(small_files(&bytes));
+                    let member: Arc<str> = Arc::from(file);
+                    samples.extend(small_files(&bytes).map(|(path, bytes)| {
+                        let member = Some(Arc::clone(&member));
+                        (path, File { bytes, member })
+                    }));
                 } else {
-                    samples.insert(file.to_owned(), bytes);
+                    let member = None;
+                    samples.insert(file.to_owned(), File { bytes, member });
                 }
                 return Ok(());
             }
@@ -52,7 +64,9 @@ impl EvidenceSet {
     /// A file's content.
     #[must_use]
     pub fn bytes(&self, phase: Phase, file: &str) -> Option<&[u8]> {
-        self.samples(phase).get(file).map(Vec::as_slice)
+        self.samples(phase)
+            .get(file)
+            .map(|file| file.bytes.as_slice())
     }
 
     /// A file's text; bytes that are no UTF-8 are replaced.
@@ -61,9 +75,23 @@ impl EvidenceSet {
         self.bytes(phase, file).map(String::from_utf8_lossy)
     }
 
+    /// Where a bundle has a file: the member of the later sample that has it, and its path in there where that holds many.
+    #[must_use]
+    pub fn reference(&self, file: &str) -> Option<String> {
+        let phases = [Phase::After, Phase::Before];
+        phases.into_iter().find_map(|phase| {
+            let folder = phase.folder();
+            let known = self.samples(phase).get(file)?;
+            Some(match &known.member {
+                None => format!("{folder}/{file}"),
+                Some(member) => format!("{folder}/{member}:{file}"),
+            })
+        })
+    }
+
     /// All files of a sample, by path.
     pub fn files(&self, phase: Phase) -> impl Iterator<Item = (&str, &[u8])> {
-        (self.samples(phase).iter()).map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+        (self.samples(phase).iter()).map(|(path, file)| (path.as_str(), file.bytes.as_slice()))
     }
 
     /// How far the two samples are apart, in nanoseconds: what counters grew by, they grew by in that time. It is not the
@@ -89,14 +117,14 @@ impl EvidenceSet {
         self.before.is_empty() && self.after.is_empty()
     }
 
-    fn samples(&self, phase: Phase) -> &BTreeMap<String, Vec<u8>> {
+    fn samples(&self, phase: Phase) -> &BTreeMap<String, File> {
         match phase {
             Phase::Before => &self.before,
             Phase::After => &self.after,
         }
     }
 
-    fn samples_mut(&mut self, phase: Phase) -> &mut BTreeMap<String, Vec<u8>> {
+    fn samples_mut(&mut self, phase: Phase) -> &mut BTreeMap<String, File> {
         match phase {
             Phase::Before => &mut self.before,
             Phase::After => &mut self.after,
@@ -151,6 +179,19 @@ mod tests {
         );
         assert_eq!(text("sys/empty").unwrap(), "\n");
         assert_eq!(set.files(Phase::After).count(), 2);
+        // It is found where it is, in a bundle that is unpacked by hand.
+        set.take("evidence/before/netfilter.json", Vec::new())
+            .unwrap();
+        let references =
+            ["proc/irq/9/spurious", "netfilter.json", "kmsg"].map(|file| set.reference(file));
+        assert_eq!(
+            references,
+            [
+                Some("evidence/after/tree/irq.tsv:proc/irq/9/spurious".to_owned()),
+                Some("evidence/before/netfilter.json".to_owned()),
+                None
+            ]
+        );
         assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
     }
 

@@ -147,7 +147,8 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceRef {
     /// A row of the summary (`summary.softirq[cpu=3,vector=NET_RX]`), or a file of evidence and its line
-    /// (`evidence/after/proc/net/softnet_stat:4`).
+    /// (`evidence/after/proc/net/softnet_stat:4`); where a member holds many files, the one in it
+    /// (`evidence/before/tree/net.tsv:sys/class/net/eth0/threaded`).
     pub reference: String,
     /// What it says.
     pub value: String,

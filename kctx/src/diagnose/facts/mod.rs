@@ -115,6 +115,12 @@ impl<'a> Facts<'a> {
         count as f64 / self.apart
     }
 
+    /// Where a file of evidence is, for a finding to refer to.
+    pub(super) fn reference(&self, file: &str) -> String {
+        let known = self.evidence.reference(file);
+        known.unwrap_or_else(|| format!("{}/{file}", Phase::After.folder()))
+    }
+
     /// One period of the timer interrupt; 4 ms where the kernel's HZ is not known.
     pub(super) fn jiffy_ns(&self) -> f64 {
         1e9 / f64::from(self.summary.host.hz.unwrap_or(250).max(1))

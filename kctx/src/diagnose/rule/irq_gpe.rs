@@ -130,7 +130,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     if let Some((name, counted)) = &event {
         draft = draft
             .device(name)
-            .evidence(format!("evidence/after/{FOLDER}{name}"), rate(*counted));
+            .evidence(facts.reference(&format!("{FOLDER}{name}")), rate(*counted));
     }
     Outcome::Found(vec![draft.done()])
 }

@@ -1,7 +1,7 @@
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
-    facts::{Facts, lines::Line, stat},
+    facts::{Facts, interrupts, lines::Line, stat},
     figures::{number, percent, rate},
     finding::{Confidence, Finding, Severity},
     harm::BUSY,
@@ -139,11 +139,14 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
         .evidence(format!("summary.hardirq[name=CAL,cpu={}]", calls.cpu), rate(calls.rate))
         .missing("the function that is called: kctx does not trace it");
     if let Some(flushes) = flushes {
-        draft = draft.evidence("evidence/after/proc/interrupts:TLB", rate(flushes));
+        draft = draft.evidence(
+            format!("{}:TLB", facts.reference(interrupts::FILE)),
+            rate(flushes),
+        );
     }
     if let Some((cpu, sender)) = sender {
         draft = draft.evidence(
-            format!("evidence/after/{}", stat::FILE),
+            facts.reference(stat::FILE),
             format!("cpu{cpu}: {} system", percent(sender.system)),
         );
     }

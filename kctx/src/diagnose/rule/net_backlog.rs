@@ -102,9 +102,9 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Finding {
             rate(counts.processed),
             percent(receive.percent)
         ));
-    receiving::chain(draft, receive)
+    receiving::chain(facts, draft, receive)
         .evidence(
-            format!("evidence/after/{}:{}", softnet::FILE, counts.line),
+            format!("{}:{}", facts.reference(softnet::FILE), counts.line),
             format!("dropped {}", rate(counts.dropped)),
         )
         .done()

@@ -149,7 +149,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, others: f64) -> Option<Finding>
             percent(others),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .device(device)
         .step("configuration", &why)
         .missing_if(
@@ -160,7 +160,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, others: f64) -> Option<Finding>
         draft = draft.irq(&irq.to_string());
         if let Some(to) = facts.effective_affinity(*irq) {
             draft = draft.evidence(
-                format!("evidence/after/proc/irq/{irq}/effective_affinity_list"),
+                facts.reference(&format!("proc/irq/{irq}/effective_affinity_list")),
                 cpus(&to),
             );
         }

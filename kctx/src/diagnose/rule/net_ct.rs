@@ -125,7 +125,7 @@ fn lossy(facts: &Facts<'_>, failed: Option<f64>, full: Option<&str>) -> Option<F
     }
     if let Some(failed) = failed {
         draft = draft.evidence(
-            format!("evidence/after/{FILE}"),
+            facts.reference(FILE),
             format!("drop, early_drop, insert_failed: {}", rate(failed)),
         );
     }
@@ -150,7 +150,7 @@ fn costly(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Fin
             percent(through.percent),
             harm.clause()
         ));
-    let draft = receiving::chain(draft, receive)
+    let draft = receiving::chain(facts, draft, receive)
         .function(&through.function)
         .step("code", through.words())
         .evidence("summary.stack[context=softirq:NET_RX]", through.words());

@@ -127,7 +127,7 @@ fn finding(
             rate(facts.rate(packets)),
             harm.clause()
         ));
-    let draft = receiving::chain(draft, receive)
+    let draft = receiving::chain(facts, draft, receive)
         .device(device)
         .evidence(
             format!("summary.napi[device={device},napi_id={id}]"),

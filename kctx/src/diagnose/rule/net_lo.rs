@@ -4,7 +4,7 @@ use crate::{
     diagnose::{
         draft::Draft,
         facts::{
-            Facts,
+            Facts, packets,
             receive::{BACKLOG, Receive},
         },
         figures::{percent, rate},
@@ -137,7 +137,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
             receiving::cost(receive),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .process(&sender.name, pid)
         .step(
             "cause",
@@ -153,7 +153,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         );
     if let Some(over_lo) = over_lo {
         draft = draft.evidence(
-            "evidence/after/proc/net/dev:lo",
+            format!("{}:lo", facts.reference(packets::FILE)),
             format!("{} packets", rate(over_lo)),
         );
     }

@@ -157,7 +157,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
             percent(receive.percent),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .irq("CAL")
         .step("configuration", masks.join("; "))
         .missing_if(
@@ -167,7 +167,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
     for (name, device) in &facts.devices {
         if !device.rps_masks.is_empty() {
             draft = draft.device(name).evidence(
-                format!("evidence/after/sys/class/net/{name}/queues/rx-*/rps_cpus"),
+                facts.reference(&format!("sys/class/net/{name}/queues/rx-0/rps_cpus")),
                 device.rps_masks.join(","),
             );
         }

@@ -141,7 +141,7 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
         .missing_if(held.is_empty(), "counters of the queueing discipline");
     for qdisc in held {
         draft = draft.device(&qdisc.device).evidence(
-            format!("evidence/after/{}", qdiscs::FILE),
+            facts.reference(qdiscs::FILE),
             format!(
                 "{} of {}: overlimits {}, drops {}, requeues {}",
                 qdisc.kind,

@@ -168,6 +168,13 @@ fn pages_are_whole_and_name_what_there_is() {
                 .all(|advice| advice.safety == Safety::ReadOnly || advice.command.is_empty()),
             "{id}: a command that changes something"
         );
+        // They stop a process at each system call or fault, or interrupt all CPUs: nothing for a host that suffers.
+        for heavy in ["strace", "gdb", "perf record", "ftrace", "slabtop"] {
+            assert!(
+                next.iter().all(|advice| !advice.command.contains(heavy)),
+                "{id}: {heavy} is no step that only reads"
+            );
+        }
         let named = confused_with
             .iter()
             .map(|other| other.id)

@@ -32,7 +32,7 @@ pub(super) fn cost(receive: &Receive) -> String {
 }
 
 /// The chain from CPU to NAPI, and the numbers it rests on.
-pub(super) fn chain(draft: Draft, receive: &Receive) -> Draft {
+pub(super) fn chain(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft {
     let cpu = receive.cpu;
     let places: Vec<_> = (receive.places.iter().filter(|(_, share)| *share >= 0.5))
         .map(|(known, share)| format!("{} in {}", percent(*share), place(known, cpu)))
@@ -86,7 +86,7 @@ pub(super) fn chain(draft: Draft, receive: &Receive) -> Draft {
     match receive.softnet {
         None => draft.missing("proc/net/softnet_stat of both edges: drops are not known"),
         Some(counts) => draft.evidence(
-            format!("evidence/after/{}:{}", softnet::FILE, counts.line),
+            format!("{}:{}", facts.reference(softnet::FILE), counts.line),
             format!(
                 "dropped {}, squeezed {}, RPS {}, backlog {}",
                 rate(counts.dropped),

@@ -120,10 +120,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
         .evidence(format!("summary.hardirq[name=LOC,cpu={}]", most.cpu), format!("{}, {}", rate(most.rate), percent(most.percent)))
         .missing("the functions of the timers: kctx does not trace them");
     if !system.is_empty() {
-        draft = draft.evidence(
-            format!("evidence/after/{}", stat::FILE),
-            system.trim_start_matches("; "),
-        );
+        draft = draft.evidence(facts.reference(stat::FILE), system.trim_start_matches("; "));
     }
     if let Some(task) = task {
         draft = draft.process(&task.comm, task.pid);

@@ -72,7 +72,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .share(*cpu, "steal", most.steal)
         .cpus([*cpu].into_iter().chain(stolen.iter().map(|(cpu, _)| **cpu)))
         .step("CPU", format!("{cpu}: {} stolen", percent(most.steal)))
-        .evidence(format!("evidence/after/{}", stat::FILE), format!("cpu{cpu}: {} steal", percent(most.steal)))
+        .evidence(facts.reference(stat::FILE), format!("cpu{cpu}: {} steal", percent(most.steal)))
         .done();
     Outcome::Found(vec![finding])
 }

@@ -102,7 +102,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .missing_if(stalled.is_none(), PRESSURE);
     if let Some(stalled) = stalled {
         draft = draft.evidence(
-            format!("evidence/after/{PRESSURE}"),
+            facts.reference(PRESSURE),
             format!("full: {} of the window", percent(stalled)),
         );
     }
