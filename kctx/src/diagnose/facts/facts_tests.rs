@@ -90,7 +90,7 @@ fn what_grew_is_by_the_time_between_the_samples_and_not_by_the_window() {
 fn interrupts_are_told_by_line_and_cpu() {
     let table = |count: u64| {
         format!(
-            "           CPU0       CPU1\n  36:        {count}         5   PCI-MSI 1-edge      eth0-rx-0\n LOC:       9  {count}   Local timer interrupts\n"
+            "           CPU0       CPU1\n  36:        {count}         5   PCI-MSI 1-edge      eth0-rx-0\n  37:        {count}         5   PCI-MSI 2-edge      i40e-ens1f0-TxRx-0\n LOC:       9  {count}   Local timer interrupts\n"
         )
     };
     let (before, after) = (table(100), table(1100));
@@ -109,6 +109,11 @@ fn interrupts_are_told_by_line_and_cpu() {
             );
             assert_eq!(facts.lines_of("eth0"), [36]);
             assert_eq!(facts.lines_of("eth"), [0; 0]);
+            assert_eq!(facts.lines_of("ens1f0"), [37]);
+            assert_eq!(
+                [facts.lines_of("s1f0"), facts.lines_of("ens1")],
+                [[0; 0], [0; 0]]
+            );
             assert_eq!(facts.effective_affinity(36), Some(vec![0, 1]));
             assert_eq!(facts.effective_affinity(37), None);
         },

@@ -25,14 +25,14 @@ impl Netfilter {
             collect(value, "", &mut chains);
             chains
         };
-        let total = |text: &str| parse(text).map(|value| total(&chains(&value)));
+        let counted = |text: &str| parse(text).map(|value| total(&chains(&value)));
         let now = parse(&either(evidence, FILE)?)?;
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let grown = both(evidence, FILE, total)
+        let grown = both(evidence, FILE, counted)
             .and_then(|(before, after)| Some(signed(after?).saturating_sub(signed(before?))));
         let chains = chains(&now);
         Some(Self {
-            rules: self::total(&chains),
+            rules: total(&chains),
             grown,
             longest: chains.into_iter().max_by_key(|(_, rules)| *rules),
         })

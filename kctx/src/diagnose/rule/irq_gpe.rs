@@ -68,11 +68,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .iter()
         .filter(|line| of_acpi(&line.actions))
         .max_by(|a, b| a.rate.total_cmp(&b.rate));
-    let works = facts
-        .works()
-        .into_iter()
-        .filter(|work| work.function.starts_with("acpi_"));
-    let works_ns: u64 = works.map(|work| work.cpu_ns).sum();
+    let mut works = facts.works();
+    works.retain(|work| work.function.starts_with("acpi_"));
+    let works_ns: u64 = works.iter().map(|work| work.cpu_ns).sum();
     let event = busiest_event(facts);
     let interrupts = line.map_or(0.0, |line| line.rate);
     let share = facts.percent(works_ns) + line.map_or(0.0, |line| line.percent);
@@ -117,6 +115,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             event.is_none(),
             "sys/firmware/acpi/interrupts of both edges: which event it is",
         );
+    for work in &works {
+        draft = draft.function(work.function);
+    }
     if let Some(line) = line {
         draft = draft
             .share(line.cpu, "hardirq and works of acpi", share)

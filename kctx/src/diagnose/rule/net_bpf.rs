@@ -99,8 +99,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     let counted = heaviest(facts);
     if findings.is_empty()
         && let Some((name, kind, ns, run_ns)) = &counted
+        && let Some(finding) = by_run_time(facts, name, kind, *ns, *run_ns)
     {
-        findings.extend(by_run_time(facts, name, kind, *ns, *run_ns));
+        // On which CPU that was is not known.
+        return Outcome::FoundBeside(vec![finding]);
     }
     if findings.is_empty() && receiving::busy(facts).next().is_none() {
         return Outcome::Silent;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
-use super::{Page, RULES, Rule};
+use super::Page;
 use crate::diagnose::{finding::Safety, page::LookAlike};
 
 const WRITE: &str = "KCTX_WRITE_DOCS";
@@ -14,8 +14,7 @@ fn folder() -> PathBuf {
 }
 
 /// One page.
-fn render(rule: &Rule) -> String {
-    let page = &rule.page;
+fn render(page: &Page, explained_by: &[&str]) -> String {
     let mut text = format!(
         "<!-- made from kctx/src/diagnose/rule: change it there -->\n# {}: {}\n\n{}\n",
         page.id,
@@ -54,8 +53,8 @@ fn render(rule: &Rule) -> String {
         "What not to do",
         page.do_not.iter().map(|text| (*text).to_owned()),
     );
-    if !rule.explained_by.is_empty() {
-        let causes: Vec<_> = rule.explained_by.iter().map(|id| link(id)).collect();
+    if !explained_by.is_empty() {
+        let causes: Vec<_> = explained_by.iter().map(|id| link(id)).collect();
         let _ = writeln!(
             text,
             "\nWhere one of these is found in the same place, this is told as its effect: {}.",
@@ -107,17 +106,16 @@ fn index() -> String {
     let mut text = "<!-- made from kctx/src/diagnose/rule: change it there -->\n# What kctx diagnose can find\n\n\
                     How a diagnosis is read is in [diagnose.md](../diagnose.md).\n\n| id | cause |\n|---|---|\n"
         .to_owned();
-    for rule in RULES {
-        let _ = writeln!(text, "| {} | {} |", link(rule.page.id), rule.page.title);
+    for (page, _) in super::pages() {
+        let _ = writeln!(text, "| {} | {} |", link(page.id), page.title);
     }
     text
 }
 
 #[test]
 fn the_pages_are_what_the_rules_make() {
-    let pages = RULES
-        .iter()
-        .map(|rule| (format!("{}.md", rule.page.id), render(rule)));
+    let pages = super::pages()
+        .map(|(page, explained_by)| (format!("{}.md", page.id), render(page, explained_by)));
     let pages: Vec<_> = pages.chain([("README.md".to_owned(), index())]).collect();
     let folder = folder();
     if std::env::var_os(WRITE).is_some() {
@@ -142,9 +140,9 @@ fn the_pages_are_what_the_rules_make() {
 
 #[test]
 fn pages_are_whole_and_name_what_there_is() {
-    let ids: BTreeSet<_> = RULES.iter().map(|rule| rule.page.id).collect();
-    assert_eq!(ids.len(), RULES.len(), "an id is there twice");
-    for rule in RULES {
+    let ids: BTreeSet<_> = super::pages().map(|(page, _)| page.id).collect();
+    assert_eq!(ids.len(), super::pages().count(), "an id is there twice");
+    for (page, explained_by) in super::pages() {
         let Page {
             id,
             title,
@@ -154,7 +152,7 @@ fn pages_are_whole_and_name_what_there_is() {
             confused_with,
             next,
             do_not,
-        } = rule.page;
+        } = *page;
         assert!(!title.is_empty() && means.ends_with('.'), "{id}");
         assert!(
             !signals.is_empty() && !thresholds.is_empty() && !confused_with.is_empty(),
@@ -179,7 +177,7 @@ fn pages_are_whole_and_name_what_there_is() {
             .iter()
             .map(|other| other.id)
             .filter(|id| !id.is_empty());
-        for other in named.chain(rule.explained_by.iter().copied()) {
+        for other in named.chain(explained_by.iter().copied()) {
             assert!(
                 ids.contains(other),
                 "{id} names {other}, which there is not"
