@@ -178,6 +178,18 @@ pub enum Safety {
     OwnerDecision,
 }
 
+impl Safety {
+    /// In a word or two.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::Reversible => "reversible",
+            Self::OwnerDecision => "owner's decision",
+        }
+    }
+}
+
 /// A cause that it is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledOut {

@@ -120,8 +120,6 @@ fn judge(facts: &Facts<'_>) -> Outcome {
 }
 
 fn in_stacks(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Finding> {
-    let harm = Harm::of_receive(facts, receive);
-    let severity = severity(receive.percent * through.percent / 100.0, &harm, false)?;
     let loaded = facts.programs.as_ref();
     let confidence = if loaded.is_some() {
         Confidence::High
@@ -135,26 +133,9 @@ fn in_stacks(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<
             .collect();
         list(&of_network)
     });
-    let draft = Draft::new(&RULE.page, severity, confidence)
-        .title(format!(
-            "CPU {}: {} in NET_RX, {} of it in BPF programs",
-            receive.cpu,
-            percent(receive.percent),
-            percent(through.percent)
-        ))
-        .statement(format!(
-            "{}: {}; {} is in {} of the sampled stacks{}.",
-            receiving::subject(receive),
-            receiving::cost(receive),
-            through.function,
-            percent(through.percent),
-            harm.clause()
-        ));
-    let draft = receiving::chain(facts, draft, receive)
-        .function(&through.function)
-        .step("code", through.words())
+    let page = (&RULE.page, confidence);
+    let draft = receiving::in_code(facts, page, receive, through, "BPF programs")?
         .step("configuration", kinds)
-        .evidence("summary.stack[context=softirq:NET_RX]", through.words())
         .missing_if(
             loaded.is_none(),
             "bpf-programs.json: which programs are loaded is not known",

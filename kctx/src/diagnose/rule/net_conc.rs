@@ -175,7 +175,8 @@ mod tests {
         diagnose::{
             finding::{Confidence, Severity},
             fixture::{
-                evidence, found, hardirq, napi, of, origin, percent, raised, softirq, summary,
+                evidence, found, hardirq, napi, of, origin, percent, raised, raised_by, softirq,
+                summary,
             },
         },
         report::summary::Summary,
@@ -244,12 +245,13 @@ mod tests {
             .push(softirq("NET_RX", 2, "irq_tail", 90_000, percent(60)));
         assert!(found(&of(&spread, &evidence(&[])), "NET-CONC").is_none());
         let mut tasks = device_on(3);
-        tasks.softirq_origin = vec![raised(
+        raised_by(
+            &mut tasks,
             "NET_RX",
             3,
             origin(OriginKind::Task, Some(9), "udpf"),
             60_000,
-        )];
+        );
         assert!(found(&of(&tasks, &evidence(&[])), "NET-CONC").is_none());
     }
 }

@@ -169,7 +169,7 @@ mod tests {
         aggregate::window::OriginKind,
         diagnose::{
             finding::{Confidence, Severity, Verdict},
-            fixture::{evidence, found, napi, of, origin, percent, raised, softirq, summary},
+            fixture::{evidence, found, napi, of, origin, percent, raised_by, softirq, summary},
         },
         report::summary::Summary,
     };
@@ -177,12 +177,13 @@ mod tests {
     fn sender(kind: OriginKind) -> Summary {
         let mut summary = summary();
         summary.softirq = vec![softirq("NET_RX", 1, "task", 3_850_000, percent(31))];
-        summary.softirq_origin = vec![raised(
+        raised_by(
+            &mut summary,
             "NET_RX",
             1,
             origin(kind, Some(9014), "udpf"),
             3_850_000,
-        )];
+        );
         summary.napi = vec![napi("backlog", 0, 1, 3_850_000, 0, 3_850_000)];
         summary
     }

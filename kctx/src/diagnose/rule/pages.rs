@@ -42,7 +42,7 @@ fn render(page: &Page, explained_by: &[&str]) -> String {
             "{}. {} *({})*",
             at + 1,
             advice.what,
-            safety(advice.safety)
+            advice.safety.words()
         );
         if !advice.command.is_empty() {
             let _ = writeln!(text, "   ```sh\n   {}\n   ```", advice.command);
@@ -80,14 +80,6 @@ fn look_alike(other: &LookAlike) -> String {
 
 fn link(id: &str) -> String {
     format!("[{id}]({id}.md)")
-}
-
-fn safety(safety: Safety) -> &'static str {
-    match safety {
-        Safety::ReadOnly => "read-only",
-        Safety::Reversible => "reversible",
-        Safety::OwnerDecision => "owner's decision",
-    }
 }
 
 fn lower_first(text: &str) -> String {
