@@ -1,8 +1,13 @@
 //! Both samples of evidence, by path: what reads a bundle and what has just been taken look the same.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::evidence::{Evidence, Phase};
+use serde::Deserialize;
+
+use super::evidence::{Evidence, INDEX, Phase};
+
+/// Files that are read at the window's very edge: when they were taken is when their sample was.
+const EDGES: [&str; 2] = ["proc/softirqs", "proc/stat"];
 
 /// Folder of the members that hold many small files.
 const TREES: &str = "tree/";
@@ -22,11 +27,18 @@ const FILE_COST: usize = 128;
 /// member, `tree/*.tsv`: they are taken apart here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidenceSet {
-    before: BTreeMap<String, Vec<u8>>,
-    after: BTreeMap<String, Vec<u8>>,
+    before: BTreeMap<String, File>,
+    after: BTreeMap<String, File>,
     /// Bytes that still have a place.
     room: usize,
     left_out: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    bytes: Vec<u8>,
+    /// The member that holds it beside others; `None` where it is one by itself.
+    member: Option<Arc<str>>,
 }
 
 impl Default for EvidenceSet {
@@ -54,11 +66,14 @@ impl EvidenceSet {
                 .and_then(|rest| rest.strip_prefix('/'));
             if let Some(file) = file {
                 if file.starts_with(TREES) {
+                    let member: Arc<str> = Arc::from(file);
                     for (path, bytes) in small_files(&bytes) {
-                        self.insert(phase, path, bytes);
+                        let member = Some(Arc::clone(&member));
+                        self.insert(phase, path, File { bytes, member });
                     }
                 } else {
-                    self.insert(phase, file.to_owned(), bytes);
+                    let member = None;
+                    self.insert(phase, file.to_owned(), File { bytes, member });
                 }
                 return Ok(());
             }
@@ -66,17 +81,17 @@ impl EvidenceSet {
         Err(bytes)
     }
 
-    fn insert(&mut self, phase: Phase, path: String, mut bytes: Vec<u8>) {
+    fn insert(&mut self, phase: Phase, path: String, mut file: File) {
         let earlier = self.bytes(phase, &path).map(|bytes| cost(&path, bytes));
         let room = self.room + earlier.unwrap_or(0);
-        let Some(left) = room.checked_sub(cost(&path, &bytes)) else {
+        let Some(left) = room.checked_sub(cost(&path, &file.bytes)) else {
             self.left_out += 1;
             return;
         };
         self.room = left;
         // What was read may have room for twice as much.
-        bytes.shrink_to_fit();
-        self.samples_mut(phase).insert(path, bytes);
+        file.bytes.shrink_to_fit();
+        self.samples_mut(phase).insert(path, file);
     }
 
     /// Files that there was no place for.
@@ -108,7 +123,9 @@ impl EvidenceSet {
     /// A file's content.
     #[must_use]
     pub fn bytes(&self, phase: Phase, file: &str) -> Option<&[u8]> {
-        self.samples(phase).get(file).map(Vec::as_slice)
+        self.samples(phase)
+            .get(file)
+            .map(|file| file.bytes.as_slice())
     }
 
     /// A file's text; bytes that are no UTF-8 are replaced.
@@ -117,9 +134,40 @@ impl EvidenceSet {
         self.bytes(phase, file).map(String::from_utf8_lossy)
     }
 
+    /// Where a bundle has a file: the member of the later sample that has it, and its path in there where that holds many.
+    #[must_use]
+    pub fn reference(&self, file: &str) -> Option<String> {
+        let phases = [Phase::After, Phase::Before];
+        phases.into_iter().find_map(|phase| {
+            let folder = phase.folder();
+            let known = self.samples(phase).get(file)?;
+            Some(match &known.member {
+                None => format!("{folder}/{file}"),
+                Some(member) => format!("{folder}/{member}:{file}"),
+            })
+        })
+    }
+
     /// All files of a sample, by path.
     pub fn files(&self, phase: Phase) -> impl Iterator<Item = (&str, &[u8])> {
-        (self.samples(phase).iter()).map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+        (self.samples(phase).iter()).map(|(path, file)| (path.as_str(), file.bytes.as_slice()))
+    }
+
+    /// How far the two samples are apart, in nanoseconds: what counters grew by, they grew by in that time. It is not the
+    /// window's length where a daemon had records from before the capture was asked for, or where a part of a bundle is
+    /// looked at. `None` where the samples do not say it.
+    #[must_use]
+    pub fn apart_ns(&self) -> Option<u64> {
+        let (before, after) = (self.edge_ns(Phase::Before)?, self.edge_ns(Phase::After)?);
+        after.checked_sub(before).filter(|apart| *apart > 0)
+    }
+
+    /// When a sample's counters were read.
+    fn edge_ns(&self, phase: Phase) -> Option<u64> {
+        let entries: Vec<Entry> = serde_json::from_slice(self.bytes(phase, INDEX)?).ok()?;
+        let taken = |file: &&str| entries.iter().find(|entry| entry.path == **file);
+        let edge = EDGES.iter().find_map(taken);
+        edge.map(|entry| entry.monotonic_ns)
     }
 
     /// Whether there is nothing.
@@ -128,14 +176,14 @@ impl EvidenceSet {
         self.before.is_empty() && self.after.is_empty()
     }
 
-    fn samples(&self, phase: Phase) -> &BTreeMap<String, Vec<u8>> {
+    fn samples(&self, phase: Phase) -> &BTreeMap<String, File> {
         match phase {
             Phase::Before => &self.before,
             Phase::After => &self.after,
         }
     }
 
-    fn samples_mut(&mut self, phase: Phase) -> &mut BTreeMap<String, Vec<u8>> {
+    fn samples_mut(&mut self, phase: Phase) -> &mut BTreeMap<String, File> {
         match phase {
             Phase::Before => &mut self.before,
             Phase::After => &mut self.after,
@@ -145,6 +193,13 @@ impl EvidenceSet {
 
 fn cost(path: &str, bytes: &[u8]) -> usize {
     FILE_COST + path.len() + bytes.len()
+}
+
+/// What of a line of a sample's index is of use here.
+#[derive(Deserialize)]
+struct Entry {
+    path: String,
+    monotonic_ns: u64,
 }
 
 /// The small files of a member: `path\tvalue` a line, newlines and backslashes escaped. Each ends in a newline, as the kernel
@@ -184,6 +239,19 @@ mod tests {
         );
         assert_eq!(text("sys/empty").unwrap(), "\n");
         assert_eq!(set.files(Phase::After).count(), 2);
+        // It is found where it is, in a bundle that is unpacked by hand.
+        set.take("evidence/before/netfilter.json", Vec::new())
+            .unwrap();
+        let references =
+            ["proc/irq/9/spurious", "netfilter.json", "kmsg"].map(|file| set.reference(file));
+        assert_eq!(
+            references,
+            [
+                Some("evidence/after/tree/irq.tsv:proc/irq/9/spurious".to_owned()),
+                Some("evidence/before/netfilter.json".to_owned()),
+                None
+            ]
+        );
         assert_eq!(set.take("events/0.seg", vec![1]), Err(vec![1]));
     }
 
@@ -215,5 +283,33 @@ mod tests {
         let kept = set.files(Phase::After).count();
         assert!((10..15).contains(&kept), "{kept}");
         assert_eq!(set.left_out(), 100 - kept as u64);
+    }
+
+    #[test]
+    fn samples_are_as_far_apart_as_their_edges() {
+        let index = |file: &str, at: u64| {
+            format!(
+                "[\n{{\"path\":\"kmsg\",\"monotonic_ns\":1}},\n{{\"path\":\"{file}\",\"source\":\"/\",\"monotonic_ns\":{at}}}\n]\n"
+            )
+        };
+        let set = |before: &str, after: &str| {
+            let mut set = EvidenceSet::default();
+            for (path, text) in [("before", before), ("after", after)] {
+                set.take(
+                    &format!("evidence/{path}/index.json"),
+                    text.as_bytes().to_vec(),
+                )
+                .unwrap();
+            }
+            set.apart_ns()
+        };
+        let (early, late) = (index("proc/softirqs", 500), index("proc/softirqs", 1_700));
+        assert_eq!(set(&early, &late), Some(1_200));
+        assert_eq!(set(&early, &index("proc/stat", 1_700)), Some(1_200));
+        for (before, after) in [(&late, &early), (&early, &index("uname", 9))] {
+            assert_eq!(set(before, after), None);
+        }
+        assert_eq!(set("[", &late), None);
+        assert_eq!(EvidenceSet::default().apart_ns(), None);
     }
 }

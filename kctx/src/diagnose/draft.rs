@@ -124,7 +124,7 @@ impl Draft {
 
     pub(super) fn evidence(mut self, reference: impl Into<String>, value: impl AsRef<str>) -> Self {
         self.finding.evidence.push(EvidenceRef {
-            reference: reference.into(),
+            reference: name(&reference.into()),
             value: name(value.as_ref()),
         });
         self
@@ -132,7 +132,7 @@ impl Draft {
 
     /// Something that was not there, and so the confidence is not higher.
     pub(super) fn missing(mut self, what: impl Into<String>) -> Self {
-        self.finding.missing.push(what.into());
+        self.finding.missing.push(name(&what.into()));
         self
     }
 

@@ -8,17 +8,21 @@ use super::{
         AlsoSeen, DIAGNOSIS_SCHEMA, Diagnosis, Finding, MAX_FINDINGS, RuledOut, Severity, Step,
         Verdict,
     },
-    rule::{self, Outcome, Rule},
+    rule::{self, Outcome, Rule, hot},
     trust,
 };
-use crate::report::human::duration;
+use crate::report::human::{duration, name};
 
 /// Asks all rules.
 pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     let facts = Facts::of(case);
     let trust = trust::judge(&facts);
-    let (mut findings, mut ruled_out) = ask(&facts);
-    ruled_out.extend(explain(&mut findings));
+    let Asked {
+        mut findings,
+        mut ruled_out,
+        beside,
+    } = ask(&facts);
+    ruled_out.extend(explain(&mut findings, &beside));
     for finding in &mut findings {
         finding.confidence = finding.confidence.min(trust.most);
     }
@@ -32,9 +36,13 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     let first_line = match (verdict, findings.first(), &trust.blind) {
         (Verdict::Hot, Some(finding), _) => finding.statement.clone(),
         (Verdict::Inconclusive, _, Some(why)) => format!("Inconclusive, because {why}."),
-        (_, Some(finding), _) => format!("Busy, without harm: {}", finding.statement),
-        _ => nothing_hot(&facts),
+        _ => harmless(&facts, &findings),
     };
+    // A probe's reason, a flag or a row's name may hold anything; findings have been made safe already.
+    let safe = |texts: Vec<String>| texts.iter().map(|text| name(text)).collect();
+    for row in &mut ruled_out {
+        row.because = name(&row.because);
+    }
     let mut also_seen = Vec::new();
     for finding in findings.drain(MAX_FINDINGS.min(findings.len())..) {
         also_seen.push(AlsoSeen {
@@ -46,39 +54,60 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     Diagnosis {
         schema: DIAGNOSIS_SCHEMA.to_owned(),
         verdict,
-        first_line,
+        first_line: name(&first_line),
         findings,
         also_seen,
         ruled_out,
-        caveats: trust.caveats,
+        caveats: safe(trust.caveats),
     }
 }
 
-fn ask(facts: &Facts<'_>) -> (Vec<Finding>, Vec<RuledOut>) {
-    let (mut findings, mut ruled_out) = (Vec::new(), Vec::new());
-    for rule in rule::RULES {
-        match (rule.judge)(facts) {
+/// What the rules said.
+#[derive(Default)]
+struct Asked {
+    findings: Vec<Finding>,
+    ruled_out: Vec<RuledOut>,
+    /// Ids of what was found and explains nothing else.
+    beside: Vec<&'static str>,
+}
+
+impl Asked {
+    fn take(&mut self, id: &'static str, outcome: Outcome) {
+        match outcome {
             Outcome::Silent => {}
-            Outcome::Found(found) => findings.extend(found),
-            Outcome::RuledOut(because) => ruled_out.push(RuledOut {
-                id: rule.page.id.to_owned(),
+            Outcome::Found(found) => self.findings.extend(found),
+            Outcome::FoundBeside(found) => {
+                self.findings.extend(found);
+                self.beside.push(id);
+            }
+            Outcome::RuledOut(because) => self.ruled_out.push(RuledOut {
+                id: id.to_owned(),
                 because,
             }),
         }
     }
-    (findings, ruled_out)
+}
+
+fn ask(facts: &Facts<'_>) -> Asked {
+    let mut asked = Asked::default();
+    for rule in rule::RULES {
+        asked.take(rule.page.id, (rule.judge)(facts));
+    }
+    let left = hot::judge(facts, &asked.findings);
+    asked.take(hot::PAGE.id, left);
+    asked
 }
 
 /// Takes out findings that others explain. Their harm is the cause's, which is as bad as the worst of them.
-fn explain(findings: &mut Vec<Finding>) -> Vec<RuledOut> {
+fn explain(findings: &mut Vec<Finding>, beside: &[&str]) -> Vec<RuledOut> {
     let all = findings.clone();
     let mut explained = Vec::new();
     findings.retain(|finding| {
         let rule: Option<&Rule> = rule::of(&finding.id);
         let by = rule.map_or(&[][..], |rule| rule.explained_by);
-        let cause = all
-            .iter()
-            .find(|other| by.contains(&other.id.as_str()) && same_place(other, finding));
+        let causes = by.iter().filter(|id| !beside.contains(id));
+        let causes = causes.flat_map(|id| all.iter().filter(move |other| other.id == **id));
+        let cause = causes.into_iter().find(|other| reaches(other, finding));
         if let Some(cause) = cause {
             explained.push((cause.id.clone(), finding.clone()));
         }
@@ -89,7 +118,7 @@ fn explain(findings: &mut Vec<Finding>) -> Vec<RuledOut> {
         // Of a cause that is explained itself, its own cause takes it.
         if let Some(cause) = findings
             .iter_mut()
-            .find(|finding| finding.id == cause && same_place(finding, &effect))
+            .find(|finding| finding.id == cause && reaches(finding, &effect))
         {
             cause.severity = cause.severity.max(effect.severity);
             cause.chain.push(Step {
@@ -105,15 +134,30 @@ fn explain(findings: &mut Vec<Finding>) -> Vec<RuledOut> {
     said
 }
 
-/// Whether two findings are about the same CPUs, or functions, as far as they say.
-fn same_place(a: &Finding, b: &Finding) -> bool {
-    fn meet<T: PartialEq>(a: &[T], b: &[T]) -> Option<bool> {
-        (!a.is_empty() && !b.is_empty()).then(|| a.iter().any(|item| b.contains(item)))
+/// Whether a cause is where an effect is. One that does not say on which CPU it is explains nothing that is on one: it could be
+/// anywhere. What is on no CPU by itself, as works are, is told apart by functions, where both name some.
+fn reaches(cause: &Finding, effect: &Finding) -> bool {
+    fn meet<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+        a.iter().any(|item| b.contains(item))
     }
-    let (a, b) = (&a.scope, &b.scope);
-    let cpus = meet(&a.cpus, &b.cpus);
-    cpus.or_else(|| meet(&a.functions, &b.functions))
-        .unwrap_or(true)
+    let (cause, effect) = (&cause.scope, &effect.scope);
+    match effect.cpus.is_empty() {
+        false => meet(&cause.cpus, &effect.cpus),
+        true => {
+            let unnamed = cause.functions.is_empty() || effect.functions.is_empty();
+            unnamed || meet(&cause.functions, &effect.functions)
+        }
+    }
+}
+
+/// The first line where nothing does harm: what is busy, else that nothing is, and what else was seen.
+fn harmless(facts: &Facts<'_>, findings: &[Finding]) -> String {
+    let busy = findings.iter().find(|finding| hot::is_busy(facts, finding));
+    match (busy, findings.first()) {
+        (Some(busy), _) => format!("Busy, without harm: {}", busy.statement),
+        (None, Some(seen)) => format!("{} Also seen: {}.", nothing_hot(facts), seen.title),
+        (None, None) => nothing_hot(facts),
+    }
 }
 
 /// The worst first; of equals that which takes most.

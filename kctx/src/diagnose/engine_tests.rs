@@ -135,3 +135,118 @@ fn of_many_findings_the_worst_are_told() {
     let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(ids, ["c", "d", "b", "a"]);
 }
+
+#[test]
+fn no_name_of_others_reaches_a_terminal_as_it_is() {
+    const BAD: &str = "x\x1b[2J\u{202e}y";
+    let mut summary = fixture::busy();
+    summary.probes = vec![ProbeStatus {
+        name: "irq:softirq_entry".to_owned(),
+        family: Family::Softirq.into(),
+        attached: false,
+        mechanism: None,
+        reason: Some(BAD.to_owned()),
+    }];
+    for row in &mut summary.softirq {
+        row.vector.push_str(BAD);
+    }
+    for row in &mut summary.hardirq {
+        row.name.push_str(BAD);
+    }
+    for row in &mut summary.napi {
+        row.device = BAD.to_owned();
+    }
+    for row in &mut summary.kthread {
+        row.comm.push_str(BAD);
+    }
+    for row in &mut summary.workqueue {
+        row.function.push_str(BAD);
+        row.workqueue.push_str(BAD);
+    }
+    summary.taint.flags = vec![crate::report::summary::TaintFlagSummary {
+        bit: 9,
+        letter: 'W',
+        name: BAD.to_owned(),
+        meaning: String::new(),
+    }];
+    let diagnosis = of(&summary, &softnet(0, 600_000, 10, 9_000));
+    assert!(!diagnosis.findings.is_empty() && !diagnosis.ruled_out.is_empty());
+    let mut texts = Vec::new();
+    texts_of(&serde_json::to_value(&diagnosis).unwrap(), &mut texts);
+    assert!(texts.iter().any(|text| text.contains("u{1b}")));
+    for text in texts {
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
+    }
+}
+
+fn texts_of(value: &serde_json::Value, texts: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|item| texts_of(item, texts)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_cause_explains_nothing_where_it_is_not() {
+    let of_id = |id: &str, cpus: &[u32], functions: &[&str]| {
+        let page = &rule::of(id).unwrap().page;
+        let draft = crate::diagnose::draft::Draft::new(page, Severity::Warn, Confidence::High)
+            .cpus(cpus.iter().copied());
+        let named = functions
+            .iter()
+            .fold(draft, |draft, function| draft.function(function));
+        named.done()
+    };
+    let left = |cause: Finding, effect: Finding, beside: &[&str]| {
+        let mut findings = vec![cause, effect];
+        let explained = explain(&mut findings, beside);
+        assert_eq!(findings.len() + explained.len(), 2);
+        findings.len()
+    };
+    let dropped = |cpus: &[u32]| of_id("NET-BACKLOG", cpus, &[]);
+    assert_eq!(left(of_id("NET-FW", &[0, 3], &[]), dropped(&[3]), &[]), 1);
+    assert_eq!(left(of_id("NET-FW", &[0], &[]), dropped(&[3]), &[]), 2);
+    // It may be anywhere.
+    assert_eq!(left(of_id("NET-FW", &[], &[]), dropped(&[3]), &[]), 2);
+    assert_eq!(
+        left(of_id("NET-FW", &[3], &[]), dropped(&[3]), &["NET-FW"]),
+        2
+    );
+    let waits = |function: &str| of_id("WQ-STALL", &[], &[function]);
+    let churn = || of_id("WQ-CG", &[], &["cleanup_net"]);
+    assert_eq!(left(churn(), waits("cleanup_net"), &[]), 1);
+    assert_eq!(left(churn(), waits("dio_work"), &[]), 2);
+    assert_eq!(
+        left(of_id("RT-STARVE", &[1], &[]), waits("dio_work"), &[]),
+        1
+    );
+}
+
+#[test]
+fn what_takes_little_is_no_busy_machine() {
+    let mut summary = fixture::summary();
+    summary.softirq = vec![softirq("TIMER", 0, "irq_tail", 300, percent(1))];
+    summary.hardirq = vec![fixture::hardirq(None, "LOC", 0, 60_000, percent(2))];
+    let diagnosis = of(&summary, &evidence(&[]));
+    assert_eq!(diagnosis.findings[0].id, "TMR-HARD");
+    assert!(
+        diagnosis.first_line.starts_with("Nothing is hot: ")
+            && diagnosis
+                .first_line
+                .ends_with(" Also seen: CPU 0 takes 6,000 timer interrupts/s."),
+        "{}",
+        diagnosis.first_line
+    );
+    // What says that it is busy is what takes a part of a CPU, in whatever order they are told.
+    summary.workqueue = vec![fixture::work("kcryptd", "kcryptd_crypt", 900, percent(60))];
+    let diagnosis = of(&summary, &evidence(&[]));
+    assert!(
+        diagnosis
+            .first_line
+            .starts_with("Busy, without harm: Works of file systems"),
+        "{}",
+        diagnosis.first_line
+    );
+}

@@ -147,7 +147,8 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceRef {
     /// A row of the summary (`summary.softirq[cpu=3,vector=NET_RX]`), or a file of evidence and its line
-    /// (`evidence/after/proc/net/softnet_stat:4`).
+    /// (`evidence/after/proc/net/softnet_stat:4`); where a member holds many files, the one in it
+    /// (`evidence/before/tree/net.tsv:sys/class/net/eth0/threaded`).
     pub reference: String,
     /// What it says.
     pub value: String,
@@ -175,6 +176,18 @@ pub enum Safety {
     Reversible,
     /// The owner of what it changes decides.
     OwnerDecision,
+}
+
+impl Safety {
+    /// In a word or two.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::Reversible => "reversible",
+            Self::OwnerDecision => "owner's decision",
+        }
+    }
 }
 
 /// A cause that it is not.

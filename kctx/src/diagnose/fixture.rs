@@ -119,6 +119,17 @@ pub(super) fn raised(
     }
 }
 
+/// A summary's vector was raised on a CPU by nothing but that.
+pub(super) fn raised_by(
+    summary: &mut Summary,
+    vector: &str,
+    cpu: u32,
+    by: OriginSummary,
+    count: u64,
+) {
+    summary.softirq_origin = vec![raised(vector, cpu, by, count)];
+}
+
 pub(super) fn napi(
     device: &str,
     id: u32,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     finding::{Diagnosis, Finding},
-    text::{confidence, safety, severity},
+    text::{confidence, severity},
 };
 use crate::report::{
     human::{duration, name, utc},
@@ -85,7 +85,7 @@ fn finding(out: &mut String, finding: &Finding) {
             out,
             "{}. *{}*: {}",
             at + 1,
-            safety(step.safety),
+            step.safety.words(),
             escape(&step.what)
         );
         if let Some(command) = &step.command {

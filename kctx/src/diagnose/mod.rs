@@ -44,7 +44,7 @@ pub fn diagnose(case: &Case<'_>) -> Diagnosis {
 
 /// The pages of all causes, in the order in which they are asked.
 pub fn pages() -> impl Iterator<Item = &'static Page> {
-    rule::RULES.iter().map(|rule| &rule.page)
+    rule::pages().map(|(page, _)| page)
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ impl Page {
         format!("docs/diagnose/{}.md", self.id)
     }
 
-    /// The steps with what they are about filled in. One that is about something that is not known is left out.
+    /// The steps with what they are about filled in. One that is about something that is not known is left out; of one whose
+    /// command would have a name in it that a shell could take for something else there is no command.
     #[must_use]
     pub fn steps(&self, about: &[(&str, String)]) -> Vec<NextStep> {
         let fill = |template: &str| {
@@ -118,18 +119,30 @@ impl Page {
             let left = PLACES.iter().any(|place| filled.contains(place));
             (!left).then_some(filled)
         };
+        let is_safe = |template: &str| {
+            let mut filled = about
+                .iter()
+                .filter(|(name, _)| template.contains(&format!("{{{name}}}")));
+            filled.all(|(_, value)| is_one_word(value))
+        };
         let step = |advice: &Advice| {
             Some(NextStep {
                 what: fill(advice.what)?,
                 command: match advice.command {
                     "" => None,
-                    command => Some(fill(command)?),
+                    command => Some(fill(command)?).filter(|_| is_safe(command)),
                 },
                 safety: advice.safety,
             })
         };
         self.next.iter().filter_map(step).collect()
     }
+}
+
+/// Whether a value is one word to any shell, and no option. Names of devices may hold anything but a slash or a space.
+fn is_one_word(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
+    !value.is_empty() && !value.starts_with('-') && value.chars().all(plain)
 }
 
 /// What may stand in an [`Advice`].
@@ -161,6 +174,16 @@ mod tests {
         assert_eq!(
             (steps[1].command.clone(), steps[1].safety),
             (None, Safety::OwnerDecision)
+        );
+        // A command is to be copied into a root shell.
+        for device in ["veth$(reboot)", "a;b", "-S", "a b", "`id`", "x\\u{1b}", ""] {
+            let steps = PAGE.steps(&[("device", device.to_owned())]);
+            assert_eq!((steps.len(), &steps[0].command), (2, &None), "{device}");
+        }
+        let steps = PAGE.steps(&[("device", "eth0.7@if_2:a-b".to_owned())]);
+        assert_eq!(
+            steps[0].command.as_deref(),
+            Some("ethtool -S eth0.7@if_2:a-b")
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    finding::{Confidence, Diagnosis, Finding, Safety, Severity, Verdict},
+    finding::{Confidence, Diagnosis, Finding, Severity, Verdict},
     page::Page,
     wrap::wrap,
 };
@@ -72,7 +72,7 @@ fn finding(out: &mut String, finding: &Finding, at: usize, first_line: &str) {
     if !finding.next.is_empty() {
         out.push_str("   Next\n");
         for (at, step) in finding.next.iter().enumerate() {
-            let what = format!("[{}] {}", safety(step.safety), step.what);
+            let what = format!("[{}] {}", step.safety.words(), step.what);
             out.push_str(&wrap(&what, &format!("   {}. ", at + 1), "      "));
             if let Some(command) = &step.command {
                 // Not wrapped: it is to be copied.
@@ -155,16 +155,6 @@ pub fn confidence(confidence: Confidence) -> &'static str {
         Confidence::Low => "low",
         Confidence::Medium => "medium",
         Confidence::High => "high",
-    }
-}
-
-/// How safe a step is, in a word or two.
-#[must_use]
-pub fn safety(safety: Safety) -> &'static str {
-    match safety {
-        Safety::ReadOnly => "read-only",
-        Safety::Reversible => "reversible",
-        Safety::OwnerDecision => "owner's decision",
     }
 }
 

@@ -190,7 +190,7 @@ fn busiest_vector(facts: &Facts<'_>) -> Option<String> {
         }
     }
     let (count, vector, cpu) = most?;
-    let rate = rate(facts.rate(count));
+    let rate = rate(facts.grown_rate(count));
     Some(format!(
         "/proc/softirqs points to {vector} on CPU {cpu} ({rate})"
     ))

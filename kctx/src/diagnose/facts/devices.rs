@@ -88,12 +88,15 @@ impl super::Facts<'_> {
         known || !self.lines_of(device).is_empty()
     }
 
-    /// Numbers of the interrupt lines whose action is named after a device: `eth0`, `eth0-rx-3`; a virtio device's lines
-    /// are named after its bus, and are not found.
+    /// Numbers of the interrupt lines whose action is named after a device: `eth0`, `eth0-rx-3`, `i40e-eth0-TxRx-0`; a virtio
+    /// device's lines are named after its bus, and are not found.
     pub(in crate::diagnose) fn lines_of(&self, device: &str) -> Vec<u32> {
+        let ends = |text: &str| !text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let begins = |text: &str| !text.ends_with(|c: char| c.is_ascii_alphanumeric());
         let is = |action: &str| {
-            let rest = action.strip_prefix(device);
-            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+            !device.is_empty()
+                && (action.match_indices(device))
+                    .any(|(at, _)| begins(&action[..at]) && ends(&action[at + device.len()..]))
         };
         let of_rows = self.summary.hardirq.iter().filter(|row| is(&row.name));
         let mut lines: Vec<u32> = of_rows.filter_map(|row| row.irq).collect();

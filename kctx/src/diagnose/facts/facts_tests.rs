@@ -36,11 +36,61 @@ fn softnet_counters_wrap_and_know_their_cpu() {
     );
 }
 
+/// A capture through a daemon has records from before it was asked for; the samples are of when it was.
+#[test]
+fn what_grew_is_by_the_time_between_the_samples_and_not_by_the_window() {
+    let index = |at_s: u64| {
+        format!(
+            r#"[{{"path": "proc/softirqs", "monotonic_ns": {}}}]"#,
+            at_s * 1_000_000_000
+        )
+    };
+    let (before, after) = (index(100), index(101));
+    let tasks = "pid\tcomm\tpolicy\tcpu\tgrown_ticks\n9\tbusy\tother\t0\t20\n";
+    with(
+        &[
+            ("before/index.json", &before),
+            ("after/index.json", &after),
+            (
+                "before/proc/net/softnet_stat",
+                "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+            (
+                "after/proc/net/softnet_stat",
+                "0 64 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+            ("before/proc/interrupts", "     CPU0\n 36:  0  x  eth0\n"),
+            ("after/proc/interrupts", "     CPU0\n 36:  70  x  eth0\n"),
+            (
+                "before/proc/net/dev",
+                "lo: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+            (
+                "after/proc/net/dev",
+                "lo: 0 50 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+            ("after/tasks.tsv", tasks),
+        ],
+        |facts| {
+            assert_eq!(facts.softnet.as_ref().unwrap()[&0].dropped, 100.0);
+            assert_eq!(facts.interrupts.as_ref().unwrap().rate("36", 0), 70.0);
+            assert_eq!(facts.packets["lo"].received, 50.0);
+            // 200 ms are two tenths of the second between them, and a fiftieth of the window.
+            assert_eq!(facts.busiest_task(0).unwrap().pid, 9);
+            assert_eq!(
+                (facts.grown_rate(7), facts.grown_percent(500_000_000)),
+                (7.0, 50.0)
+            );
+            assert_eq!(facts.rate(7), 0.7);
+        },
+    );
+}
+
 #[test]
 fn interrupts_are_told_by_line_and_cpu() {
     let table = |count: u64| {
         format!(
-            "           CPU0       CPU1\n  36:        {count}         5   PCI-MSI 1-edge      eth0-rx-0\n LOC:       9  {count}   Local timer interrupts\n"
+            "           CPU0       CPU1\n  36:        {count}         5   PCI-MSI 1-edge      eth0-rx-0\n  37:        {count}         5   PCI-MSI 2-edge      i40e-ens1f0-TxRx-0\n LOC:       9  {count}   Local timer interrupts\n"
         )
     };
     let (before, after) = (table(100), table(1100));
@@ -59,6 +109,11 @@ fn interrupts_are_told_by_line_and_cpu() {
             );
             assert_eq!(facts.lines_of("eth0"), [36]);
             assert_eq!(facts.lines_of("eth"), [0; 0]);
+            assert_eq!(facts.lines_of("ens1f0"), [37]);
+            assert_eq!(
+                [facts.lines_of("s1f0"), facts.lines_of("ens1")],
+                [[0; 0], [0; 0]]
+            );
             assert_eq!(facts.effective_affinity(36), Some(vec![0, 1]));
             assert_eq!(facts.effective_affinity(37), None);
         },

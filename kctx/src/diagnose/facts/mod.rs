@@ -43,6 +43,8 @@ pub(super) struct Facts<'a> {
     pub(super) evidence: &'a EvidenceSet,
     /// Length of the window; not 0.
     pub(super) seconds: f64,
+    /// Between the two samples of evidence, which need not be the window's edges; not 0.
+    apart: f64,
     /// CPUs that receive packets, the busiest first.
     pub(super) receive: Vec<Receive>,
     /// By CPU.
@@ -67,22 +69,25 @@ impl<'a> Facts<'a> {
     pub(super) fn of(case: &Case<'a>) -> Self {
         let (summary, evidence) = (case.summary, case.evidence);
         let seconds = (summary.window.duration_ns as f64 / 1e9).max(1e-3);
-        let softnet = softnet::of(evidence, seconds);
+        let apart_ns = evidence.apart_ns().unwrap_or(summary.window.duration_ns);
+        let apart = (apart_ns as f64 / 1e9).max(1e-3);
+        let softnet = softnet::of(evidence, apart);
         let sysctls = Sysctls::of(evidence);
         Self {
             summary,
             evidence,
             seconds,
+            apart,
             receive: receive::of(summary, softnet.as_ref()),
             softnet,
-            interrupts: Interrupts::of(evidence, seconds),
+            interrupts: Interrupts::of(evidence, apart),
             stat: stat::of(evidence),
             stacks: Stacks(&summary.stack),
-            packets: packets::of(evidence, seconds),
+            packets: packets::of(evidence, apart),
             devices: devices::of(evidence),
             netfilter: Netfilter::of(evidence),
             programs: programs::of(evidence),
-            qdiscs: qdiscs::of(evidence, seconds),
+            qdiscs: qdiscs::of(evidence, apart),
             sysctls,
             tasks: tasks::of(evidence),
             machine: Machine::of(evidence),
@@ -98,6 +103,22 @@ impl<'a> Facts<'a> {
     /// A count by seconds.
     pub(super) fn rate(&self, count: u64) -> f64 {
         count as f64 / self.seconds
+    }
+
+    /// What grew from one sample of evidence to the other, in per cent of the time between them: of one CPU.
+    pub(super) fn grown_percent(&self, ns: u64) -> f64 {
+        ns as f64 / 1e7 / self.apart
+    }
+
+    /// The same of a count, by seconds.
+    pub(super) fn grown_rate(&self, count: u64) -> f64 {
+        count as f64 / self.apart
+    }
+
+    /// Where a file of evidence is, for a finding to refer to.
+    pub(super) fn reference(&self, file: &str) -> String {
+        let known = self.evidence.reference(file);
+        known.unwrap_or_else(|| format!("{}/{file}", Phase::After.folder()))
     }
 
     /// One period of the timer interrupt; 4 ms where the kernel's HZ is not known.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::either;
-use crate::capture::{evidence::Phase, evidence_set::EvidenceSet};
+use super::{both, either};
+use crate::capture::evidence_set::EvidenceSet;
 
 pub(in crate::diagnose) const FILE: &str = "netfilter.json";
 
@@ -11,8 +11,8 @@ pub(in crate::diagnose) const FILE: &str = "netfilter.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::diagnose) struct Netfilter {
     pub(in crate::diagnose) rules: u64,
-    /// Rules that came in the window; below 0 those that went.
-    pub(in crate::diagnose) grown: i64,
+    /// Rules that came between the samples, below 0 those that went; `None` where there is one sample, as kctx takes it.
+    pub(in crate::diagnose) grown: Option<i64>,
     /// The longest chain: table and chain, and its rules.
     pub(in crate::diagnose) longest: Option<(String, u64)>,
 }
@@ -20,20 +20,20 @@ pub(in crate::diagnose) struct Netfilter {
 impl Netfilter {
     pub(super) fn of(evidence: &EvidenceSet) -> Option<Self> {
         let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
-        let now = parse(&either(evidence, FILE)?)?;
-        let before = (evidence.text(Phase::Before, FILE)).and_then(|text| parse(&text));
-        let mut chains = Vec::new();
-        collect(&now, "", &mut chains);
-        let rules = total(&chains);
-        let then = before.map(|value| {
+        let chains = |value: &Value| {
             let mut chains = Vec::new();
-            collect(&value, "", &mut chains);
-            total(&chains)
-        });
+            collect(value, "", &mut chains);
+            chains
+        };
+        let counted = |text: &str| parse(text).map(|value| total(&chains(&value)));
+        let now = parse(&either(evidence, FILE)?)?;
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let grown = both(evidence, FILE, counted)
+            .and_then(|(before, after)| Some(signed(after?).saturating_sub(signed(before?))));
+        let chains = chains(&now);
         Some(Self {
-            rules,
-            grown: signed(rules) - then.map_or(signed(rules), signed),
+            rules: total(&chains),
+            grown,
             longest: chains.into_iter().max_by_key(|(_, rules)| *rules),
         })
     }

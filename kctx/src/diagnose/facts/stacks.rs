@@ -1,5 +1,7 @@
 //! Sampled stacks: which code a context's time goes to.
 
+use std::collections::BTreeMap;
+
 use crate::aggregate::window::StackRow;
 
 /// Stacks of a window.
@@ -67,10 +69,24 @@ impl Stacks<'_> {
         })
     }
 
+    /// Of the samples in a context: the function that was running in most of them.
+    pub(in crate::diagnose) fn running(&self, context: &str) -> Option<Through> {
+        let rows = || self.0.iter().filter(|row| row.context == context);
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in rows() {
+            if let Some(innermost) = row.frames.last() {
+                let count = counts.entry(innermost).or_default();
+                *count = count.saturating_add(row.count);
+            }
+        }
+        let all = rows().fold(0_u64, |sum, row| sum.saturating_add(row.count));
+        most(counts, all)
+    }
+
     /// Of the samples in a softirq: what was called most by one of those functions, which go through what there is to do.
     pub(in crate::diagnose) fn called_by(&self, vector: &str, callers: &[&str]) -> Option<Through> {
         let context = format!("softirq:{vector}");
-        let mut counts: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         let mut all = 0_u64;
         for row in self.0.iter().filter(|row| row.context == context) {
             all = all.saturating_add(row.count);
@@ -81,12 +97,17 @@ impl Stacks<'_> {
                 *counts.entry(called).or_default() += row.count;
             }
         }
-        let (function, samples) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        (all >= ENOUGH).then(|| Through {
-            samples,
-            of: all,
-            percent: samples as f64 * 100.0 / all as f64,
-            function: function.to_owned(),
-        })
+        most(counts, all)
     }
+}
+
+/// The function with most of all samples; `None` where there are too few.
+fn most(counts: BTreeMap<&str, u64>, all: u64) -> Option<Through> {
+    let (function, samples) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (all >= ENOUGH).then(|| Through {
+        samples,
+        of: all,
+        percent: samples as f64 * 100.0 / all as f64,
+        function: function.to_owned(),
+    })
 }

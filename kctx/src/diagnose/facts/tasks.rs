@@ -17,7 +17,7 @@ pub(in crate::diagnose) struct Task {
     pub(in crate::diagnose) priority: u32,
     /// The CPU that it was on last.
     pub(in crate::diagnose) cpu: Option<u32>,
-    /// Clock ticks that it ran in the window.
+    /// Clock ticks that it ran between the samples.
     pub(in crate::diagnose) ticks: u64,
 }
 
@@ -46,6 +46,16 @@ pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
     Some(lines.filter_map(of_line).collect())
 }
 
+/// A tick of USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
+const TICK_NS: u64 = 10_000_000;
+
+impl Task {
+    /// Whether it ran for so long that it may have kept a CPU from others all that time.
+    pub(in crate::diagnose) fn ran_for(&self, ns: u64) -> bool {
+        self.ticks.saturating_mul(TICK_NS) >= ns
+    }
+}
+
 impl super::Facts<'_> {
     /// Real-time tasks that were last on a CPU, kernel threads that the kernel itself makes so left out.
     pub(in crate::diagnose) fn real_time_tasks(&self, cpu: u32) -> Vec<&Task> {
@@ -66,10 +76,9 @@ impl super::Facts<'_> {
             .collect()
     }
 
-    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the window.
+    /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the time between the samples.
     pub(in crate::diagnose) fn busiest_task(&self, cpu: u32) -> Option<&Task> {
-        // USER_HZ, which is 100 on all architectures that there are (include/asm-generic/param.h).
-        let enough = (self.seconds * 10.0) as u64;
+        let enough = (self.apart * 1e8) as u64;
         let tasks = self
             .tasks
             .iter()
@@ -77,6 +86,6 @@ impl super::Facts<'_> {
             .filter(|task| task.cpu == Some(cpu));
         tasks
             .max_by_key(|task| task.ticks)
-            .filter(|task| task.ticks >= enough)
+            .filter(|task| task.ticks.saturating_mul(TICK_NS) >= enough)
     }
 }

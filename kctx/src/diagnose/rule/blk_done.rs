@@ -90,7 +90,9 @@ mod tests {
         aggregate::window::OriginKind,
         diagnose::{
             finding::Severity,
-            fixture::{evidence, found, of, origin, percent, raised, ruled_out, softirq, summary},
+            fixture::{
+                evidence, found, of, origin, percent, raised_by, ruled_out, softirq, summary,
+            },
         },
     };
 
@@ -98,12 +100,13 @@ mod tests {
     fn completions_are_told_with_their_line_and_writing_back_is_not_it() {
         let mut summary = summary();
         summary.softirq = vec![softirq("BLOCK", 1, "irq_tail", 138_000, percent(18))];
-        summary.softirq_origin = vec![raised(
+        raised_by(
+            &mut summary,
             "BLOCK",
             1,
             origin(OriginKind::Irq, Some(36), "virtio1-req.0"),
             138_000,
-        )];
+        );
         let diagnosis = of(&summary, &evidence(&[]));
         let first = &diagnosis.findings[0];
         assert_eq!(

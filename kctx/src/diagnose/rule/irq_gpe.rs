@@ -68,11 +68,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .iter()
         .filter(|line| of_acpi(&line.actions))
         .max_by(|a, b| a.rate.total_cmp(&b.rate));
-    let works = facts
-        .works()
-        .into_iter()
-        .filter(|work| work.function.starts_with("acpi_"));
-    let works_ns: u64 = works.map(|work| work.cpu_ns).sum();
+    let mut works = facts.works();
+    works.retain(|work| work.function.starts_with("acpi_"));
+    let works_ns: u64 = works.iter().map(|work| work.cpu_ns).sum();
     let event = busiest_event(facts);
     let interrupts = line.map_or(0.0, |line| line.rate);
     let share = facts.percent(works_ns) + line.map_or(0.0, |line| line.percent);
@@ -117,6 +115,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             event.is_none(),
             "sys/firmware/acpi/interrupts of both edges: which event it is",
         );
+    for work in &works {
+        draft = draft.function(work.function);
+    }
     if let Some(line) = line {
         draft = draft
             .share(line.cpu, "hardirq and works of acpi", share)
@@ -130,7 +131,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     if let Some((name, counted)) = &event {
         draft = draft
             .device(name)
-            .evidence(format!("evidence/after/{FOLDER}{name}"), rate(*counted));
+            .evidence(facts.reference(&format!("{FOLDER}{name}")), rate(*counted));
     }
     Outcome::Found(vec![draft.done()])
 }
@@ -150,7 +151,7 @@ fn busiest_event(facts: &Facts<'_>) -> Option<(String, f64)> {
         }
         let before = count(facts.evidence.bytes(Phase::Before, path)?)?;
         let grown = count(bytes)?.saturating_sub(before);
-        (grown > 0).then(|| (name.to_owned(), facts.rate(grown)))
+        (grown > 0).then(|| (name.to_owned(), facts.grown_rate(grown)))
     });
     events.max_by(|a, b| a.1.total_cmp(&b.1))
 }

@@ -1,7 +1,7 @@
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
-    facts::{Facts, lines::Line, stat},
+    facts::{Facts, interrupts, lines::Line, stat},
     figures::{number, percent, rate},
     finding::{Confidence, Finding, Severity},
     harm::BUSY,
@@ -12,6 +12,8 @@ use crate::diagnose::{
 const SOME: f64 = 5_000.0;
 /// Those that cost: each takes a microsecond or two on both sides, and what they interrupt its cache.
 const MANY: f64 = 20_000.0;
+/// Part of a CPU in their handlers, for many of them to be a warning.
+const COSTS: f64 = 5.0;
 /// A CPU with so much system time may be the sender.
 const SENDER: f64 = 40.0;
 
@@ -28,7 +30,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         thresholds: &[threshold(
             "function calls of a CPU",
-            "5,000/s; 20,000/s is a warning",
+            "5,000/s; a warning from 20,000/s on where they take 5 % of it or a sender is seen, or from 10 % of it on",
             "kctx; at rest below 60/s, measured: munmap 53,000/s, membarrier 94,000/s",
         )],
         confused_with: &[
@@ -114,7 +116,9 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
         )
     });
     let task = sender.and_then(|(cpu, _)| facts.busiest_task(*cpu));
-    let severity = match calls.rate >= MANY || calls.percent >= BUSY {
+    let severity = match calls.percent >= BUSY
+        || calls.rate >= MANY && (calls.percent >= COSTS || sender.is_some())
+    {
         true => Severity::Warn,
         false => Severity::Info,
     };
@@ -139,11 +143,14 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
         .evidence(format!("summary.hardirq[name=CAL,cpu={}]", calls.cpu), rate(calls.rate))
         .missing("the function that is called: kctx does not trace it");
     if let Some(flushes) = flushes {
-        draft = draft.evidence("evidence/after/proc/interrupts:TLB", rate(flushes));
+        draft = draft.evidence(
+            format!("{}:TLB", facts.reference(interrupts::FILE)),
+            rate(flushes),
+        );
     }
     if let Some((cpu, sender)) = sender {
         draft = draft.evidence(
-            format!("evidence/after/{}", stat::FILE),
+            facts.reference(stat::FILE),
             format!("cpu{cpu}: {} system", percent(sender.system)),
         );
     }
@@ -193,6 +200,19 @@ mod tests {
         assert_eq!(
             of(&summary, &files(12)).findings[0].confidence,
             Confidence::Medium
+        );
+        // Many of which nobody takes any harm.
+        summary.hardirq = vec![hardirq(None, "CAL", 0, 530_000, percent(3))];
+        let cheap = of(&summary, &files(520_000));
+        assert_eq!(found(&cheap, "IRQ-IPI").unwrap().severity, Severity::Info);
+        let mut sent = files(520_000);
+        for (phase, text) in [("before", "cpu1 0 0 0 0\n"), ("after", "cpu1 10 0 60 30\n")] {
+            let path = format!("evidence/{phase}/proc/stat");
+            sent.take(&path, text.as_bytes().to_vec()).unwrap();
+        }
+        assert_eq!(
+            found(&of(&summary, &sent), "IRQ-IPI").unwrap().severity,
+            Severity::Warn
         );
         summary.hardirq = vec![hardirq(None, "CAL", 0, 600, 1)];
         let diagnosis = of(&summary, &evidence(&[]));

@@ -113,7 +113,11 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .cpus(disturbed.iter().map(|line| line.cpu).chain(busy))
         .step("configuration", list(&masks))
         .evidence(
-            "evidence/before/sys/devices/system/cpu/isolated, proc/cmdline",
+            format!(
+                "{}, {}",
+                facts.reference("sys/devices/system/cpu/isolated"),
+                facts.reference("proc/cmdline")
+            ),
             cpus(&apart),
         );
     let draft = disturbed.iter().fold(draft, |draft, line| {

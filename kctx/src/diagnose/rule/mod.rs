@@ -1,6 +1,7 @@
 //! The causes: a file each, with what it is told by and its page of the documentation.
 
 mod blk_done;
+pub(super) mod hot;
 mod irq_gpe;
 mod irq_ipi;
 mod irq_long;
@@ -66,6 +67,8 @@ pub(super) enum Outcome {
     RuledOut(String),
     /// It is.
     Found(Vec<Finding>),
+    /// It is, but nothing else that is found is an effect of it.
+    FoundBeside(Vec<Finding>),
 }
 
 impl Outcome {
@@ -125,6 +128,12 @@ pub(super) static RULES: &[&Rule] = &[
     &mod_loop::RULE,
     &log::RULE,
 ];
+
+/// All pages, each with the ids of what explains its cause; the last is of what no rule knows.
+pub(super) fn pages() -> impl Iterator<Item = (&'static Page, &'static [&'static str])> {
+    let rules = RULES.iter().map(|rule| (&rule.page, rule.explained_by));
+    rules.chain([(&hot::PAGE, &[][..])])
+}
 
 /// The rule of an id.
 pub(super) fn of(id: &str) -> Option<&'static Rule> {

@@ -102,9 +102,9 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Finding {
             rate(counts.processed),
             percent(receive.percent)
         ));
-    receiving::chain(draft, receive)
+    receiving::chain(facts, draft, receive)
         .evidence(
-            format!("evidence/after/{}:{}", softnet::FILE, counts.line),
+            format!("{}:{}", facts.reference(softnet::FILE), counts.line),
             format!("dropped {}", rate(counts.dropped)),
         )
         .done()
@@ -114,19 +114,20 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Finding {
 mod tests {
     use crate::aggregate::window::OriginKind;
     use crate::diagnose::fixture::{
-        found, napi, of, origin, percent, raised, ruled_out, softirq, softnet, summary,
+        found, napi, of, origin, percent, raised_by, ruled_out, softirq, softnet, summary,
     };
 
     #[test]
     fn drops_of_a_cpu_with_time_left_are_bursts() {
         let mut summary = summary();
         summary.softirq = vec![softirq("NET_RX", 1, "irq_tail", 9000, percent(20))];
-        summary.softirq_origin = vec![raised(
+        raised_by(
+            &mut summary,
             "NET_RX",
             1,
             origin(OriginKind::Irq, Some(36), "eth0"),
             9000,
-        )];
+        );
         summary.napi = vec![napi("backlog", 0, 1, 9000, 100, 90_000)];
         let diagnosis = of(&summary, &softnet(1, 50, 0, 0));
         let finding = found(&diagnosis, "NET-BACKLOG").unwrap();

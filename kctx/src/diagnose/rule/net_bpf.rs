@@ -7,6 +7,7 @@ use crate::diagnose::{
     harm::{BUSY, Harm, severity},
     page::{Page, look_alike, owner, read, threshold},
 };
+use crate::probe::PROBES;
 
 /// Part of the samples of receiving, in per cent.
 const PART: f64 = 25.0;
@@ -53,15 +54,42 @@ pub(super) static RULE: Rule = Rule {
     judge,
 };
 
-/// Programs have `bpf_prog_TAG_NAME` for a symbol. kctx's own are raw tracepoints, and left out by their names.
-fn is_program(function: &str) -> bool {
-    function.starts_with("bpf_prog_")
-        || function.starts_with("cls_bpf_classify")
-        || function == "bpf_prog_run_xdp"
+/// The kernel keeps so much of a program's name (`BPF_OBJ_NAME_LEN`); a symbol may have all of it.
+const NAME: usize = 15;
+
+/// Whether a function is a program of others, or what runs those of the network.
+fn is_program(facts: &Facts<'_>, function: &str) -> bool {
+    match program_name(function) {
+        Some(name) => !is_own(facts, name),
+        None => function.starts_with("cls_bpf_classify") || function.starts_with("bpf_prog_run_"),
+    }
+}
+
+/// The name in a program's symbol, `bpf_prog_TAG_NAME` (`bpf_get_prog_name`, kernel/bpf/core.c).
+fn program_name(function: &str) -> Option<&str> {
+    let rest = function.strip_prefix("bpf_prog_")?;
+    let tag = rest.get(..16)?;
+    let is_tag = tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_tag.then(|| rest[16..].trim_start_matches('_'))
+}
+
+/// Whether a program is one of kctx's, which run inside of receiving too: on tracepoints there.
+fn is_own(facts: &Facts<'_>, name: &str) -> bool {
+    let is = |own: &str| cut(own) == cut(name);
+    let measured = facts.summary.own_cost.iter();
+    let mut measured = measured.flat_map(|cost| &cost.bpf.programs);
+    measured.any(|program| is(&program.program))
+        || PROBES
+            .iter()
+            .any(|probe| is(probe.tracepoint) || is(&format!("{}_raw", probe.tracepoint)))
+}
+
+fn cut(name: &str) -> &[u8] {
+    &name.as_bytes()[..name.len().min(NAME)]
 }
 
 fn judge(facts: &Facts<'_>) -> Outcome {
-    let through = receiving::code(facts, is_program);
+    let through = receiving::code(facts, |function| is_program(facts, function));
     let mut findings = Vec::new();
     if let Some(through) = through.as_ref().filter(|through| through.percent >= PART) {
         let costly =
@@ -71,8 +99,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     let counted = heaviest(facts);
     if findings.is_empty()
         && let Some((name, kind, ns, run_ns)) = &counted
+        && let Some(finding) = by_run_time(facts, name, kind, *ns, *run_ns)
     {
-        findings.extend(by_run_time(facts, name, kind, *ns, *run_ns));
+        // On which CPU that was is not known.
+        return Outcome::FoundBeside(vec![finding]);
     }
     if findings.is_empty() && receiving::busy(facts).next().is_none() {
         return Outcome::Silent;
@@ -82,7 +112,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         match counted {
             Some((name, _, ns, _)) => format!(
                 "{code}; the heaviest, {name}, took {}",
-                percent(facts.percent(ns))
+                percent(facts.grown_percent(ns))
             ),
             None => code,
         }
@@ -90,8 +120,6 @@ fn judge(facts: &Facts<'_>) -> Outcome {
 }
 
 fn in_stacks(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Finding> {
-    let harm = Harm::of_receive(facts, receive);
-    let severity = severity(receive.percent * through.percent / 100.0, &harm, false)?;
     let loaded = facts.programs.as_ref();
     let confidence = if loaded.is_some() {
         Confidence::High
@@ -105,26 +133,9 @@ fn in_stacks(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<
             .collect();
         list(&of_network)
     });
-    let draft = Draft::new(&RULE.page, severity, confidence)
-        .title(format!(
-            "CPU {}: {} in NET_RX, {} of it in BPF programs",
-            receive.cpu,
-            percent(receive.percent),
-            percent(through.percent)
-        ))
-        .statement(format!(
-            "{}: {}; {} is in {} of the sampled stacks{}.",
-            receiving::subject(receive),
-            receiving::cost(receive),
-            through.function,
-            percent(through.percent),
-            harm.clause()
-        ));
-    let draft = receiving::chain(draft, receive)
-        .function(&through.function)
-        .step("code", through.words())
+    let page = (&RULE.page, confidence);
+    let draft = receiving::in_code(facts, page, receive, through, "BPF programs")?
         .step("configuration", kinds)
-        .evidence("summary.stack[context=softirq:NET_RX]", through.words())
         .missing_if(
             loaded.is_none(),
             "bpf-programs.json: which programs are loaded is not known",
@@ -156,7 +167,7 @@ fn is_network(kind: &str) -> bool {
 fn heaviest(facts: &Facts<'_>) -> Option<(String, String, u64, f64)> {
     let programs = facts.programs.iter().flatten();
     let most = programs
-        .filter(|program| is_network(&program.kind))
+        .filter(|program| is_network(&program.kind) && !is_own(facts, &program.name))
         .max_by_key(|program| program.run_ns)?;
     (most.runs > 0).then(|| {
         let each = most.run_ns as f64 / most.runs as f64;
@@ -165,7 +176,7 @@ fn heaviest(facts: &Facts<'_>) -> Option<(String, String, u64, f64)> {
 }
 
 fn by_run_time(facts: &Facts<'_>, name: &str, kind: &str, ns: u64, each: f64) -> Option<Finding> {
-    let share = facts.percent(ns);
+    let share = facts.grown_percent(ns);
     if share < BUSY {
         return None;
     }
@@ -176,14 +187,13 @@ fn by_run_time(facts: &Facts<'_>, name: &str, kind: &str, ns: u64, each: f64) ->
             percent(share)
         ))
         .statement(format!(
-            "The BPF program {name} ({kind}) ran for {} of a CPU, {} a run, in {:.1} s.",
+            "The BPF program {name} ({kind}) ran for {} of a CPU, {} a run.",
             percent(share),
-            time(each),
-            facts.seconds
+            time(each)
         ))
         .function(name)
         .evidence(
-            format!("evidence/after/{}", programs::FILE),
+            facts.reference(programs::FILE),
             format!("{name}: {} in all", time(ns as f64)),
         );
     Some(draft.done())
@@ -191,7 +201,11 @@ fn by_run_time(facts: &Facts<'_>, name: &str, kind: &str, ns: u64, each: f64) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::fixture::{evidence, found, of, saturated, stack, summary};
+    use crate::{
+        aggregate::window::Family,
+        diagnose::fixture::{evidence, found, of, saturated, stack, summary},
+        meter::{BpfCost, OwnCost, ProgramCost},
+    };
 
     #[test]
     fn programs_in_the_stacks_are_found_and_other_code_is_not() {
@@ -228,6 +242,54 @@ mod tests {
             30,
         )];
         assert!(found(&of(&summary, &files), "NET-BPF").is_none());
+    }
+
+    /// They run on tracepoints inside of receiving, so that they are in its stacks.
+    #[test]
+    fn kctx_s_own_programs_are_none_of_others() {
+        let mut summary = saturated(1);
+        let stacks = |innermost: &str| {
+            vec![stack(
+                "softirq:NET_RX",
+                &["net_rx_action", "bpf_trace_run3", innermost],
+                30,
+            )]
+        };
+        for own in [
+            "napi_poll",
+            "softirq_raise_r",
+            "workqueue_execute_start_raw",
+            "mine",
+        ] {
+            summary.own_cost = Some(OwnCost {
+                bpf: BpfCost {
+                    programs: vec![ProgramCost {
+                        program: "mine".to_owned(),
+                        family: Family::Napi,
+                        runs: 1,
+                        run_ns: 1,
+                    }],
+                    ..BpfCost::default()
+                },
+                ..OwnCost::default()
+            });
+            summary.stack = stacks(&format!("bpf_prog_6deef7357e7b4530_{own}"));
+            assert!(
+                found(&of(&summary, &evidence(&[])), "NET-BPF").is_none(),
+                "{own}"
+            );
+        }
+        for other in [
+            "bpf_prog_6deef7357e7b4530_watcher",
+            "bpf_prog_6deef7357e7b4530",
+            "bpf_prog_run_xdp",
+        ] {
+            summary.stack = stacks(other);
+            assert!(
+                found(&of(&summary, &evidence(&[])), "NET-BPF").is_some(),
+                "{other}"
+            );
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, squeezed: f64) -> Option<Findin
             percent(receive.percent),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .step(
             "budget",
             format!(

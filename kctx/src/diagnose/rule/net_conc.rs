@@ -149,7 +149,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, others: f64) -> Option<Finding>
             percent(others),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .device(device)
         .step("configuration", &why)
         .missing_if(
@@ -160,7 +160,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, others: f64) -> Option<Finding>
         draft = draft.irq(&irq.to_string());
         if let Some(to) = facts.effective_affinity(*irq) {
             draft = draft.evidence(
-                format!("evidence/after/proc/irq/{irq}/effective_affinity_list"),
+                facts.reference(&format!("proc/irq/{irq}/effective_affinity_list")),
                 cpus(&to),
             );
         }
@@ -175,7 +175,8 @@ mod tests {
         diagnose::{
             finding::{Confidence, Severity},
             fixture::{
-                evidence, found, hardirq, napi, of, origin, percent, raised, softirq, summary,
+                evidence, found, hardirq, napi, of, origin, percent, raised, raised_by, softirq,
+                summary,
             },
         },
         report::summary::Summary,
@@ -244,12 +245,13 @@ mod tests {
             .push(softirq("NET_RX", 2, "irq_tail", 90_000, percent(60)));
         assert!(found(&of(&spread, &evidence(&[])), "NET-CONC").is_none());
         let mut tasks = device_on(3);
-        tasks.softirq_origin = vec![raised(
+        raised_by(
+            &mut tasks,
             "NET_RX",
             3,
             origin(OriginKind::Task, Some(9), "udpf"),
             60_000,
-        )];
+        );
         assert!(found(&of(&tasks, &evidence(&[])), "NET-CONC").is_none());
     }
 }

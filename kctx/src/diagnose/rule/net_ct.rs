@@ -3,10 +3,10 @@ use crate::{
     capture::evidence::Phase,
     diagnose::{
         draft::Draft,
-        facts::{Facts, receive::Receive, stacks::Through},
-        figures::{percent, rate},
+        facts::Facts,
+        figures::rate,
         finding::{Confidence, Finding, Severity},
-        harm::{DROPS, Harm, severity},
+        harm::DROPS,
         page::{Page, look_alike, owner, read, threshold},
     },
 };
@@ -74,8 +74,11 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     if let (true, Some(through)) = (findings.is_empty(), &through)
         && through.percent >= PART
     {
-        let costly = receiving::busy(facts).filter_map(|receive| costly(facts, receive, through));
-        findings.extend(costly.take(1));
+        let costly = receiving::busy(facts).filter_map(|receive| {
+            let page = (&RULE.page, Confidence::Medium);
+            receiving::in_code(facts, page, receive, through, "connection tracking")
+        });
+        findings.extend(costly.take(1).map(Draft::done));
     }
     if findings.is_empty() && receiving::busy(facts).next().is_none() {
         return Outcome::Silent;
@@ -125,35 +128,10 @@ fn lossy(facts: &Facts<'_>, failed: Option<f64>, full: Option<&str>) -> Option<F
     }
     if let Some(failed) = failed {
         draft = draft.evidence(
-            format!("evidence/after/{FILE}"),
+            facts.reference(FILE),
             format!("drop, early_drop, insert_failed: {}", rate(failed)),
         );
     }
-    Some(draft.done())
-}
-
-fn costly(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Finding> {
-    let harm = Harm::of_receive(facts, receive);
-    let severity = severity(receive.percent * through.percent / 100.0, &harm, false)?;
-    let draft = Draft::new(&RULE.page, severity, Confidence::Medium)
-        .title(format!(
-            "CPU {}: {} in NET_RX, {} of it in connection tracking",
-            receive.cpu,
-            percent(receive.percent),
-            percent(through.percent)
-        ))
-        .statement(format!(
-            "{}: {}; {} is in {} of the sampled stacks{}.",
-            receiving::subject(receive),
-            receiving::cost(receive),
-            through.function,
-            percent(through.percent),
-            harm.clause()
-        ));
-    let draft = receiving::chain(draft, receive)
-        .function(&through.function)
-        .step("code", through.words())
-        .evidence("summary.stack[context=softirq:NET_RX]", through.words());
     Some(draft.done())
 }
 
@@ -178,7 +156,7 @@ fn failures(facts: &Facts<'_>) -> Option<f64> {
         Some(lines.map(of_line).fold(0, u64::saturating_add))
     };
     let (before, after) = (sample(Phase::Before)?, sample(Phase::After)?);
-    Some(facts.rate(after.saturating_sub(before)))
+    Some(facts.grown_rate(after.saturating_sub(before)))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) static RULE: Rule = Rule {
         signals: &[
             "`nft_do_chain`, `ipt_do_table` or their like in the stacks sampled while packets are received",
             "the time for a packet: NET_RX's net time by packets polled",
-            "how many rules there are, and whether they grow (`netfilter.json`)",
+            "how many rules there are (`netfilter.json`)",
         ],
         thresholds: &[
             threshold("such functions in the stacks of receiving", "25 %", "kctx"),
@@ -133,7 +133,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Fi
             percent(through.percent),
             harm.clause()
         ));
-    let draft = receiving::chain(draft, receive)
+    let draft = receiving::chain(facts, draft, receive)
         .function(&through.function)
         .step("code", through.words())
         .step(
@@ -149,8 +149,14 @@ fn finding(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Fi
         );
     let draft = match known {
         Some(known) => draft.evidence(
-            format!("evidence/after/{}", netfilter::FILE),
-            format!("{} rules, {:+} in the window", known.rules, known.grown),
+            facts.reference(netfilter::FILE),
+            format!(
+                "{} rules{}",
+                known.rules,
+                known
+                    .grown
+                    .map_or(String::new(), |grown| format!(", {grown:+} in the window"))
+            ),
         ),
         None => draft,
     };
@@ -160,6 +166,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Fi
 #[cfg(test)]
 mod tests {
     use crate::diagnose::{
+        Diagnosis,
         finding::{Confidence, Severity, Verdict},
         fixture::{evidence, found, of, ruled_out, saturated, softnet, stack},
     };
@@ -197,6 +204,23 @@ mod tests {
             "CPU 0 spends 90 % of its time receiving packets, most of it in ksoftirqd/0: each costs 32.1 µs, and nft_do_chain is \
              in 94 % of the sampled stacks (2000 rules, 2000 of them in inet slow in); 630,000 packets/s are dropped at CPU 0's \
              backlog."
+        );
+        // Rules are counted once, before the window: whether they grow is not known.
+        let says = |diagnosis: &Diagnosis| {
+            let mut rows = diagnosis.findings[0].evidence.iter();
+            let row = rows.find(|row| row.reference.ends_with("netfilter.json"));
+            row.map(|row| (row.reference.clone(), row.value.clone()))
+                .unwrap()
+        };
+        let reference = "evidence/after/netfilter.json".to_owned();
+        assert_eq!(says(&diagnosis), (reference, "2000 rules".to_owned()));
+        let before = RULES.replace("2000", "1990").into_bytes();
+        files
+            .take("evidence/before/netfilter.json", before)
+            .unwrap();
+        assert_eq!(
+            says(&of(&summary, &files)).1,
+            "2000 rules, +10 in the window"
         );
         // What it causes is told with it, not beside it.
         assert_eq!(diagnosis.findings.len(), 1, "{:?}", diagnosis.findings);

@@ -4,7 +4,7 @@ use crate::{
     diagnose::{
         draft::Draft,
         facts::{
-            Facts,
+            Facts, packets,
             receive::{BACKLOG, Receive},
         },
         figures::{percent, rate},
@@ -137,7 +137,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
             receiving::cost(receive),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .process(&sender.name, pid)
         .step(
             "cause",
@@ -153,7 +153,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         );
     if let Some(over_lo) = over_lo {
         draft = draft.evidence(
-            "evidence/after/proc/net/dev:lo",
+            format!("{}:lo", facts.reference(packets::FILE)),
             format!("{} packets", rate(over_lo)),
         );
     }
@@ -169,7 +169,7 @@ mod tests {
         aggregate::window::OriginKind,
         diagnose::{
             finding::{Confidence, Severity, Verdict},
-            fixture::{evidence, found, napi, of, origin, percent, raised, softirq, summary},
+            fixture::{evidence, found, napi, of, origin, percent, raised_by, softirq, summary},
         },
         report::summary::Summary,
     };
@@ -177,12 +177,13 @@ mod tests {
     fn sender(kind: OriginKind) -> Summary {
         let mut summary = summary();
         summary.softirq = vec![softirq("NET_RX", 1, "task", 3_850_000, percent(31))];
-        summary.softirq_origin = vec![raised(
+        raised_by(
+            &mut summary,
             "NET_RX",
             1,
             origin(kind, Some(9014), "udpf"),
             3_850_000,
-        )];
+        );
         summary.napi = vec![napi("backlog", 0, 1, 3_850_000, 0, 3_850_000)];
         summary
     }

@@ -1,13 +1,16 @@
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
-    facts::Facts,
+    facts::{Facts, receive::BACKLOG},
     figures::{list, number, percent, rate, time},
     finding::{Confidence, Finding, Severity},
     harm::{BUSY, FULL},
     page::{Page, look_alike, owner, read, threshold},
 };
 use crate::report::summary::{KthreadSummary, NapiSummary};
+
+/// The longest comm (`TASK_COMM_LEN`, without its end).
+const COMM: usize = 15;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
@@ -72,16 +75,49 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     Outcome::Found(vec![finding(facts, most, share)])
 }
 
-fn finding(facts: &Facts<'_>, thread: &KthreadSummary, share: f64) -> Finding {
-    // `napi/DEVICE-ID`, of which a comm keeps 15 bytes.
-    let of_device = |row: &&NapiSummary| {
-        row.context == "napi_thread" && thread.comm.contains(&row.device)
-            || thread.comm.starts_with("backlog_napi") && row.device == "backlog"
+/// Polls that a thread did.
+struct Polled<'a> {
+    rows: Vec<&'a NapiSummary>,
+    /// They are this thread's alone; else they are of all threads of its device.
+    is_own: bool,
+}
+
+/// A thread is called `napi/DEVICE-ID`, of which its comm may have lost the end, or `backlog_napi/CPU`.
+fn polled<'a>(facts: &'a Facts<'_>, comm: &str) -> Polled<'a> {
+    let in_threads = || (facts.summary.napi.iter()).filter(|row| row.context == "napi_thread");
+    let own = |rows: Vec<&'a NapiSummary>| Polled { rows, is_own: true };
+    if let Some(cpu) = comm.strip_prefix("backlog_napi/") {
+        let of_cpu = |row: &&NapiSummary| {
+            row.device == BACKLOG && cpu.parse().is_ok_and(|cpu: u32| row.cpu == cpu)
+        };
+        return own(facts.summary.napi.iter().filter(of_cpu).collect());
+    }
+    let called = comm.strip_prefix("napi/").unwrap_or(comm);
+    let (device, id) = called.rsplit_once('-').unwrap_or((called, ""));
+    let id: Option<u32> = id.parse().ok();
+    let rows: Vec<_> = in_threads()
+        .filter(|row| Some(row.napi_id) == id && row.device == device)
+        .collect();
+    if !rows.is_empty() {
+        return own(rows);
+    }
+    // A comm of 15 bytes may have been cut anywhere: then it begins as the whole name does.
+    let whole = |row: &&NapiSummary| {
+        comm.len() >= COMM && format!("{}-{}", row.device, row.napi_id).starts_with(called)
     };
-    let in_thread = |row: &&NapiSummary| row.context == "napi_thread";
-    let all: Vec<_> = facts.summary.napi.iter().filter(in_thread).collect();
-    let own: Vec<_> = facts.summary.napi.iter().filter(of_device).collect();
-    let rows = if own.is_empty() { all } else { own };
+    let same_device = |row: &&NapiSummary| row.device == device || whole(row);
+    let mut rows: Vec<_> = in_threads().filter(same_device).collect();
+    if rows.is_empty() {
+        rows = in_threads().collect();
+    }
+    let mut napis: Vec<_> = rows.iter().map(|row| (&row.device, row.napi_id)).collect();
+    napis.dedup();
+    let is_own = napis.len() == 1;
+    Polled { rows, is_own }
+}
+
+fn finding(facts: &Facts<'_>, thread: &KthreadSummary, share: f64) -> Finding {
+    let Polled { rows, is_own } = polled(facts, &thread.comm);
     let packets: u64 = rows.iter().map(|row| row.packets).sum();
     let polls: u64 = rows.iter().map(|row| row.count).sum();
     let mut devices: Vec<&str> = rows.iter().map(|row| row.device.as_str()).collect();
@@ -111,16 +147,27 @@ fn finding(facts: &Facts<'_>, thread: &KthreadSummary, share: f64) -> Finding {
     };
     let device = list(&devices);
     let each = packets as f64 / polls.max(1) as f64;
-    let cost = thread.cpu_ns as f64 / packets.max(1) as f64;
+    // What all threads of a device poll says nothing of what it costs this one.
+    let cost = match is_own {
+        true => format!(
+            ", at {} each",
+            time(thread.cpu_ns as f64 / packets.max(1) as f64)
+        ),
+        false => String::new(),
+    };
+    let who = if is_own {
+        "it receives"
+    } else {
+        "it and other threads receive"
+    };
     let mut draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!("{} takes {} of CPU {busiest}", thread.comm, percent(share)))
         .statement(format!(
-            "{} takes {} of CPU {busiest}: it receives {} packets/s of {device}, {each:.1} a poll, at {} each; that is system \
+            "{} takes {} of CPU {busiest}: {who} {} packets/s of {device}, {each:.1} a poll{cost}; that is system \
              time, and no softirq.",
             thread.comm,
             percent(share),
-            number(facts.rate(packets)),
-            time(cost)
+            number(facts.rate(packets))
         ))
         .share(busiest, "kthread napi", share)
         .cpu(busiest)
@@ -139,10 +186,51 @@ fn finding(facts: &Facts<'_>, thread: &KthreadSummary, share: f64) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::{
-        finding::{Confidence, Severity},
-        fixture::{evidence, found, kthread, napi, of, percent, ruled_out, summary},
+    use super::*;
+    use crate::diagnose::fixture::{
+        evidence, found, kthread, napi, of, percent, ruled_out, summary,
     };
+
+    fn in_thread(device: &str, id: u32, cpu: u32, packets: u64) -> NapiSummary {
+        let mut row = napi(device, id, cpu, 100_000, 0, packets);
+        row.context = "napi_thread".to_owned();
+        row
+    }
+
+    #[test]
+    fn the_cpu_is_the_one_of_its_own_queue() {
+        let mut summary = summary();
+        // Another queue has more packets, and so has a device whose name only begins alike.
+        summary.napi = vec![
+            in_thread("eth1", 8193, 0, 9_000_000),
+            in_thread("eth1", 8194, 3, 1_000_000),
+            in_thread("eth10", 8194, 2, 20_000_000),
+        ];
+        summary.kthread = vec![kthread("napi", "napi/eth1-8194", percent(90))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        let finding = found(&diagnosis, "NET-NAPI-THREAD").unwrap();
+        assert_eq!(
+            (&finding.scope.cpus[..], &finding.scope.devices[..]),
+            (&[3][..], &["eth1".to_owned()][..])
+        );
+        assert!(
+            finding
+                .statement
+                .contains("100,000 packets/s of eth1, 10.0 a poll, at 9.00 µs each"),
+            "{}",
+            finding.statement
+        );
+        // The id was cut off: what the device's threads do together costs this one an unknown part.
+        summary.kthread = vec![kthread("napi", "napi/eth1-7", percent(90))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        let finding = found(&diagnosis, "NET-NAPI-THREAD").unwrap();
+        assert!(
+            !finding.statement.contains(" each"),
+            "{}",
+            finding.statement
+        );
+        assert_eq!(finding.scope.devices, ["eth1"]);
+    }
 
     #[test]
     fn a_full_thread_is_found_with_its_device_and_an_idle_one_is_not() {

@@ -96,11 +96,11 @@ fn finding(facts: &Facts<'_>, device: &str, received: f64, bytes: f64) -> Option
             percent(receive.percent),
             harm.clause()
         ));
-    let draft = receiving::chain(draft, receive)
+    let draft = receiving::chain(facts, draft, receive)
         .device(device)
         .step("configuration", gro.trim_start_matches("; "))
         .evidence(
-            format!("evidence/after/{}:{device}", packets::FILE),
+            format!("{}:{device}", facts.reference(packets::FILE)),
             format!("{} packets/s of {} bytes", number(received), number(bytes)),
         )
         .missing_if(

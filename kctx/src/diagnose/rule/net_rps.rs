@@ -157,7 +157,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
             percent(receive.percent),
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive)
+    let mut draft = receiving::chain(facts, draft, receive)
         .irq("CAL")
         .step("configuration", masks.join("; "))
         .missing_if(
@@ -167,7 +167,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
     for (name, device) in &facts.devices {
         if !device.rps_masks.is_empty() {
             draft = draft.device(name).evidence(
-                format!("evidence/after/sys/class/net/{name}/queues/rx-*/rps_cpus"),
+                facts.reference(&format!("sys/class/net/{name}/queues/rx-0/rps_cpus")),
                 device.rps_masks.join(","),
             );
         }
@@ -182,7 +182,7 @@ mod tests {
         diagnose::{
             finding::Severity,
             fixture::{
-                found, napi, of, origin, percent, raised, ruled_out, softirq, softnet, summary,
+                found, napi, of, origin, percent, raised_by, ruled_out, softirq, softnet, summary,
             },
         },
     };
@@ -194,12 +194,13 @@ mod tests {
             softirq("NET_RX", 0, "irq_tail", 410_000, percent(38)),
             softirq("NET_RX", 1, "task", 580_000, percent(5)),
         ];
-        summary.softirq_origin = vec![raised(
+        raised_by(
+            &mut summary,
             "NET_RX",
             0,
             origin(OriginKind::Vector, Some(2), "CAL"),
             410_000,
-        )];
+        );
         summary.napi = vec![napi("backlog", 0, 0, 410_000, 0, 4_310_000)];
         let diagnosis = of(&summary, &softnet(0, 0, 0, 58_500));
         let first = &diagnosis.findings[0];

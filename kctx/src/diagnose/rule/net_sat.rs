@@ -118,7 +118,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
             percent(receive.full_percent),
             harm.clause()
         ));
-    let draft = receiving::chain(draft, receive)
+    let draft = receiving::chain(facts, draft, receive)
         .device(device)
         .step("rate or cost", why);
     Some(draft.done())

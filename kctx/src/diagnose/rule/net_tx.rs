@@ -1,13 +1,14 @@
-use super::{Outcome, Rule};
+use super::{Outcome, Rule, vectors};
 use crate::diagnose::{
     draft::Draft,
     facts::{
-        Facts, origins, qdiscs,
+        Facts,
+        qdiscs::{self, Qdisc},
         shares::{Taken, place},
     },
-    figures::{list, number, percent, rate, time},
+    figures::{number, percent, rate, time},
     finding::{Confidence, Finding, Severity},
-    harm::{HOT, Harm},
+    harm::{BUSY, HOT, Harm, severity},
     page::{Page, look_alike, owner, read, threshold},
 };
 
@@ -34,6 +35,12 @@ pub(super) static RULE: Rule = Rule {
                 "kctx; measured: tbf at 500 Mbit/s takes 15 % of two CPUs",
             ),
             threshold("packets held back", "100/s", "kctx"),
+            threshold(
+                "timer interrupts beyond ticks, where no shaper was seen",
+                "half of the runs of NET_TX",
+                "kctx: a shaper sets one for each packet that it holds back",
+            ),
+            threshold("with neither, for information", "10 % of a CPU", "kctx"),
         ],
         confused_with: &[
             look_alike("TMR-HARD", "timers for another reason: NET_TX is idle"),
@@ -64,9 +71,9 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn judge(facts: &Facts<'_>) -> Outcome {
-    let vectors = facts.vector("NET_TX");
+    let taken = facts.vector("NET_TX");
     let held: f64 = facts.qdiscs.iter().map(|qdisc| qdisc.overlimits).sum();
-    let Some(most) = vectors.first() else {
+    let Some(most) = taken.first() else {
         return Outcome::Silent;
     };
     if most.percent < PART {
@@ -76,21 +83,65 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             number(held)
         ));
     }
-    Outcome::Found(vec![finding(facts, &vectors)])
+    let shaping = Shaping::of(facts, most);
+    if !shaping.is_there() && most.percent < BUSY {
+        return Outcome::RuledOut(format!(
+            "NET_TX takes {} of CPU {}, but no packets are held back ({}/s, less than {HELD_BACK:.0}/s), and timers interrupt less than \
+             half as often as it runs",
+            percent(most.percent),
+            most.cpu,
+            number(held)
+        ));
+    }
+    let finding = finding(facts, &taken, &shaping);
+    match shaping.is_there() {
+        true => Outcome::Found(vec![finding]),
+        // Packets leave, and many: whatever else is found here has a cause of its own.
+        false => Outcome::FoundBeside(vec![finding]),
+    }
 }
 
-fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
-    let most = &vectors[0];
-    let mut held: Vec<_> = facts
-        .qdiscs
-        .iter()
-        .filter(|qdisc| qdisc.overlimits >= HELD_BACK || qdisc.requeues >= HELD_BACK)
-        .collect();
-    held.sort_by(|a, b| b.overlimits.total_cmp(&a.overlimits));
+/// What says that packets are held back.
+struct Shaping<'a> {
+    /// Queueing disciplines that did, the most first.
+    held: Vec<&'a Qdisc>,
+    /// Timer interrupts a second on that CPU.
+    timers: f64,
+    /// There are as many as a shaper sets.
+    by_timers: bool,
+}
+
+impl<'a> Shaping<'a> {
+    fn of(facts: &'a Facts<'_>, most: &Taken) -> Self {
+        let holds = |qdisc: &&Qdisc| qdisc.overlimits >= HELD_BACK || qdisc.requeues >= HELD_BACK;
+        let mut held: Vec<_> = facts.qdiscs.iter().filter(holds).collect();
+        held.sort_by(|a, b| b.overlimits.total_cmp(&a.overlimits));
+        let timers = facts.interrupt_vector("LOC").into_iter();
+        let timers: f64 = timers
+            .filter(|timers| timers.cpu == most.cpu)
+            .map(|timers| timers.rate)
+            .sum();
+        let ticks = f64::from(facts.summary.host.hz.unwrap_or(0));
+        Self {
+            held,
+            timers,
+            by_timers: timers - ticks >= most.rate / 2.0,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        !self.held.is_empty() || self.by_timers
+    }
+}
+
+fn finding(facts: &Facts<'_>, taken: &[Taken], shaping: &Shaping<'_>) -> Finding {
+    let most = &taken[0];
+    let held = &shaping.held;
     let harm = Harm::of_vector(facts, "NET_TX", most);
-    let severity = match harm.is_done() && most.percent >= HOT {
-        true => Severity::Crit,
-        false => Severity::Warn,
+    let severity = match (shaping.is_there(), harm.is_done() && most.percent >= HOT) {
+        (true, true) => Severity::Crit,
+        (true, false) => Severity::Warn,
+        (false, _) => severity(most.percent, &harm, false).unwrap_or(Severity::Info),
     };
     let confidence = if held.is_empty() {
         Confidence::Medium
@@ -99,28 +150,20 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
     };
     let by = match held.first() {
         Some(qdisc) => format!("{} of {} holds {} packets/s back", qdisc.kind, qdisc.device, number(qdisc.overlimits)),
-        None => "a queueing discipline holds packets back that kctx does not see (of another network namespace)".to_owned(),
+        None if shaping.by_timers => "a queueing discipline holds packets back that kctx does not see (of another network namespace)".to_owned(),
+        None => "no queueing discipline was seen that holds packets back".to_owned(),
     };
-    let timers = facts
-        .interrupt_vector("LOC")
-        .into_iter()
-        .find(|timers| timers.cpu == most.cpu);
-    let timers = timers.map_or(String::new(), |timers| {
-        format!(", {} timer interrupts/s", number(timers.rate))
-    });
-    let raisers: Vec<_> = (facts.summary.softirq_origin.iter())
-        .filter(|row| row.vector == "NET_TX" && row.cpu == most.cpu)
-        .take(3)
-        .map(|row| {
-            format!(
-                "{} by {}",
-                rate(facts.rate(row.count)),
-                origins::words(&row.origin)
-            )
-        })
-        .collect();
+    let timers = match shaping.timers {
+        timers if timers > 0.0 => format!(", {} timer interrupts/s", number(timers)),
+        _ => String::new(),
+    };
+    let shaper = match (held.first(), shaping.by_timers) {
+        (Some(held), _) => format!(", {}", held.kind),
+        (None, true) => ", a shaper".to_owned(),
+        (None, false) => String::new(),
+    };
     let mut draft = Draft::new(&RULE.page, severity, confidence)
-        .title(format!("CPU {}: {} in NET_TX, {}", most.cpu, percent(most.percent), held.first().map_or("a shaper", |held| &held.kind)))
+        .title(format!("CPU {}: {} in NET_TX{shaper}", most.cpu, percent(most.percent)))
         .statement(format!(
             "CPU {} spends {} of its time sending packets in NET_TX ({} runs, most in {}{timers}): {by}{}.",
             most.cpu,
@@ -131,17 +174,17 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
         ))
         .share(most.cpu, "softirq NET_TX", most.percent)
         .cpu(most.cpu)
-        .cpus(vectors.iter().filter(|taken| taken.percent >= PART).map(|taken| taken.cpu))
+        .cpus(taken.iter().filter(|taken| taken.percent >= PART).map(|taken| taken.cpu))
         .vector("NET_TX")
         .step("CPU", format!("{}: {} in NET_TX", most.cpu, percent(most.percent)))
         .step("vector", format!("NET_TX, {} runs, the longest {}", rate(most.rate), time(most.longest_ns as f64)))
-        .step("raised by", list(&raisers))
+        .step("raised by", vectors::raisers(facts, "NET_TX", most.cpu))
         .step("configuration", &by)
         .evidence(format!("summary.softirq[vector=NET_TX,cpu={}]", most.cpu), format!("{}, {} runs", percent(most.percent), rate(most.rate)))
         .missing_if(held.is_empty(), "counters of the queueing discipline");
     for qdisc in held {
         draft = draft.device(&qdisc.device).evidence(
-            format!("evidence/after/{}", qdiscs::FILE),
+            facts.reference(qdiscs::FILE),
             format!(
                 "{} of {}: overlimits {}, drops {}, requeues {}",
                 qdisc.kind,
@@ -159,7 +202,7 @@ fn finding(facts: &Facts<'_>, vectors: &[Taken]) -> Finding {
 mod tests {
     use crate::diagnose::{
         finding::{Confidence, Severity},
-        fixture::{evidence, found, of, percent, ruled_out, softirq, summary},
+        fixture::{evidence, found, hardirq, of, percent, ruled_out, softirq, summary},
     };
 
     #[test]
@@ -195,6 +238,30 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
+        // A shaper of another network namespace shows by its timers.
+        summary.hardirq = vec![hardirq(None, "LOC", 1, 130_000, percent(4))];
+        let unseen = of(&summary, &evidence(&[]));
+        let first = &unseen.findings[0];
+        assert_eq!(
+            (first.id.as_str(), first.severity, first.confidence),
+            ("NET-TX", Severity::Warn, Confidence::Medium)
+        );
+        assert!(
+            first.statement.contains("that kctx does not see"),
+            "{}",
+            first.statement
+        );
+        // Packets that leave as they come are no warning, and explain nothing.
+        summary.hardirq = vec![hardirq(None, "LOC", 1, 60_000, percent(4))];
+        summary
+            .softirq
+            .push(softirq("TIMER", 1, "irq_tail", 100, percent(12)));
+        let plain = of(&summary, &evidence(&[]));
+        assert_eq!(found(&plain, "NET-TX").unwrap().severity, Severity::Info);
+        assert!(found(&plain, "TMR-SOFT").is_some() && found(&unseen, "TMR-HARD").is_none());
+        summary.softirq = vec![softirq("NET_TX", 1, "irq_tail", 131_000, percent(7))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        assert!(found(&diagnosis, "NET-TX").is_none() && ruled_out(&diagnosis, "NET-TX").is_some());
         summary.softirq = vec![softirq("NET_TX", 1, "irq_tail", 100, percent(1))];
         let diagnosis = of(&summary, &files);
         assert!(found(&diagnosis, "NET-TX").is_none() && ruled_out(&diagnosis, "NET-TX").is_some());

@@ -2,7 +2,7 @@ use super::{Outcome, Rule, receiving};
 use crate::diagnose::{
     draft::Draft,
     facts::{
-        Facts,
+        Facts, packets,
         receive::{BACKLOG, Receive},
     },
     figures::{list, number, percent, rate},
@@ -158,13 +158,13 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
             },
             harm.clause()
         ));
-    let mut draft = receiving::chain(draft, receive);
+    let mut draft = receiving::chain(facts, draft, receive);
     for device in &devices {
         draft = draft.device(device);
     }
     for (device, packets) in counted {
         draft = draft.evidence(
-            format!("evidence/after/proc/net/dev:{device}"),
+            format!("{}:{device}", facts.reference(packets::FILE)),
             format!("{} packets", rate(packets)),
         );
     }

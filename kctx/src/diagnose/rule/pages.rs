@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
-use super::{Page, RULES, Rule};
+use super::Page;
 use crate::diagnose::{finding::Safety, page::LookAlike};
 
 const WRITE: &str = "KCTX_WRITE_DOCS";
@@ -14,8 +14,7 @@ fn folder() -> PathBuf {
 }
 
 /// One page.
-fn render(rule: &Rule) -> String {
-    let page = &rule.page;
+fn render(page: &Page, explained_by: &[&str]) -> String {
     let mut text = format!(
         "<!-- made from kctx/src/diagnose/rule: change it there -->\n# {}: {}\n\n{}\n",
         page.id,
@@ -43,7 +42,7 @@ fn render(rule: &Rule) -> String {
             "{}. {} *({})*",
             at + 1,
             advice.what,
-            safety(advice.safety)
+            advice.safety.words()
         );
         if !advice.command.is_empty() {
             let _ = writeln!(text, "   ```sh\n   {}\n   ```", advice.command);
@@ -54,8 +53,8 @@ fn render(rule: &Rule) -> String {
         "What not to do",
         page.do_not.iter().map(|text| (*text).to_owned()),
     );
-    if !rule.explained_by.is_empty() {
-        let causes: Vec<_> = rule.explained_by.iter().map(|id| link(id)).collect();
+    if !explained_by.is_empty() {
+        let causes: Vec<_> = explained_by.iter().map(|id| link(id)).collect();
         let _ = writeln!(
             text,
             "\nWhere one of these is found in the same place, this is told as its effect: {}.",
@@ -83,14 +82,6 @@ fn link(id: &str) -> String {
     format!("[{id}]({id}.md)")
 }
 
-fn safety(safety: Safety) -> &'static str {
-    match safety {
-        Safety::ReadOnly => "read-only",
-        Safety::Reversible => "reversible",
-        Safety::OwnerDecision => "owner's decision",
-    }
-}
-
 fn lower_first(text: &str) -> String {
     // Names keep their capitals.
     let second = text.chars().nth(1);
@@ -107,17 +98,16 @@ fn index() -> String {
     let mut text = "<!-- made from kctx/src/diagnose/rule: change it there -->\n# What kctx diagnose can find\n\n\
                     How a diagnosis is read is in [diagnose.md](../diagnose.md).\n\n| id | cause |\n|---|---|\n"
         .to_owned();
-    for rule in RULES {
-        let _ = writeln!(text, "| {} | {} |", link(rule.page.id), rule.page.title);
+    for (page, _) in super::pages() {
+        let _ = writeln!(text, "| {} | {} |", link(page.id), page.title);
     }
     text
 }
 
 #[test]
 fn the_pages_are_what_the_rules_make() {
-    let pages = RULES
-        .iter()
-        .map(|rule| (format!("{}.md", rule.page.id), render(rule)));
+    let pages = super::pages()
+        .map(|(page, explained_by)| (format!("{}.md", page.id), render(page, explained_by)));
     let pages: Vec<_> = pages.chain([("README.md".to_owned(), index())]).collect();
     let folder = folder();
     if std::env::var_os(WRITE).is_some() {
@@ -142,9 +132,9 @@ fn the_pages_are_what_the_rules_make() {
 
 #[test]
 fn pages_are_whole_and_name_what_there_is() {
-    let ids: BTreeSet<_> = RULES.iter().map(|rule| rule.page.id).collect();
-    assert_eq!(ids.len(), RULES.len(), "an id is there twice");
-    for rule in RULES {
+    let ids: BTreeSet<_> = super::pages().map(|(page, _)| page.id).collect();
+    assert_eq!(ids.len(), super::pages().count(), "an id is there twice");
+    for (page, explained_by) in super::pages() {
         let Page {
             id,
             title,
@@ -154,7 +144,7 @@ fn pages_are_whole_and_name_what_there_is() {
             confused_with,
             next,
             do_not,
-        } = rule.page;
+        } = *page;
         assert!(!title.is_empty() && means.ends_with('.'), "{id}");
         assert!(
             !signals.is_empty() && !thresholds.is_empty() && !confused_with.is_empty(),
@@ -168,11 +158,18 @@ fn pages_are_whole_and_name_what_there_is() {
                 .all(|advice| advice.safety == Safety::ReadOnly || advice.command.is_empty()),
             "{id}: a command that changes something"
         );
+        // They stop a process at each system call or fault, or interrupt all CPUs: nothing for a host that suffers.
+        for heavy in ["strace", "gdb", "perf record", "ftrace", "slabtop"] {
+            assert!(
+                next.iter().all(|advice| !advice.command.contains(heavy)),
+                "{id}: {heavy} is no step that only reads"
+            );
+        }
         let named = confused_with
             .iter()
             .map(|other| other.id)
             .filter(|id| !id.is_empty());
-        for other in named.chain(rule.explained_by.iter().copied()) {
+        for other in named.chain(explained_by.iter().copied()) {
             assert!(
                 ids.contains(other),
                 "{id} names {other}, which there is not"

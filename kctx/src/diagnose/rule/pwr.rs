@@ -91,7 +91,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     let finding = Draft::new(&RULE.page, Severity::Info, Confidence::Low)
         .title(format!("CPU {cpu} is idle, and slow to wake up"))
         .statement(format!(
-            "CPU {cpu} is {} idle, but {} waits {} there in the median; it is in the idle state {name} for {} of the time, {} times.",
+            "CPU {cpu} is {} idle, but {} waits {} there in the median; it is in the idle state {name} for {} of the time, entered {}.",
             percent(stats.get(&cpu).map_or(0.0, |stat| stat.idle)),
             worst.vector,
             time(worst.wait.p50_ns as f64),
@@ -134,8 +134,8 @@ fn deepest(facts: &Facts<'_>, cpu: u32) -> Option<(String, f64, f64)> {
     // Microseconds (`show_state_time`, drivers/cpuidle/sysfs.c).
     Some((
         name,
-        facts.percent(grown("time")?.saturating_mul(1000)),
-        facts.rate(grown("usage").unwrap_or(0)),
+        facts.grown_percent(grown("time")?.saturating_mul(1000)),
+        facts.grown_rate(grown("usage").unwrap_or(0)),
     ))
 }
 

@@ -42,8 +42,8 @@ pub(super) static RULE: Rule = Rule {
         ],
         next: &[
             read(
-                "See which objects there are many of.",
-                "slabtop -o -s c | head -20",
+                "See whether what waits to be freed grows.",
+                "grep -E 'Slab|SUnreclaim' /proc/meminfo",
             ),
             read(
                 "See who makes them: processes that come and go, files and sockets a second.",
@@ -84,7 +84,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         let finding = Draft::new(&RULE.page, Severity::Info, Confidence::Medium)
             .title(format!("{} takes {share} of a CPU", thread.comm))
             .statement(format!(
-                "{} (pid {}) takes {share} of a CPU for RCU callbacks, {} times a second, at most {} at a time.",
+                "{} (pid {}) takes {share} of a CPU for RCU callbacks, {}, at most {} at a time.",
                 thread.comm,
                 thread.pid,
                 rate(facts.rate(thread.count)),

@@ -4,7 +4,9 @@ use crate::diagnose::{
     draft::Draft,
     facts::{Facts, origins, receive::Receive, shares::place, softnet, stacks::Through},
     figures::{number, percent, rate, time},
-    harm::{BUSY, DROPS},
+    finding::Confidence,
+    harm::{BUSY, DROPS, Harm, severity},
+    page::Page,
 };
 
 /// CPUs that receive much, or drop; the busiest first.
@@ -32,7 +34,7 @@ pub(super) fn cost(receive: &Receive) -> String {
 }
 
 /// The chain from CPU to NAPI, and the numbers it rests on.
-pub(super) fn chain(draft: Draft, receive: &Receive) -> Draft {
+pub(super) fn chain(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft {
     let cpu = receive.cpu;
     let places: Vec<_> = (receive.places.iter().filter(|(_, share)| *share >= 0.5))
         .map(|(known, share)| format!("{} in {}", percent(*share), place(known, cpu)))
@@ -86,7 +88,7 @@ pub(super) fn chain(draft: Draft, receive: &Receive) -> Draft {
     match receive.softnet {
         None => draft.missing("proc/net/softnet_stat of both edges: drops are not known"),
         Some(counts) => draft.evidence(
-            format!("evidence/after/{}:{}", softnet::FILE, counts.line),
+            format!("{}:{}", facts.reference(softnet::FILE), counts.line),
             format!(
                 "dropped {}, squeezed {}, RPS {}, backlog {}",
                 rate(counts.dropped),
@@ -106,6 +108,38 @@ pub(super) fn code(facts: &Facts<'_>, is: impl Fn(&str) -> bool) -> Option<Throu
         |context| matches!(context, "softirq:NET_RX" | "kthread:napi"),
         is,
     )
+}
+
+/// What there is to say of code that takes a part of a CPU's receiving; `None` where that is not worth a finding.
+pub(super) fn in_code(
+    facts: &Facts<'_>,
+    (page, confidence): (&Page, Confidence),
+    receive: &Receive,
+    through: &Through,
+    what: &str,
+) -> Option<Draft> {
+    let harm = Harm::of_receive(facts, receive);
+    let severity = severity(receive.percent * through.percent / 100.0, &harm, false)?;
+    let draft = Draft::new(page, severity, confidence)
+        .title(format!(
+            "CPU {}: {} in NET_RX, {} of it in {what}",
+            receive.cpu,
+            percent(receive.percent),
+            percent(through.percent)
+        ))
+        .statement(format!(
+            "{}: {}; {} is in {} of the sampled stacks{}.",
+            subject(receive),
+            cost(receive),
+            through.function,
+            percent(through.percent),
+            harm.clause()
+        ));
+    let draft = chain(facts, draft, receive)
+        .function(&through.function)
+        .step("code", through.words())
+        .evidence("summary.stack[context=softirq:NET_RX]", through.words());
+    Some(draft)
 }
 
 /// Why code was ruled out.

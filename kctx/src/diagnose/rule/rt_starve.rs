@@ -1,7 +1,7 @@
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
-    facts::Facts,
+    facts::{Facts, tasks::Task},
     figures::{list, number, percent, time},
     finding::{Confidence, Finding, Severity},
     harm::DROPS,
@@ -11,7 +11,7 @@ use crate::report::summary::KthreadSummary;
 
 /// A single wait for the CPU.
 const LONG_NS: u64 = 10_000_000;
-/// One that needs no real-time task seen to be believed: no fair scheduler keeps a thread waiting for so long.
+/// One that is told without a real-time task seen: on a CPU that many tasks share fairly it may be no more than that.
 const UNFAIR_NS: u64 = 100_000_000;
 /// Threads that other work hangs on.
 const ROLES: [&str; 3] = ["ksoftirqd", "ktimers", "rcu"];
@@ -29,8 +29,16 @@ pub(super) static RULE: Rule = Rule {
             "\"sched: RT throttling activated\" in the kernel's log",
         ],
         thresholds: &[
-            threshold("a wait, with a real-time task seen", "10 ms", "kctx"),
-            threshold("a wait, without", "100 ms", "kctx"),
+            threshold(
+                "a wait, with a real-time task there that ran for as long",
+                "10 ms",
+                "kctx",
+            ),
+            threshold(
+                "a wait, without",
+                "100 ms, and no more than a warning",
+                "kctx",
+            ),
         ],
         confused_with: &[
             look_alike("VM-STEAL", "the hypervisor has the CPU"),
@@ -60,24 +68,39 @@ pub(super) static RULE: Rule = Rule {
 fn judge(facts: &Facts<'_>) -> Outcome {
     let threads = facts.summary.kthread.iter();
     let threads = threads.filter(|row| ROLES.contains(&row.role.as_str()) && !row.overflow);
-    let Some(longest) = threads.max_by_key(|row| row.wait.max_ns) else {
+    let Some(longest) = threads.clone().max_by_key(|row| row.wait.max_ns) else {
         return Outcome::Silent;
     };
-    let wait_ns = longest.wait.max_ns;
     let throttled = facts.logged(&["RT throttling activated"]);
-    let cpu = cpu_of(&longest.comm);
-    let tasks = cpu.map_or(Vec::new(), |cpu| facts.real_time_tasks(cpu));
-    let believed = throttled.is_some() || !tasks.is_empty() || wait_ns >= UNFAIR_NS;
-    if wait_ns < LONG_NS || !believed {
-        return Outcome::RuledOut(format!(
-            "{} waited at most {} for its CPU (threshold {} with a real-time task there, else {})",
+    let kept = threads
+        .filter(|row| row.wait.max_ns >= LONG_NS)
+        .map(|row| (row, holders(facts, row)))
+        .filter(|(row, tasks)| {
+            throttled.is_some() || !tasks.is_empty() || row.wait.max_ns >= UNFAIR_NS
+        });
+    // Where it is known who keeps a thread waiting, that is the finding, and not a wait that is a little longer.
+    let worst = kept.max_by_key(|(row, tasks)| (!tasks.is_empty(), row.wait.max_ns));
+    match worst {
+        Some((thread, tasks)) => Outcome::Found(vec![finding(facts, thread, &tasks, throttled)]),
+        None => Outcome::RuledOut(format!(
+            "{} waited at most {} for its CPU (threshold {} with a real-time task there that ran for as long, else {})",
             longest.comm,
-            time(wait_ns as f64),
+            time(longest.wait.max_ns as f64),
             time(LONG_NS as f64),
             time(UNFAIR_NS as f64)
-        ));
+        )),
     }
-    Outcome::Found(vec![finding(facts, longest, cpu, throttled)])
+}
+
+/// Real-time tasks of a thread's CPU that ran for as long as it waited: one that sleeps keeps nobody waiting.
+fn holders<'a>(facts: &'a Facts<'_>, thread: &KthreadSummary) -> Vec<&'a Task> {
+    let tasks = cpu_of(&thread.comm).map_or(Vec::new(), |cpu| facts.real_time_tasks(cpu));
+    let mut tasks: Vec<_> = tasks
+        .into_iter()
+        .filter(|task| task.ran_for(thread.wait.max_ns))
+        .collect();
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.ticks));
+    tasks
 }
 
 /// `ksoftirqd/3` is bound to CPU 3.
@@ -88,16 +111,16 @@ fn cpu_of(comm: &str) -> Option<u32> {
 fn finding(
     facts: &Facts<'_>,
     thread: &KthreadSummary,
-    cpu: Option<u32>,
+    tasks: &[&Task],
     throttled: Option<&str>,
 ) -> Finding {
-    let tasks = cpu.map_or(Vec::new(), |cpu| facts.real_time_tasks(cpu));
+    let cpu = cpu_of(&thread.comm);
     let waited = facts.percent(thread.wait.sum_ns);
     let dropped = cpu
         .and_then(|cpu| facts.softnet.as_ref()?.get(&cpu))
         .map_or(0.0, |rate| rate.dropped);
-    let who = match &tasks[..] {
-        [] => "a task that was not seen, as a rule a real-time one,".to_owned(),
+    let who = match tasks {
+        [] => "what was not seen, a real-time task or many others,".to_owned(),
         seen => {
             let named: Vec<_> = (seen.iter().take(3))
                 .map(|task| match task.priority {
@@ -126,7 +149,7 @@ fn finding(
     } else {
         ""
     };
-    let severity = if dropped >= DROPS || waited >= 10.0 {
+    let severity = if !tasks.is_empty() && (dropped >= DROPS || waited >= 10.0) {
         Severity::Crit
     } else {
         Severity::Warn
@@ -147,7 +170,7 @@ fn finding(
             format!("summary.kthread[comm={}]", thread.comm),
             format!("wait: {} in all, {} at most", time(thread.wait.sum_ns as f64), time(thread.wait.max_ns as f64)),
         )
-        .missing_if(tasks.is_empty(), "which real-time task it is: the tasks at the window's edges");
+        .missing_if(tasks.is_empty(), "a real-time task that ran for as long: others of its CPU may have kept it waiting");
     if let Some(cpu) = cpu {
         draft = draft
             .cpu(cpu)
@@ -177,7 +200,7 @@ mod tests {
         summary.kthread = vec![thread];
         let files = evidence(&[(
             "after/tasks.tsv",
-            "pid\tcomm\tpolicy\trt_priority\tcpu\n811\tstorms\tfifo\t50\t0\n15\tmigration/0\tfifo\t99\t0\n",
+            "pid\tcomm\tpolicy\trt_priority\tcpu\tgrown_ticks\n811\tstorms\tfifo\t50\t0\t95\n15\tmigration/0\tfifo\t99\t0\t900\n",
         )]);
         let diagnosis = of(&summary, &files);
         let first = &diagnosis.findings[0];
@@ -196,9 +219,40 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
-        // Waits of a run queue that is shared fairly.
+        // One that sleeps held nothing: then the wait is told, and nobody blamed for it.
+        let asleep = evidence(&[(
+            "after/tasks.tsv",
+            "pid\tcomm\tpolicy\trt_priority\tcpu\tgrown_ticks\n811\tstorms\tfifo\t50\t0\t0\n",
+        )]);
+        let diagnosis = of(&summary, &asleep);
+        let unknown = found(&diagnosis, "RT-STARVE").unwrap();
+        assert_eq!(
+            (
+                unknown.severity,
+                unknown.confidence,
+                unknown.scope.comms.len()
+            ),
+            (Severity::Warn, Confidence::Low, 0)
+        );
+        assert!(
+            !unknown.statement.contains("storms"),
+            "{}",
+            unknown.statement
+        );
+        // Who is known to be kept goes before who waits a little longer for an unknown reason.
+        let mut other = kthread("ksoftirqd", "ksoftirqd/1", percent(3));
+        other.wait = durations(300, percent(40), 900_000_000);
+        summary.kthread.push(other);
+        let diagnosis = of(&summary, &files);
+        assert_eq!(found(&diagnosis, "RT-STARVE").unwrap().scope.cpus, [0]);
+        summary.kthread.pop();
+        // Waits of a run queue that is shared fairly, beside a real-time task that hardly runs.
+        let short = evidence(&[(
+            "after/tasks.tsv",
+            "pid\tcomm\tpolicy\trt_priority\tcpu\tgrown_ticks\n811\tpipewire\tfifo\t50\t0\t2\n",
+        )]);
         summary.kthread[0].wait = durations(300, percent(10), 24_000_000);
-        let diagnosis = of(&summary, &evidence(&[]));
+        let diagnosis = of(&summary, &short);
         assert!(
             found(&diagnosis, "RT-STARVE").is_none()
                 && ruled_out(&diagnosis, "RT-STARVE").is_some()

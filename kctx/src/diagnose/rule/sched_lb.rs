@@ -51,11 +51,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             .filter(|through| through.samples > 0),
         defect: true,
     };
-    match (busy.finding(facts), busy.not(facts)) {
-        (Some(finding), _) => Outcome::Found(vec![finding]),
-        (None, Some(because)) => Outcome::RuledOut(because),
-        (None, None) => Outcome::Silent,
-    }
+    busy.outcome(facts)
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use crate::diagnose::{
 /// Timer interrupts of a CPU, a second, beyond what ticks are.
 const SOME: f64 = 5_000.0;
 const MANY: f64 = 10_000.0;
+/// Part of the CPU in their handlers, for many of them to be a warning.
+const COSTS: f64 = 5.0;
+/// The same of its system time: whoever is woken.
+const SYSTEM: f64 = 40.0;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
@@ -24,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         thresholds: &[threshold(
             "LOC of a CPU",
-            "5,000/s; 10,000/s is a warning",
+            "5,000/s; a warning from 10,000/s on where they take 5 % of it, or 40 % of it is system time",
             "kctx; at rest 16 to 300/s, ticks are HZ at most",
         )],
         confused_with: &[
@@ -86,6 +90,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
         .as_ref()
         .and_then(|stats| stats.get(&most.cpu))
         .map(|stat| stat.system);
+    let costs = most.percent >= COSTS || system.is_some_and(|system| system >= SYSTEM);
     let system = system.map_or(String::new(), |system| {
         format!("; {} of that CPU is system time", percent(system))
     });
@@ -96,7 +101,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
             task.comm, task.pid
         )
     });
-    let severity = if most.rate >= MANY {
+    let severity = if most.rate >= MANY && costs {
         Severity::Warn
     } else {
         Severity::Info
@@ -120,10 +125,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
         .evidence(format!("summary.hardirq[name=LOC,cpu={}]", most.cpu), format!("{}, {}", rate(most.rate), percent(most.percent)))
         .missing("the functions of the timers: kctx does not trace them");
     if !system.is_empty() {
-        draft = draft.evidence(
-            format!("evidence/after/{}", stat::FILE),
-            system.trim_start_matches("; "),
-        );
+        draft = draft.evidence(facts.reference(stat::FILE), system.trim_start_matches("; "));
     }
     if let Some(task) = task {
         draft = draft.process(&task.comm, task.pid);
@@ -158,6 +160,18 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
+        summary.hardirq[0] = hardirq(None, "LOC", 0, 217_000, percent(3));
+        let stat = |system: u32| {
+            let after = format!("cpu0 10 0 {system} {}\n", 90 - system);
+            evidence(&[
+                ("before/proc/stat", "cpu0 0 0 0 0\n"),
+                ("after/proc/stat", &after),
+            ])
+        };
+        for (system, severity) in [(20, Severity::Info), (45, Severity::Warn)] {
+            let diagnosis = of(&summary, &stat(system));
+            assert_eq!(found(&diagnosis, "TMR-HARD").unwrap().severity, severity);
+        }
         summary.softirq = vec![softirq("NET_TX", 0, "ksoftirqd", 200_000, percent(20))];
         assert!(found(&of(&summary, &evidence(&[])), "TMR-HARD").is_none());
         summary.softirq.clear();

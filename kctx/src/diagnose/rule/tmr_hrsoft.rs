@@ -48,11 +48,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             .called_by("HRTIMER", &["__hrtimer_run_queues", "__run_hrtimer"]),
         defect: true,
     };
-    match (busy.finding(facts), busy.not(facts)) {
-        (Some(finding), _) => Outcome::Found(vec![finding]),
-        (None, Some(because)) => Outcome::RuledOut(because),
-        (None, None) => Outcome::Silent,
-    }
+    busy.outcome(facts)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the rules about a softirq vector say alike.
 
+use super::Outcome;
 use crate::diagnose::{
     draft::Draft,
     facts::{
@@ -8,7 +9,7 @@ use crate::diagnose::{
         stacks::Through,
     },
     figures::{list, percent, rate, time},
-    finding::{Confidence, Finding},
+    finding::{Confidence, Finding, Severity},
     harm::{BUSY, Harm, severity},
     page::Page,
 };
@@ -16,7 +17,7 @@ use crate::diagnose::{
 /// A vector that takes much of a CPU.
 pub(super) struct Busy<'a> {
     pub(super) page: &'a Page,
-    pub(super) vector: &'static str,
+    pub(super) vector: &'a str,
     /// `its timers`, `completions of block requests`
     pub(super) what: &'static str,
     /// What was called in it, where that was sampled.
@@ -38,11 +39,26 @@ impl Busy<'_> {
         let most = all.first().filter(|most| most.percent >= BUSY)?.clone();
         let harm = Harm::of_vector(facts, self.vector, &most);
         let severity = severity(most.percent, &harm, self.defect)?;
+        let busy = all.iter().filter(|taken| taken.percent >= BUSY);
+        let cpus: Vec<u32> = busy.map(|taken| taken.cpu).collect();
         let confidence = if self.code.is_some() {
             Confidence::High
         } else {
             Confidence::Medium
         };
+        let draft = self.about(facts, &most, &cpus, (severity, confidence));
+        Some((most, draft))
+    }
+
+    /// What there is to say of the CPU that it takes most of.
+    pub(super) fn about(
+        &self,
+        facts: &Facts<'_>,
+        most: &Taken,
+        cpus: &[u32],
+        (severity, confidence): (Severity, Confidence),
+    ) -> Draft {
+        let harm = Harm::of_vector(facts, self.vector, most);
         let code = self.code.as_ref().map(|code| {
             format!(
                 ", {} of the sampled stacks in {}",
@@ -66,7 +82,8 @@ impl Busy<'_> {
                 harm.clause()
             ))
             .share(most.cpu, &format!("softirq {}", self.vector), most.percent)
-            .cpus(all.iter().filter(|taken| taken.percent >= BUSY || taken.cpu == most.cpu).map(|taken| taken.cpu))
+            .cpu(most.cpu)
+            .cpus(cpus.iter().copied())
             .vector(self.vector)
             .step("CPU", format!("{}: {} in {}", most.cpu, percent(most.percent), self.vector))
             .step("place", place(&most.place, most.cpu))
@@ -77,14 +94,22 @@ impl Busy<'_> {
                 format!("summary.softirq[vector={},cpu={}]", self.vector, most.cpu),
                 format!("{} of the CPU, {} runs", percent(most.percent), rate(most.rate)),
             );
-        let draft = match &self.code {
+        match &self.code {
             Some(code) => draft.function(&code.function).evidence(
                 format!("summary.stack[context=softirq:{}]", self.vector),
                 code.words(),
             ),
             None => draft.missing("stacks of it: fewer than 10 were sampled"),
-        };
-        Some((most, draft))
+        }
+    }
+
+    /// What a rule says that is about nothing but this.
+    pub(super) fn outcome(&self, facts: &Facts<'_>) -> Outcome {
+        match (self.finding(facts), self.not(facts)) {
+            (Some(finding), _) => Outcome::Found(vec![finding]),
+            (None, Some(because)) => Outcome::RuledOut(because),
+            (None, None) => Outcome::Silent,
+        }
     }
 
     /// Why it is not that.

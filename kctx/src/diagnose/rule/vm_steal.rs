@@ -66,14 +66,13 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     let finding = Draft::new(&RULE.page, Severity::Warn, Confidence::High)
         .title(format!("The hypervisor takes {} of CPU {cpu}", percent(most.steal)))
         .statement(format!(
-            "The hypervisor took {} of CPU {cpu} while it was ready to run, in {:.1} s: all durations have that in them.",
-            percent(most.steal),
-            facts.seconds
+            "The hypervisor took {} of CPU {cpu} while it was ready to run: all durations have that in them.",
+            percent(most.steal)
         ))
         .share(*cpu, "steal", most.steal)
         .cpus([*cpu].into_iter().chain(stolen.iter().map(|(cpu, _)| **cpu)))
         .step("CPU", format!("{cpu}: {} stolen", percent(most.steal)))
-        .evidence(format!("evidence/after/{}", stat::FILE), format!("cpu{cpu}: {} steal", percent(most.steal)))
+        .evidence(facts.reference(stat::FILE), format!("cpu{cpu}: {} steal", percent(most.steal)))
         .done();
     Outcome::Found(vec![finding])
 }

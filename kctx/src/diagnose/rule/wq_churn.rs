@@ -52,8 +52,8 @@ pub(super) static RULE: Rule = Rule {
                 "grep -w {function} /proc/kallsyms",
             ),
             read(
-                "See what the process that queues it does.",
-                "strace -c -p {pid} & sleep 5; kill -INT $!",
+                "See what the process that queues it has open, and what it waits for.",
+                "ls -l /proc/{pid}/fd ; cat /proc/{pid}/wchan",
             ),
             owner("Ask the owner of that process for fewer and larger pieces of work."),
         ],

@@ -102,7 +102,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .missing_if(stalled.is_none(), PRESSURE);
     if let Some(stalled) = stalled {
         draft = draft.evidence(
-            format!("evidence/after/{PRESSURE}"),
+            facts.reference(PRESSURE),
             format!("full: {} of the window", percent(stalled)),
         );
     }
@@ -117,7 +117,7 @@ fn stalled(facts: &Facts<'_>) -> Option<f64> {
         line.rsplit_once("total=")?.1.trim().parse::<u64>().ok()
     };
     let grown = total(Phase::After)?.saturating_sub(total(Phase::Before)?);
-    Some(facts.percent(grown.saturating_mul(1000)))
+    Some(facts.grown_percent(grown.saturating_mul(1000)))
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub(super) const KCTX: Group = Group {
                 values: "`NET-FW` and so on: [the causes](diagnose/README.md)",
             }],
             sources: &["a diagnosis of a window", "/proc/net/softnet_stat"],
-            cardinality: "43 causes",
+            cardinality: "44 ids",
             place: count!(finding_active),
         },
         Metric {

@@ -162,29 +162,29 @@ pub(super) fn changed(
     }
     // The samples are of the whole window's edges, whatever part this is.
     let is_span = (summary.narrowed.as_ref()).is_some_and(|part| part.span.is_some());
-    let window_ns = match manifest {
+    let apart_ns = evidence.apart_ns().or(match manifest {
         Some(manifest) => Some(manifest.window.duration_ns),
         None => (!is_span).then_some(summary.window.duration_ns),
-    };
-    let all = changes::counters(evidence, window_ns.unwrap_or(1));
+    });
+    let all = changes::counters(evidence, apart_ns.unwrap_or(1));
     let (trouble, others): (Vec<&Change>, Vec<&Change>) =
         all.iter().partition(|change| change.is_trouble());
     counters(
         &mut out,
         "Counters that say something went wrong (by rate)",
         &trouble,
-        window_ns,
+        apart_ns,
     );
     counters(
         &mut out,
         "Counters that changed (by rate)",
         &others,
-        window_ns,
+        apart_ns,
     );
     out.finish()
 }
 
-fn counters(out: &mut Paper, title: &str, changes: &[&Change], window_ns: Option<u64>) {
+fn counters(out: &mut Paper, title: &str, changes: &[&Change], apart_ns: Option<u64>) {
     out.title(title);
     if changes.is_empty() {
         out.push_str("none\n");
@@ -196,7 +196,7 @@ fn counters(out: &mut Paper, title: &str, changes: &[&Change], window_ns: Option
             Some(more) => ("+", more),
             None => ("-", change.before - change.after),
         };
-        let rate = match window_ns {
+        let rate = match apart_ns {
             None => "-".to_owned(),
             Some(_) if change.rate.abs() < 10.0 => format!("{:.1}", change.rate),
             Some(_) if change.rate < 0.0 => format!("-{}", count(-change.rate as u64)),
@@ -256,4 +256,41 @@ pub(super) fn limits(manifest: Option<&Manifest>) -> String {
     }
     out.table(&table);
     out.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn counters_grew_in_the_time_between_the_samples() {
+        let mut evidence = EvidenceSet::default();
+        for (path, text) in [
+            (
+                "before/index.json",
+                r#"[{"path": "proc/stat", "monotonic_ns": 1000000000}]"#,
+            ),
+            (
+                "after/index.json",
+                r#"[{"path": "proc/stat", "monotonic_ns": 1500000000}]"#,
+            ),
+            (
+                "before/proc/net/dev",
+                "eth0: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+            (
+                "after/proc/net/dev",
+                "eth0: 0 7777 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+            ),
+        ] {
+            evidence
+                .take(&format!("evidence/{path}"), text.as_bytes().to_vec())
+                .unwrap();
+        }
+        let summary = Summary::from_window(&fixture::window(), fixture::host(), None);
+        assert_ne!(summary.window.duration_ns, 500_000_000);
+        let page = changed(&evidence, &summary, None);
+        assert!(page.contains("+7,777") && page.contains("15,554"), "{page}");
+    }
 }

@@ -86,6 +86,10 @@ pub(in crate::report) fn sentences(part: &Narrowed) -> Vec<String> {
         sentences.push(format!(
             "Only what ended from {from} to {to} after the window's start."
         ));
+        sentences.push(
+            "Rates out of evidence (drops, counters, tasks) are of the whole window, at whose edges it was taken."
+                .to_owned(),
+        );
     }
     if part.contexts == ContextsFrom::Records {
         sentences.push(

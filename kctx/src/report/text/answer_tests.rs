@@ -125,6 +125,7 @@ fn a_part_says_what_it_is_of_and_what_it_lacks() {
     line(&text, &["Only what ran on CPU 0-1;"]);
     line(&text, &["Only softirqs NET_RX"]);
     line(&text, &["from 2.50 s to 3.00 s after"]);
+    line(&text, &["Rates out of evidence", "are of the whole window"]);
     line(&text, &["1,234 spilled executions have no time"]);
     assert!(!text.contains("samples of stacks have"));
     line(&text, &["left out: only some softirq vectors"]);
