@@ -68,7 +68,7 @@ impl Triggers {
                 flight,
                 store,
                 limits: WriteLimits {
-                    max_bytes: capture.max_size.min(capture.max_total),
+                    max_bytes: capture.trigger_size(),
                 },
                 rows: config.rows(),
                 redact: capture.redact,
