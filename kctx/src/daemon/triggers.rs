@@ -6,7 +6,6 @@ use crate::{
     aggregate::window::Window,
     capture::{
         bundle::WriteLimits,
-        evidence_set::EvidenceSet,
         flight::FlightHandle,
         trigger::{
             Rule,
@@ -19,9 +18,7 @@ use crate::{
         },
     },
     config::Config,
-    diagnose::{Case, diagnose},
-    host::{HostIdentity, HostRoot, clock},
-    report::summary::Summary,
+    host::{HostRoot, clock},
 };
 
 /// The rules, and what they are asked for.
@@ -29,7 +26,7 @@ pub(super) struct Triggers {
     watch: RuleWatch,
     softnet: Option<Softnet>,
     works: Option<RunningWorks>,
-    diagnoses: bool,
+    need_findings: bool,
     settings: JobSettings,
     job: Option<Job>,
 }
@@ -62,7 +59,7 @@ impl Triggers {
         Ok(Some(Self {
             softnet,
             works: works.filter(|_| watch.needs(|f| *f == Figure::WorkInFlight)),
-            diagnoses: watch.needs(|f| matches!(f, Figure::Finding(_))),
+            need_findings: watch.needs(|f| matches!(f, Figure::Finding(_))),
             watch,
             settings: JobSettings {
                 flight,
@@ -78,8 +75,13 @@ impl Triggers {
         }))
     }
 
-    /// A window closed.
-    pub(super) fn window(&mut self, window: &Window, host: &HostIdentity) {
+    /// Whether a rule looks at the findings of each window.
+    pub(super) fn need_findings(&self) -> bool {
+        self.need_findings
+    }
+
+    /// A window closed; with the ids of its findings, where it was diagnosed.
+    pub(super) fn window(&mut self, window: &Window, findings: Option<&[String]>) {
         if self.job.as_ref().is_some_and(Job::is_finished) {
             self.job = None;
         }
@@ -90,11 +92,7 @@ impl Triggers {
                 .as_mut()
                 .and_then(|softnet| softnet.rates(now_ns)),
             longest_work: self.works.as_ref().map(|works| works.longest(now_ns)),
-            findings: if self.diagnoses {
-                findings(window, host)
-            } else {
-                Vec::new()
-            },
+            findings,
         };
         let busy = self.job.is_some();
         if let Some((rule, fired)) = self.watch.observe(now_ns, window, &beside, busy) {
@@ -108,16 +106,4 @@ impl Triggers {
             Err(error) => eprintln!("kctx: trigger {}: no thread: {error}", rule.name),
         }
     }
-}
-
-/// What a diagnosis of the window alone finds.
-fn findings(window: &Window, host: &HostIdentity) -> Vec<String> {
-    let summary = Summary::from_window(window, host.clone(), window.taint_value);
-    let evidence = EvidenceSet::default();
-    let diagnosis = diagnose(&Case {
-        summary: &summary,
-        evidence: &evidence,
-    });
-    let findings = diagnosis.findings.into_iter();
-    findings.map(|finding| finding.id).collect()
 }

@@ -35,7 +35,7 @@ pub enum Figure {
     WorkInFlight,
     /// Calls of an interrupt's handlers that returned `IRQ_NONE`; the highest of all interrupts.
     UnhandledInterrupts,
-    /// Whether a diagnosis of the window has this finding.
+    /// Whether a diagnosis of the window has this finding, as a warning or worse.
     Finding(String),
 }
 
@@ -77,13 +77,13 @@ pub struct Reading {
 
 /// What is asked beside the window, where a rule needs it.
 #[derive(Clone, Debug, Default)]
-pub struct Beside {
+pub struct Beside<'a> {
     /// /proc/net/softnet_stat.
     pub softnet: Option<SoftnetRates>,
     /// How long the work has run that has run the longest, in nanoseconds, and its function.
     pub longest_work: Option<Reading>,
-    /// Ids of findings.
-    pub findings: Vec<String>,
+    /// Ids of the findings that the window's diagnosis has, as `kctx.finding.active` shows them; `None` without one.
+    pub findings: Option<&'a [String]>,
 }
 
 impl Unit {
@@ -176,7 +176,7 @@ impl Figure {
 
     /// What it is in a window; `None` where it could not be seen.
     #[must_use]
-    pub fn read(&self, window: &Window, beside: &Beside) -> Option<Reading> {
+    pub fn read(&self, window: &Window, beside: &Beside<'_>) -> Option<Reading> {
         match self {
             Self::SoftirqWaitP99(vector) => wait(window, *vector),
             Self::KsoftirqdShare => {
@@ -192,7 +192,7 @@ impl Figure {
             Self::BacklogDrops => beside.softnet.map(|rates| all(rates.dropped)),
             Self::WorkInFlight => beside.longest_work.clone(),
             Self::UnhandledInterrupts => unhandled(window),
-            Self::Finding(id) => Some(all(u64::from(beside.findings.contains(id)))),
+            Self::Finding(id) => Some(all(u64::from(beside.findings?.contains(id)))),
         }
     }
 }

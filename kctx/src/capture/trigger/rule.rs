@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::figure::{Context, Figure, Unit};
 use crate::{
     config::{parse_duration, parse_pause},
+    diagnose,
     host::taint::TAINT_FLAGS,
     resolve::SOFTIRQ_VECTORS,
 };
@@ -160,7 +161,13 @@ impl Written {
             When::UnhandledInterrupts => Figure::UnhandledInterrupts,
             When::Finding => {
                 let id = self.id.take().filter(|id| !id.is_empty());
-                Figure::Finding(id.ok_or("it needs the id of a finding, such as \"NET-FW\"")?)
+                let id = id.ok_or("it needs the id of a finding, such as \"NET-FW\"")?;
+                if diagnose::pages().all(|page| page.id != id) {
+                    return Err(format!(
+                        "there is no finding {id:?}; docs/diagnose lists them"
+                    ));
+                }
+                Figure::Finding(id)
             }
         };
         let over = duration("over", self.over.take().as_deref(), OVER, 1, 3600)?;

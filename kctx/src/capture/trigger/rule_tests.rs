@@ -79,8 +79,12 @@ fn mistakes_are_one_line_that_says_where_and_what() {
             "above means nothing with when = \"taint\"",
         ),
         (
-            "when = \"finding\"\nid = \"X\"\nabove = \"1\"",
+            "when = \"finding\"\nid = \"NET-FW\"\nabove = \"1\"",
             "above means nothing with when = \"finding\"",
+        ),
+        (
+            "when = \"finding\"\nid = \"NET-FWW\"",
+            "there is no finding \"NET-FWW\"; docs/diagnose lists them",
         ),
         (
             "when = \"taint\"\nflags = \"z\"",

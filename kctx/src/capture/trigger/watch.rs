@@ -59,7 +59,7 @@ impl RuleWatch {
         &mut self,
         now_ns: u64,
         window: &Window,
-        beside: &Beside,
+        beside: &Beside<'_>,
         busy: bool,
     ) -> Option<(Rule, Fired)> {
         let mut chosen = None;
@@ -103,7 +103,12 @@ fn passed(last_ns: Option<u64>, pause: Duration, now_ns: u64) -> bool {
 
 impl State {
     /// What was seen, where the condition holds and the rule has not fired for it yet.
-    fn holds(&mut self, condition: &Condition, window: &Window, beside: &Beside) -> Option<String> {
+    fn holds(
+        &mut self,
+        condition: &Condition,
+        window: &Window,
+        beside: &Beside<'_>,
+    ) -> Option<String> {
         match condition {
             Condition::Event(event) => event::saw(event, window),
             Condition::Above {
