@@ -116,7 +116,7 @@ pub fn run_live(
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let cut = session.cutter().context("the drain has ended")?;
     let (recording, flight, server) = recording::start(config, socket, cut)?;
-    let triggers = triggers::Triggers::new(config, works, flight)?;
+    let triggers = triggers::Triggers::new(config, works, flight, exports.totals())?;
     let windows = Windows::live(exports, triggers);
     let result = serve(
         &mut signals,

@@ -132,8 +132,8 @@ fn a_daemon_that_ends_writes_the_bundle_that_is_under_way() -> Result<()> {
     let daemon = start(
         folder.path(),
         "500ms",
-        "[[trigger]]\nname = \"udp\"\nwhen = \"context_share\"\ncontext = \"softirq\"\nabove = \"4%\"\nover = \"1s\"\n\
-         window = \"60s\"\n",
+        "[[trigger]]\nname = \"udp\"\nwhen = \"metric\"\nmetric = \"kctx.softirq.wait.duration\"\nof = \"rate\"\n\
+         where = { \"kctx.softirq.vector\" = \"NET_RX\" }\nabove = \"1000/s\"\nover = \"1s\"\nwindow = \"60s\"\n",
     )?;
     let _udp = load::udp()?;
     let start = Instant::now();
@@ -151,6 +151,9 @@ fn a_daemon_that_ends_writes_the_bundle_that_is_under_way() -> Result<()> {
     let bundle = Bundle::read(path)?;
     check_replay(&bundle, path)?;
     assert!(bundle.manifest.interrupted);
+    let fired = bundle.manifest.trigger.context("a rule")?;
+    let saw = "the rate of kctx.softirq.wait.duration where kctx.softirq.vector is NET_RX: ";
+    assert!(fired.saw.starts_with(saw), "{fired:?}");
     Ok(())
 }
 

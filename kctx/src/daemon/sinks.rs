@@ -228,16 +228,18 @@ impl Exports {
         self.otlp.is_some() || self.prometheus.is_some()
     }
 
-    /// Hands over a closed window, and the findings of a diagnosis of it where there was one.
-    pub(super) fn offer(&self, window: &Arc<Window>, findings: Option<&[String]>) {
+    /// What is counted, whoever reads it.
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
+    }
+
+    /// Hands over a closed window.
+    pub(super) fn offer(&self, window: &Arc<Window>) {
         if self.has_series() {
             if let Some(cpus) = self.online.as_ref().and_then(OnlineCpus::look) {
                 self.totals.set_online(&cpus);
             }
             self.totals.offer(Arc::clone(window));
-            if let Some(active) = findings {
-                self.totals.note(|state| state.note_findings(active));
-            }
         }
         if let Some(logs) = &self.logs {
             logs.offer(window);

@@ -1,5 +1,7 @@
 //! The configured triggers: asks at each window's end what their rules look at, and has captured what fires.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
         flight::FlightHandle,
         trigger::{
             Rule,
+            exported::Exported,
             figure::{Beside, Figure},
             job::{Job, JobSettings},
             softnet::Softnet,
@@ -18,6 +21,7 @@ use crate::{
         },
     },
     config::Config,
+    export::{metric::Selection, totals::Totals},
     host::{HostRoot, clock},
 };
 
@@ -27,6 +31,7 @@ pub(super) struct Triggers {
     softnet: Option<Softnet>,
     works: Option<RunningWorks>,
     need_findings: bool,
+    totals: Arc<Totals>,
     settings: JobSettings,
     job: Option<Job>,
 }
@@ -38,6 +43,7 @@ impl Triggers {
         config: &Config,
         works: Option<RunningWorks>,
         flight: FlightHandle,
+        totals: &Arc<Totals>,
     ) -> anyhow::Result<Option<Self>> {
         let capture = &config.capture;
         if config.trigger.is_empty() {
@@ -50,16 +56,19 @@ impl Triggers {
         let store = BundleStore::open(&capture.directory, limits)
             .context("triggers cannot leave bundles; see [capture] directory")?;
         let watch = RuleWatch::new(config.trigger.clone(), capture.pause);
-        let softnet = if watch.needs(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
+        let need = |wanted: fn(&Figure) -> bool| watch.figures().any(wanted);
+        let softnet = if need(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
             let softnet = Softnet::open(&HostRoot::system());
             Some(softnet.context("a trigger needs /proc/net/softnet_stat")?)
         } else {
             None
         };
+        watch_exported(&watch, totals)?;
         Ok(Some(Self {
             softnet,
-            works: works.filter(|_| watch.needs(|f| *f == Figure::WorkInFlight)),
-            need_findings: watch.needs(|f| matches!(f, Figure::Finding(_))),
+            works: works.filter(|_| need(|f| *f == Figure::WorkInFlight)),
+            need_findings: need(Figure::needs_findings),
+            totals: Arc::clone(totals),
             watch,
             settings: JobSettings {
                 flight,
@@ -93,9 +102,15 @@ impl Triggers {
                 .and_then(|softnet| softnet.rates(now_ns)),
             longest_work: self.works.as_ref().map(|works| works.longest(now_ns)),
             findings,
+            exported: None,
         };
         let busy = self.job.is_some();
-        if let Some((rule, fired)) = self.watch.observe(now_ns, window, &beside, busy) {
+        let watch = &mut self.watch;
+        let fired = self.totals.in_window(window, |exported| {
+            let beside = Beside { exported, ..beside };
+            watch.observe(now_ns, window, &beside, busy)
+        });
+        if let Some((rule, fired)) = fired {
             self.start(&rule, fired);
         }
     }
@@ -106,4 +121,20 @@ impl Triggers {
             Err(error) => eprintln!("kctx: trigger {}: no thread: {error}", rule.name),
         }
     }
+}
+
+/// Has the metrics counted by window that rules look at.
+fn watch_exported(watch: &RuleWatch, totals: &Totals) -> anyhow::Result<()> {
+    let exported = || {
+        watch.figures().filter_map(|figure| match figure {
+            Figure::Exported(exported) => Some(exported),
+            _ => None,
+        })
+    };
+    let names: Vec<_> = exported().map(|one| one.metric().name.to_owned()).collect();
+    if !names.is_empty() {
+        let per_cpu = exported().any(Exported::is_of_a_cpu);
+        totals.watch(Selection::of_metrics(&names)?, per_cpu);
+    }
+    Ok(())
 }

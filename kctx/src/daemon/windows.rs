@@ -62,13 +62,17 @@ impl Windows {
         } else {
             None
         };
+        if let Some(active) = &found {
+            let totals = self.exports.totals();
+            totals.note(|state| state.note_findings(active));
+        }
         // Before anything that may have to wait: what a rule is about goes out of the recorder.
         #[cfg(kctx_live)]
         if let Some(triggers) = &mut self.triggers {
             triggers.window(window, found.as_deref());
         }
         self.display.show(window)?;
-        self.exports.offer(window, found.as_deref());
+        self.exports.offer(window);
         Ok(())
     }
 

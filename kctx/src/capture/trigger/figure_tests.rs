@@ -127,6 +127,7 @@ fn what_is_asked_beside_is_handed_on() {
             of: "0x1".to_owned(),
         }),
         findings: Some(&findings),
+        exported: None,
     };
     let value = |figure: Figure| {
         let reading = figure.read(&Window::default(), &beside);

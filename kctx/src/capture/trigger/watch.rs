@@ -45,11 +45,12 @@ impl RuleWatch {
         }
     }
 
-    /// Whether some rule looks at such a figure.
-    pub fn needs(&self, wanted: impl Fn(&Figure) -> bool) -> bool {
-        self.rules.iter().any(|(rule, _)| match &rule.condition {
-            Condition::Above { figure, .. } => wanted(figure),
-            Condition::Event(_) => false,
+    /// What the rules look at.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        let conditions = self.rules.iter().map(|(rule, _)| &rule.condition);
+        conditions.filter_map(|condition| match condition {
+            Condition::Above { figure, .. } => Some(figure),
+            Condition::Event(_) => None,
         })
     }
 
