@@ -280,10 +280,13 @@ fn ring_size<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     parse_ring_size(&String::deserialize(d)?).map_err(D::Error::custom)
 }
 
+/// A bundle of less has no room for what is not records.
+const SMALLEST_BUNDLE: u64 = 64 << 10;
+
 /// A bundle's size limit.
 pub fn parse_bundle_size(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text)?;
-    if bytes < 64 << 10 {
+    if bytes < SMALLEST_BUNDLE {
         return Err(format!(
             "{text:?} is too small for a bundle: at least 64KiB"
         ));

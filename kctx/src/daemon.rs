@@ -1,10 +1,6 @@
 //! Wires the stages, and owns the shutdown.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::oneshot;
@@ -13,7 +9,6 @@ use crate::{
     aggregate::window::Window,
     config::Config,
     pipeline::Pipeline,
-    report::{live, notices::notices},
     signals::{Ended, Signals},
     source::Item,
 };
@@ -23,10 +18,12 @@ mod recording;
 mod sinks;
 #[cfg(kctx_live)]
 mod triggers;
+mod windows;
 
 pub(crate) use recording::Recording;
-use sinks::{Exports, Pace};
+use sinks::Pace;
 pub use sinks::{Sinks, Wishes};
+use windows::Windows;
 
 /// Pieces of the stream that may wait for the pipeline: at 256 KiB a batch, 16 MiB.
 pub const CHANNEL_ITEMS: usize = 64;
@@ -63,54 +60,6 @@ pub fn live_settings(
     }
 }
 
-/// Shows windows: a table that is redrawn on a terminal, else one line each. Notices go to stderr, but not into
-/// the table's terminal: the table has them.
-struct Display {
-    terminal: bool,
-    notices: bool,
-}
-
-impl Display {
-    fn new() -> Self {
-        let terminal = std::io::stdout().is_terminal();
-        Self {
-            terminal,
-            notices: !(terminal && std::io::stderr().is_terminal()),
-        }
-    }
-
-    fn show(&self, window: &Window) -> std::io::Result<()> {
-        if self.notices {
-            for notice in notices(window) {
-                eprintln!("kctx: {notice}");
-            }
-        }
-        let mut out = std::io::stdout().lock();
-        if self.terminal {
-            let (width, height) = terminal_size();
-            // Home, the table, and erase what is left of the one before.
-            write!(
-                out,
-                "\x1b[H{}\x1b[J",
-                live::table(window, width, height).replace('\n', "\x1b[K\n")
-            )?;
-        } else {
-            writeln!(out, "{}", live::one_line(window))?;
-        }
-        out.flush()
-    }
-}
-
-fn terminal_size() -> (usize, usize) {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    match size {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            (usize::from(size.ws_col), usize::from(size.ws_row))
-        }
-        _ => (100, 40),
-    }
-}
-
 /// Sends a stream through the pipeline and its windows to the sinks, until the stream ends. A sink that is
 /// gone (a closed pipe) ends it too. What is recorded of it is recorded first.
 pub(crate) fn pump(
@@ -124,7 +73,7 @@ pub(crate) fn pump(
         let window = pipeline.take(&item).map(Arc::new);
         let learnt = pipeline.take_learnt();
         if let Some(recording) = &mut recording {
-            recording.item(learnt, &item, pipeline, window.as_deref());
+            recording.item(learnt, &item, pipeline);
         }
         if let Some(window) = window {
             sink(window)?;
@@ -166,12 +115,14 @@ pub fn run_live(
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let cut = session.cutter().context("the drain has ended")?;
-    let (recording, server) = recording::start(config, socket, works, cut)?;
+    let (recording, flight, server) = recording::start(config, socket, cut)?;
+    let triggers = triggers::Triggers::new(config, works, flight, exports.totals())?;
+    let windows = Windows::live(exports, triggers);
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),
         pipeline,
-        (exports, Some(recording)),
+        (windows, Some(recording)),
         || session.stop(),
     );
     // Those who take a dump get their last pieces.
@@ -191,33 +142,28 @@ pub fn run_recorded(
     let resolver = crate::resolve::Resolver::new(Box::new(crate::resolve::Recorded));
     let pipeline = Pipeline::new(config.rows(), resolver);
     let exports = sinks.start(Pace::EachWindow)?;
-    serve(&mut signals, stream, pipeline, (exports, None), || {})
+    let windows = Windows::recorded(exports);
+    serve(&mut signals, stream, pipeline, (windows, None), || {})
 }
 
 fn serve(
     signals: &mut Signals,
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
     mut pipeline: Pipeline,
-    (exports, mut recording): (Exports, Option<Recording>),
+    (mut windows, mut recording): (Windows, Option<Recording>),
     stop: impl Fn(),
 ) -> anyhow::Result<()> {
-    let exports = Arc::new(exports);
-    let exporting = Arc::clone(&exports);
+    let exports = windows.exports();
     let (done, mut is_done) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())
         .spawn(move || {
-            let display = Display::new();
-            let mut sink = |window: Arc<Window>| -> anyhow::Result<()> {
-                display.show(&window)?;
-                exporting.offer(&window);
-                Ok(())
-            };
+            let mut sink = |window: Arc<Window>| windows.take(&window);
             let result = pump(stream, &mut pipeline, recording.as_mut(), &mut sink);
             if let Some(recording) = recording {
                 recording.finish();
             }
-            let flushed = exporting.flush();
+            let flushed = windows.finish();
             drop(done);
             result.and(flushed)
         })

@@ -6,14 +6,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kctx_tests::{bundle::Bundle, load, program::Running};
+use kctx::diagnose::Document;
+use kctx_tests::{
+    bundle::Bundle,
+    load,
+    program::{self, Running},
+    situation,
+};
 use rustix::process::Signal;
 
-use crate::{alone, check_replay, in_vm};
+use crate::{alone, check_replay, in_vm, two_cpus};
 
 const IN_TIME: Duration = Duration::from_secs(40);
 
-fn start(folder: &Path, rules: &str) -> Result<Running> {
+fn start(folder: &Path, interval: &str, rules: &str) -> Result<Running> {
     let config = folder.join("kctx.toml");
     let bundles = folder.join("bundles");
     let head = format!(
@@ -24,7 +30,7 @@ fn start(folder: &Path, rules: &str) -> Result<Running> {
     let arguments = [
         "run",
         "--interval",
-        "500ms",
+        interval,
         "--duration",
         "90s",
         "--config",
@@ -64,6 +70,7 @@ fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> R
     let folder = tempfile::tempdir()?;
     let daemon = start(
         folder.path(),
+        "500ms",
         "[[trigger]]\nname = \"never\"\nwhen = \"softirq_wait_p99\"\nabove = \"1h\"\nover = \"1s\"\n\
          [[trigger]]\nname = \"udp\"\nwhen = \"context_share\"\ncontext = \"softirq\"\nabove = \"4%\"\nover = \"2s\"\n\
          window = \"1s\"\n",
@@ -124,8 +131,9 @@ fn a_daemon_that_ends_writes_the_bundle_that_is_under_way() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let daemon = start(
         folder.path(),
-        "[[trigger]]\nname = \"udp\"\nwhen = \"context_share\"\ncontext = \"softirq\"\nabove = \"4%\"\nover = \"1s\"\n\
-         window = \"60s\"\n",
+        "500ms",
+        "[[trigger]]\nname = \"udp\"\nwhen = \"metric\"\nmetric = \"kctx.softirq.wait.duration\"\nof = \"rate\"\n\
+         where = { \"kctx.softirq.vector\" = \"NET_RX\" }\nabove = \"1000/s\"\nover = \"1s\"\nwindow = \"60s\"\n",
     )?;
     let _udp = load::udp()?;
     let start = Instant::now();
@@ -143,5 +151,61 @@ fn a_daemon_that_ends_writes_the_bundle_that_is_under_way() -> Result<()> {
     let bundle = Bundle::read(path)?;
     check_replay(&bundle, path)?;
     assert!(bundle.manifest.interrupted);
+    let fired = bundle.manifest.trigger.context("a rule")?;
+    let saw = "the rate of kctx.softirq.wait.duration where kctx.softirq.vector is NET_RX: ";
+    assert!(fired.saw.starts_with(saw), "{fired:?}");
+    Ok(())
+}
+
+/// A real-time task holds a CPU whose ksoftirqd has packets to receive.
+#[test]
+fn a_finding_fires_its_rule() -> Result<()> {
+    let _alone = alone();
+    let Some((cpu, other)) = two_cpus()? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    // The kernel throttles real-time tasks by the second, so a shorter window has no whole wait in it. Of a rule that cannot
+    // fire there is one beside it.
+    let daemon = start(
+        folder.path(),
+        "2s",
+        "[[trigger]]\nname = \"other\"\nwhen = \"finding\"\nid = \"WQ-CG\"\nover = \"1s\"\n\
+         [[trigger]]\nname = \"starved\"\nwhen = \"finding\"\nid = \"RT-STARVE\"\nover = \"1s\"\nwindow = \"1s\"\n",
+    )?;
+    let at = folder.path().to_owned();
+    let path = situation::in_network(move || {
+        let _made = match situation::make("rt-starve", cpu, other) {
+            Ok(made) => made,
+            Err(error) if in_vm() => {
+                println!("not made here: {error:#}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        next_bundle(&at, None).map(Some)
+    })?;
+    let Some(path) = path else { return Ok(()) };
+    let bundle = Bundle::read(&path)?;
+    check_replay(&bundle, &path)?;
+    let fired = bundle.manifest.trigger.context("a rule")?;
+    assert_eq!(fired.rule, "starved");
+    assert_eq!(fired.condition, "a diagnosis finds RT-STARVE for 1s");
+    // What it saw is in the bundle, and a diagnosis of that says the same.
+    let path = path.to_string_lossy().into_owned();
+    let ended = program::run(["diagnose", &path, "--format", "json"])?.success()?;
+    let document: Document = serde_json::from_str(&ended.stdout)?;
+    let found = &document.diagnosis;
+    assert!(
+        found
+            .findings
+            .iter()
+            .any(|finding| finding.id == "RT-STARVE"),
+        "{found:#?}"
+    );
+    daemon.signal(Signal::TERM)?;
+    let ended = daemon.wait(IN_TIME)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("other"), "{}", ended.stderr);
     Ok(())
 }

@@ -132,6 +132,16 @@ impl Default for CaptureConfig {
     }
 }
 
+impl CaptureConfig {
+    /// The most that a trigger's bundle may take: room is made for that much before it is known how much it will be, and the
+    /// bundles from before are not to be lost to it.
+    #[must_use]
+    pub fn trigger_size(&self) -> u64 {
+        let share = (self.max_total / 4).max(super::SMALLEST_BUNDLE);
+        self.max_size.min(share)
+    }
+}
+
 pub(super) fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Rule>, D::Error> {
     let rules = Vec::<Rule>::deserialize(d)?;
     rule::check_all(&rules).map_err(D::Error::custom)?;
@@ -226,6 +236,15 @@ mod tests {
         assert_eq!(capture.directory, Path::new("/srv"));
         assert_eq!((capture.max_bundles, capture.max_total), (3, 2 << 20));
         assert_eq!(capture.pause, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_trigger_has_at_most_a_quarter_of_what_all_have() {
+        let sizes = |text: &str| Config::parse(text).unwrap().capture.trigger_size();
+        assert_eq!(sizes(""), 256 << 20);
+        assert_eq!(sizes("[capture]\nmax_size = \"100MiB\"\n"), 100 << 20);
+        assert_eq!(sizes("[capture]\nmax_total = \"64MiB\"\n"), 16 << 20);
+        assert_eq!(sizes("[capture]\nmax_total = \"100KiB\"\n"), 64 << 10);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which findings a diagnosis of the running measurement has, asked from time to time.
+//! Which findings a diagnosis of the running measurement has: one diagnosis for the metric and for triggers.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// A diagnosis costs a millisecond or so, which at rest is most of what kctx may use in a second.
-const EVERY: Duration = Duration::from_secs(10);
+#[cfg(any(kctx_live, test))]
+pub(super) const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// What is read at each window's end, to know what was dropped in a window.
 const COUNTS: &str = "proc/net/softnet_stat";
 /// It has a line a CPU.
@@ -28,13 +29,14 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Of this machine.
-    pub(super) fn of_this_host() -> Self {
+    /// Of this machine: a window in so long, each where that is zero.
+    #[cfg(any(kctx_live, test))]
+    pub(super) fn of_this_host(every: Duration) -> Self {
         let root = HostRoot::system();
         Self {
             host: HostIdentity::collect(&root),
             root: Some(root),
-            every: EVERY,
+            every,
             next: None,
             before: None,
         }
@@ -138,8 +140,11 @@ mod tests {
 
     #[test]
     fn a_running_measurement_is_looked_at_from_time_to_time() {
-        let mut findings = Findings::of_this_host();
+        let mut findings = Findings::of_this_host(NOW_AND_THEN);
         assert!(findings.look(&window()).is_some());
         assert_eq!(findings.look(&window()), None);
+        let mut findings = Findings::of_this_host(Duration::ZERO);
+        assert!(findings.look(&window()).is_some());
+        assert!(findings.look(&window()).is_some());
     }
 }

@@ -1,19 +1,14 @@
-//! What the daemon records beside its exports: the flight recorder, who asks for dumps of it, and triggers.
+//! What the daemon records beside its exports: the flight recorder, and who asks for dumps of it.
 
 use crate::{
-    aggregate::window::Window,
     capture::flight::FlightRecorder,
     pipeline::Pipeline,
     source::{Control, Item},
 };
 #[cfg(kctx_live)]
 use {
-    super::triggers::Triggers,
     crate::{
-        capture::{
-            flight::{Cut, FlightHandle},
-            trigger::works::RunningWorks,
-        },
+        capture::flight::{Cut, FlightHandle},
         config::{Config, SocketChoice},
         control::{server::ControlServer, socket::ControlSocket},
     },
@@ -23,29 +18,15 @@ use {
 /// The pipeline thread's part of it.
 pub(crate) struct Recording {
     flight: FlightRecorder,
-    #[cfg(kctx_live)]
-    triggers: Option<Triggers>,
 }
 
 impl Recording {
-    /// Takes a piece of the stream after the pipeline did, and the window that it closed.
-    pub(crate) fn item(
-        &mut self,
-        learnt: Vec<Control>,
-        item: &Item,
-        pipeline: &Pipeline,
-        window: Option<&Window>,
-    ) {
+    /// Takes a piece of the stream after the pipeline did.
+    pub(crate) fn item(&mut self, learnt: Vec<Control>, item: &Item, pipeline: &Pipeline) {
         self.flight.item(learnt, item, &pipeline.progress());
-        #[cfg(kctx_live)]
-        if let (Some(triggers), Some(window)) = (&mut self.triggers, window) {
-            triggers.window(window, pipeline.aggregator().host());
-        }
-        #[cfg(not(kctx_live))]
-        let _ = window;
     }
 
-    /// The stream is over: dumps end, and what triggers have captured is written.
+    /// The stream is over: dumps end.
     pub(crate) fn finish(self) {
         self.flight.finish();
     }
@@ -67,25 +48,23 @@ pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSock
     }
 }
 
-/// The flight recorder, its server and the triggers. After privileges were dropped: none needs them.
+/// The flight recorder, who asks it, and its server. After privileges were dropped: none needs them.
 #[cfg(kctx_live)]
 pub(super) fn start(
     config: &Config,
     socket: Option<ControlSocket>,
-    works: Option<RunningWorks>,
     cut: Cut,
-) -> anyhow::Result<(Recording, Option<ControlServer>)> {
+) -> anyhow::Result<(Recording, FlightHandle, Option<ControlServer>)> {
     let (handle, orders) = FlightHandle::new(cut);
     let recording = Recording {
         flight: FlightRecorder::new(config.recorder.limits(), orders),
-        triggers: Triggers::new(config, works, handle.clone())?,
     };
     let server = match socket {
         Some(socket) => {
-            let server = ControlServer::spawn(socket, handle);
+            let server = ControlServer::spawn(socket, handle.clone());
             Some(server.context("cannot start the control thread")?)
         }
         None => None,
     };
-    Ok((recording, server))
+    Ok((recording, handle, server))
 }

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::findings::Findings;
 use crate::{
     aggregate::window::Window,
     config::Config,
@@ -181,11 +180,6 @@ impl Sinks {
             prometheus,
             pace,
             online: (pace != Pace::EachWindow).then(OnlineCpus::open).flatten(),
-            findings: Mutex::new(match pace {
-                Pace::EachWindow => Findings::of_a_recording(),
-                #[cfg(kctx_live)]
-                Pace::Interval => Findings::of_this_host(),
-            }),
         })
     }
 }
@@ -199,7 +193,6 @@ pub(super) struct Exports {
     pace: Pace,
     /// `None` in a replay: those are this machine's.
     online: Option<OnlineCpus>,
-    findings: Mutex<Findings>,
 }
 
 /// Which CPUs are online, asked from time to time.
@@ -230,17 +223,23 @@ impl OnlineCpus {
 }
 
 impl Exports {
+    /// Whether somebody reads the series.
+    pub(super) fn has_series(&self) -> bool {
+        self.otlp.is_some() || self.prometheus.is_some()
+    }
+
+    /// What is counted, whoever reads it.
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
+    }
+
     /// Hands over a closed window.
     pub(super) fn offer(&self, window: &Arc<Window>) {
-        if self.otlp.is_some() || self.prometheus.is_some() {
+        if self.has_series() {
             if let Some(cpus) = self.online.as_ref().and_then(OnlineCpus::look) {
                 self.totals.set_online(&cpus);
             }
             self.totals.offer(Arc::clone(window));
-            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(active) = findings.look(window) {
-                self.totals.note(|state| state.note_findings(&active));
-            }
         }
         if let Some(logs) = &self.logs {
             logs.offer(window);

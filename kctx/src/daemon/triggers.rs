@@ -1,15 +1,17 @@
 //! The configured triggers: asks at each window's end what their rules look at, and has captured what fires.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use crate::{
     aggregate::window::Window,
     capture::{
         bundle::WriteLimits,
-        evidence_set::EvidenceSet,
         flight::FlightHandle,
         trigger::{
             Rule,
+            exported::Exported,
             figure::{Beside, Figure},
             job::{Job, JobSettings},
             softnet::Softnet,
@@ -19,9 +21,8 @@ use crate::{
         },
     },
     config::Config,
-    diagnose::{Case, diagnose},
-    host::{HostIdentity, HostRoot, clock},
-    report::summary::Summary,
+    export::{metric::Selection, totals::Totals},
+    host::{HostRoot, clock},
 };
 
 /// The rules, and what they are asked for.
@@ -29,7 +30,8 @@ pub(super) struct Triggers {
     watch: RuleWatch,
     softnet: Option<Softnet>,
     works: Option<RunningWorks>,
-    diagnoses: bool,
+    need_findings: bool,
+    totals: Arc<Totals>,
     settings: JobSettings,
     job: Option<Job>,
 }
@@ -41,6 +43,7 @@ impl Triggers {
         config: &Config,
         works: Option<RunningWorks>,
         flight: FlightHandle,
+        totals: &Arc<Totals>,
     ) -> anyhow::Result<Option<Self>> {
         let capture = &config.capture;
         if config.trigger.is_empty() {
@@ -53,22 +56,25 @@ impl Triggers {
         let store = BundleStore::open(&capture.directory, limits)
             .context("triggers cannot leave bundles; see [capture] directory")?;
         let watch = RuleWatch::new(config.trigger.clone(), capture.pause);
-        let softnet = if watch.needs(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
+        let need = |wanted: fn(&Figure) -> bool| watch.figures().any(wanted);
+        let softnet = if need(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
             let softnet = Softnet::open(&HostRoot::system());
             Some(softnet.context("a trigger needs /proc/net/softnet_stat")?)
         } else {
             None
         };
+        watch_exported(&watch, totals)?;
         Ok(Some(Self {
             softnet,
-            works: works.filter(|_| watch.needs(|f| *f == Figure::WorkInFlight)),
-            diagnoses: watch.needs(|f| matches!(f, Figure::Finding(_))),
+            works: works.filter(|_| need(|f| *f == Figure::WorkInFlight)),
+            need_findings: need(Figure::needs_findings),
+            totals: Arc::clone(totals),
             watch,
             settings: JobSettings {
                 flight,
                 store,
                 limits: WriteLimits {
-                    max_bytes: capture.max_size.min(capture.max_total),
+                    max_bytes: capture.trigger_size(),
                 },
                 rows: config.rows(),
                 redact: capture.redact,
@@ -78,8 +84,13 @@ impl Triggers {
         }))
     }
 
-    /// A window closed.
-    pub(super) fn window(&mut self, window: &Window, host: &HostIdentity) {
+    /// Whether a rule looks at the findings of each window.
+    pub(super) fn need_findings(&self) -> bool {
+        self.need_findings
+    }
+
+    /// A window closed; with the ids of its findings, where it was diagnosed.
+    pub(super) fn window(&mut self, window: &Window, findings: Option<&[String]>) {
         if self.job.as_ref().is_some_and(Job::is_finished) {
             self.job = None;
         }
@@ -90,14 +101,16 @@ impl Triggers {
                 .as_mut()
                 .and_then(|softnet| softnet.rates(now_ns)),
             longest_work: self.works.as_ref().map(|works| works.longest(now_ns)),
-            findings: if self.diagnoses {
-                findings(window, host)
-            } else {
-                Vec::new()
-            },
+            findings,
+            exported: None,
         };
         let busy = self.job.is_some();
-        if let Some((rule, fired)) = self.watch.observe(now_ns, window, &beside, busy) {
+        let watch = &mut self.watch;
+        let fired = self.totals.in_window(window, |exported| {
+            let beside = Beside { exported, ..beside };
+            watch.observe(now_ns, window, &beside, busy)
+        });
+        if let Some((rule, fired)) = fired {
             self.start(&rule, fired);
         }
     }
@@ -110,14 +123,18 @@ impl Triggers {
     }
 }
 
-/// What a diagnosis of the window alone finds.
-fn findings(window: &Window, host: &HostIdentity) -> Vec<String> {
-    let summary = Summary::from_window(window, host.clone(), window.taint_value);
-    let evidence = EvidenceSet::default();
-    let diagnosis = diagnose(&Case {
-        summary: &summary,
-        evidence: &evidence,
-    });
-    let findings = diagnosis.findings.into_iter();
-    findings.map(|finding| finding.id).collect()
+/// Has the metrics counted by window that rules look at.
+fn watch_exported(watch: &RuleWatch, totals: &Totals) -> anyhow::Result<()> {
+    let exported = || {
+        watch.figures().filter_map(|figure| match figure {
+            Figure::Exported(exported) => Some(exported),
+            _ => None,
+        })
+    };
+    let names: Vec<_> = exported().map(|one| one.metric().name.to_owned()).collect();
+    if !names.is_empty() {
+        let per_cpu = exported().any(Exported::is_of_a_cpu);
+        totals.watch(Selection::of_metrics(&names)?, per_cpu);
+    }
+    Ok(())
 }

@@ -162,6 +162,11 @@ impl Cumulative {
     pub(super) fn start_anew(&mut self, keep: impl Fn(&Metric) -> bool) {
         self.time_unix_ns = 0;
         self.clock_steps += 1;
+        self.forget(keep);
+    }
+
+    /// Forgets what is counted but for the metrics to be kept.
+    pub(super) fn forget(&mut self, keep: impl Fn(&Metric) -> bool) {
         for (metric, _) in self.limits.selection.each() {
             if keep(metric) {
                 continue;

@@ -236,6 +236,26 @@ impl ExponentialHistogram {
         self.max_ns
     }
 
+    /// The duration that `quantile` of all are not longer than, in nanoseconds: the middle of its bucket, never outside of
+    /// what there is. 0 when empty.
+    #[must_use]
+    pub fn quantile_ns(&self, quantile: f64) -> u64 {
+        let rank = (quantile * self.count as f64).ceil().max(1.0) as u64;
+        let mut seen = self.zero_count;
+        if rank <= seen {
+            return 0;
+        }
+        for (index, count) in (self.offset..).zip(&self.counts) {
+            seen += count;
+            if seen >= rank {
+                let middle = (f64::from(index) + 0.5) / f64::from(self.scale).exp2();
+                let ns = (middle.exp2() * 1e9).round() as u64;
+                return ns.max(self.min_ns()).min(self.max_ns);
+            }
+        }
+        self.max_ns
+    }
+
     /// The same counts in explicit buckets, whose upper bounds are [`explicit_bounds`].
     ///
     /// Powers of two are bucket boundaries of every scale from 0 up, and the scale cannot fall lower with

@@ -231,3 +231,20 @@ fn adversarial() -> impl Strategy<Value = Vec<u64>> {
     let edges = prop::collection::vec(edge, 1..300);
     prop_oneof![two, one, tail, powers, edges]
 }
+
+#[test]
+fn quantiles_are_within_half_a_bucket() {
+    let durations: Durations = (1..=1000_u64).map(|us| us * 1000).collect();
+    let mut histogram = ExponentialHistogram::new(1280);
+    assert_eq!(histogram.quantile_ns(0.5), 0);
+    histogram.absorb(&durations);
+    for (quantile, exact) in [(0.5, 500_000.0), (0.99, 990_000.0)] {
+        let off = histogram.quantile_ns(quantile) as f64 / exact - 1.0;
+        assert!(off.abs() < 0.012, "{quantile}: {off}");
+    }
+    assert_eq!(histogram.quantile_ns(1.0), 1_000_000);
+    let zeros: Durations = [0; 3].into_iter().collect();
+    let mut histogram = ExponentialHistogram::new(1280);
+    histogram.absorb(&zeros);
+    assert_eq!(histogram.quantile_ns(0.99), 0);
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Window -> totals (cumulative, and since the last push) -> otlp (pushed) and prometheus (asked for)
+//!        -> totals (of that window alone) -> triggers
 //! ```
 //!
 //! [`metric::GROUPS`] is the one list of metrics that are exported: both sinks and the reference in docs/metrics.md take
@@ -28,5 +29,6 @@ mod rows;
 mod size_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+mod windowed;
 
 pub use settings::ExportConfig;

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use super::cumulative::{Cumulative, Limits};
 use super::interval::{Interval, Taken, Temporality};
+use super::metric::Selection;
+use super::windowed::Windowed;
 use crate::aggregate::window::Window;
 
 /// Windows that may wait for an export's thread; at more, whoever offers one folds them. Each can be
@@ -25,6 +27,8 @@ pub struct Totals {
     queue: Mutex<Queue>,
     /// Locked before `queue` by whoever folds, so that windows are folded in their order.
     state: Mutex<State>,
+    /// What is watched by window; locked by itself.
+    windowed: Mutex<Option<Windowed>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +69,7 @@ impl Totals {
                 folded: 0,
                 looked_unix_ns: 0,
             }),
+            windowed: Mutex::default(),
         }
     }
 
@@ -117,8 +122,26 @@ impl Totals {
         read(&mut state.cumulative, folded)
     }
 
+    /// Counts those metrics by window too, beside what the exports have and whether there are any. With CPUs apart where that
+    /// is asked for.
+    pub fn watch(&self, selection: Selection, per_cpu: bool) {
+        *lock(&self.windowed) = Some(Windowed::new(selection, per_cpu));
+    }
+
+    /// What a window that has just closed counted of the metrics that are watched; `None` where none are. Each window once,
+    /// in their order.
+    pub fn in_window<R>(&self, window: &Window, read: impl FnOnce(Option<&Cumulative>) -> R) -> R {
+        match &mut *lock(&self.windowed) {
+            Some(windowed) => windowed.close(window, |state| read(Some(state))),
+            None => read(None),
+        }
+    }
+
     /// Adds something beside windows, wherever it is counted.
     pub fn note(&self, note: impl Fn(&mut Cumulative)) {
+        if let Some(windowed) = &mut *lock(&self.windowed) {
+            note(windowed.state());
+        }
         let state = &mut *lock(&self.state);
         if state.is_read {
             note(&mut state.cumulative);

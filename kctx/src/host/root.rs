@@ -83,6 +83,9 @@ impl Reread {
     }
 
     /// What it says now, without white space at its ends; bytes that are not UTF-8 are replaced.
+    ///
+    /// For a value, or a list that the kernel writes in one go: the first read that is shorter than asked for is taken for
+    /// the last, which saves one. A table of many lines (`seq_file`) has such reads in its middle: see [`Self::read_all`].
     pub fn read(&self) -> io::Result<String> {
         // Most are read at once. A list of CPUs has up to 24 KiB.
         const STEP: usize = 4096;
@@ -95,6 +98,20 @@ impl Reread {
                 return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
             }
         }
+    }
+
+    /// The same up to its very end, at most `limit` bytes.
+    pub fn read_all(&self, limit: usize) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        let mut step = [0; 1 << 14];
+        while bytes.len() < limit {
+            let wanted = step.len().min(limit - bytes.len());
+            match self.0.read_at(&mut step[..wanted], bytes.len() as u64)? {
+                0 => break,
+                len => bytes.extend_from_slice(&step[..len]),
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 }
 
@@ -131,6 +148,22 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn a_table_that_comes_in_whole_lines_is_read_to_its_end() {
+        // Its reads end with the last line that fits a page.
+        const PATH: &str = "/proc/kallsyms";
+        const LIMIT: usize = 1 << 18;
+        let root = HostRoot::system();
+        let table = root.reread(PATH).unwrap();
+        let all = table.read_all(LIMIT).unwrap();
+        let whole = root.read_bounded(PATH, LIMIT).unwrap().bytes;
+        assert_eq!(all, String::from_utf8_lossy(&whole).trim());
+        assert!(table.read().unwrap().len() < all.len());
+        assert_eq!(table.read_all(10).unwrap(), all[..10].trim());
+        let value = root.reread("/proc/sys/kernel/tainted").unwrap();
+        assert_eq!(value.read_all(LIMIT).unwrap(), value.read().unwrap());
     }
 
     #[test]

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::softnet::SoftnetRates;
+use super::{exported::Exported, softnet::SoftnetRates, unit::Unit};
 use crate::{
     aggregate::{
         duration::Durations,
         window::{ContextTimes, Window},
     },
-    config::{parse_cpu_share, parse_duration},
-    report::human,
+    export::cumulative::Cumulative,
 };
 
 /// Fewer runs have no 99th percentile worth the name.
-const WAITS: u64 = 100;
+pub(super) const WAITS: u64 = 100;
 
 /// A figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,10 @@ pub enum Figure {
     WorkInFlight,
     /// Calls of an interrupt's handlers that returned `IRQ_NONE`; the highest of all interrupts.
     UnhandledInterrupts,
-    /// Whether a diagnosis of the window has this finding.
+    /// Whether a diagnosis of the window has this finding, as a warning or worse.
     Finding(String),
+    /// Anything that is exported.
+    Exported(Exported),
 }
 
 /// A context of a CPU's time.
@@ -53,19 +54,6 @@ pub enum Context {
     Kthread,
 }
 
-/// What a figure is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Nanoseconds.
-    Time,
-    /// Millionths of a CPU.
-    Share,
-    /// A second.
-    Rate,
-    /// 1 or 0.
-    Truth,
-}
-
 /// What a figure was, and of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -77,51 +65,15 @@ pub struct Reading {
 
 /// What is asked beside the window, where a rule needs it.
 #[derive(Clone, Debug, Default)]
-pub struct Beside {
+pub struct Beside<'a> {
     /// /proc/net/softnet_stat.
     pub softnet: Option<SoftnetRates>,
     /// How long the work has run that has run the longest, in nanoseconds, and its function.
     pub longest_work: Option<Reading>,
-    /// Ids of findings.
-    pub findings: Vec<String>,
-}
-
-impl Unit {
-    /// How one writes it.
-    #[must_use]
-    pub fn example(self) -> &'static str {
-        match self {
-            Self::Time => "10ms",
-            Self::Share => "50%",
-            Self::Rate => "100/s",
-            Self::Truth => "",
-        }
-    }
-
-    /// From the configuration.
-    pub fn parse(self, text: &str) -> Result<u64, String> {
-        match self {
-            Self::Time => {
-                parse_duration(text).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-            }
-            Self::Share => parse_cpu_share(text).map(|share| u64::from(share.ppm())),
-            Self::Rate => (text.trim().strip_suffix("/s"))
-                .and_then(|number| number.trim().parse().ok())
-                .ok_or_else(|| format!("{text:?} is no rate; write 100/s")),
-            Self::Truth => Err(format!("{text:?} is no threshold: it holds or it does not")),
-        }
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn words(self, value: u64) -> String {
-        match self {
-            Self::Time => human::duration(value),
-            Self::Share => human::percent(value, 1_000_000),
-            Self::Rate => format!("{value}/s"),
-            Self::Truth => "there".to_owned(),
-        }
-    }
+    /// Ids of the findings that the window's diagnosis has, as `kctx.finding.active` shows them; `None` without one.
+    pub findings: Option<&'a [String]>,
+    /// What the window counted of the metrics that rules look at; `None` where none does.
+    pub exported: Option<&'a Cumulative>,
 }
 
 impl Context {
@@ -153,6 +105,7 @@ impl Figure {
             Self::KsoftirqdShare | Self::ContextShare(_) => Unit::Share,
             Self::TimeSqueeze | Self::BacklogDrops | Self::UnhandledInterrupts => Unit::Rate,
             Self::Finding(_) => Unit::Truth,
+            Self::Exported(exported) => exported.unit(),
         }
     }
 
@@ -171,12 +124,23 @@ impl Figure {
             Self::WorkInFlight => "the time that some work has been in execution".to_owned(),
             Self::UnhandledInterrupts => "some interrupt that no handler knew".to_owned(),
             Self::Finding(id) => format!("a diagnosis finds {id}"),
+            Self::Exported(exported) => exported.words(),
+        }
+    }
+
+    /// Whether it takes a diagnosis of each window.
+    #[must_use]
+    pub fn needs_findings(&self) -> bool {
+        match self {
+            Self::Finding(_) => true,
+            Self::Exported(exported) => exported.metric().name == "kctx.finding.active",
+            _ => false,
         }
     }
 
     /// What it is in a window; `None` where it could not be seen.
     #[must_use]
-    pub fn read(&self, window: &Window, beside: &Beside) -> Option<Reading> {
+    pub fn read(&self, window: &Window, beside: &Beside<'_>) -> Option<Reading> {
         match self {
             Self::SoftirqWaitP99(vector) => wait(window, *vector),
             Self::KsoftirqdShare => {
@@ -192,7 +156,10 @@ impl Figure {
             Self::BacklogDrops => beside.softnet.map(|rates| all(rates.dropped)),
             Self::WorkInFlight => beside.longest_work.clone(),
             Self::UnhandledInterrupts => unhandled(window),
-            Self::Finding(id) => Some(all(u64::from(beside.findings.contains(id)))),
+            Self::Exported(exported) => {
+                exported.read(beside.exported?, window.duration_ns).map(all)
+            }
+            Self::Finding(id) => Some(all(u64::from(beside.findings?.contains(id)))),
         }
     }
 }

@@ -116,6 +116,7 @@ fn unhandled_interrupts_are_counted_by_line() {
 
 #[test]
 fn what_is_asked_beside_is_handed_on() {
+    let findings = ["NET-FW".to_owned()];
     let beside = Beside {
         softnet: Some(SoftnetRates {
             dropped: 3,
@@ -125,7 +126,8 @@ fn what_is_asked_beside_is_handed_on() {
             value: 5,
             of: "0x1".to_owned(),
         }),
-        findings: vec!["NET-FW".to_owned()],
+        findings: Some(&findings),
+        exported: None,
     };
     let value = |figure: Figure| {
         let reading = figure.read(&Window::default(), &beside);
@@ -137,4 +139,6 @@ fn what_is_asked_beside_is_handed_on() {
     assert_eq!(value(Figure::Finding("NET-FW".to_owned())), Some(1));
     assert_eq!(value(Figure::Finding("NET".to_owned())), Some(0));
     assert_eq!(read(&Figure::TimeSqueeze, &Window::default()), None);
+    let undiagnosed = Figure::Finding("NET-FW".to_owned());
+    assert_eq!(read(&undiagnosed, &Window::default()), None);
 }

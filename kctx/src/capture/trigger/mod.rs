@@ -5,12 +5,14 @@
 //! flight recorder has from before, and what comes within the rule's window.
 
 pub mod event;
+pub mod exported;
 pub mod figure;
 #[cfg(kctx_live)]
 pub(crate) mod job;
 pub mod rule;
 pub mod softnet;
 pub mod store;
+pub mod unit;
 pub mod watch;
 #[cfg(kctx_live)]
 pub(crate) mod works;

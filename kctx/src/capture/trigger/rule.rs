@@ -1,13 +1,18 @@
 //! A rule as it is configured, checked and said in words.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use glob::Pattern;
 use serde::Deserialize;
 
-use super::figure::{Context, Figure, Unit};
+use super::{
+    exported::{Exported, Of},
+    figure::{Context, Figure},
+    unit::Unit,
+};
 use crate::{
     config::{parse_duration, parse_pause},
+    diagnose,
     host::taint::TAINT_FLAGS,
     resolve::SOFTIRQ_VECTORS,
 };
@@ -83,6 +88,10 @@ struct Written {
     flags: Option<String>,
     module: Option<String>,
     id: Option<String>,
+    metric: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<BTreeMap<String, toml::Value>>,
+    of: Option<Of>,
 }
 
 /// What a rule is about.
@@ -97,6 +106,7 @@ enum When {
     WorkInFlight,
     UnhandledInterrupts,
     Finding,
+    Metric,
     Taint,
     KernelOops,
     KernelWarning,
@@ -160,8 +170,15 @@ impl Written {
             When::UnhandledInterrupts => Figure::UnhandledInterrupts,
             When::Finding => {
                 let id = self.id.take().filter(|id| !id.is_empty());
-                Figure::Finding(id.ok_or("it needs the id of a finding, such as \"NET-FW\"")?)
+                let id = id.ok_or("it needs the id of a finding, such as \"NET-FW\"")?;
+                if diagnose::pages().all(|page| page.id != id) {
+                    return Err(format!(
+                        "there is no finding {id:?}; docs/diagnose lists them"
+                    ));
+                }
+                Figure::Finding(id)
             }
+            When::Metric => Figure::Exported(self.exported()?),
         };
         let over = duration("over", self.over.take().as_deref(), OVER, 1, 3600)?;
         let unit = figure.unit();
@@ -193,6 +210,20 @@ impl Written {
         })
     }
 
+    fn exported(&mut self) -> Result<Exported, String> {
+        let name = self.metric.take().ok_or(
+            "it needs the name of a metric, such as \"kctx.softirq.wait.duration\"; docs/metrics.md lists them",
+        )?;
+        let filter = self.filter.take().unwrap_or_default();
+        let values = filter.iter().map(|(key, value)| match value {
+            toml::Value::String(text) => Ok((key.as_str(), text.clone())),
+            toml::Value::Integer(number) => Ok((key.as_str(), number.to_string())),
+            _ => Err(format!("where: {key} has to be a text or a number")),
+        });
+        let values: Vec<_> = values.collect::<Result<_, _>>()?;
+        Exported::new(&name, values.into_iter(), self.of.take())
+    }
+
     /// Each kind takes what it reads; what is left is of another kind.
     fn no_key_left(&self) -> Result<(), String> {
         let left = [
@@ -204,6 +235,9 @@ impl Written {
             ("flags", self.flags.is_some()),
             ("module", self.module.is_some()),
             ("id", self.id.is_some()),
+            ("metric", self.metric.is_some()),
+            ("where", self.filter.is_some()),
+            ("of", self.of.is_some()),
         ];
         match left.iter().find(|(_, left)| *left) {
             Some((key, _)) => Err(format!(
@@ -226,6 +260,7 @@ impl When {
             Self::WorkInFlight => "work_in_flight",
             Self::UnhandledInterrupts => "unhandled_interrupts",
             Self::Finding => "finding",
+            Self::Metric => "metric",
             Self::Taint => "taint",
             Self::KernelOops => "kernel_oops",
             Self::KernelWarning => "kernel_warning",

@@ -26,6 +26,18 @@ fn rules_are_read_and_said_in_words() {
             "when = \"finding\"\nid = \"NET-FW\"\nover = \"1m\"",
             "a diagnosis finds NET-FW for 1m",
         ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.softirq.wait.duration\"\nof = \"p99\"\nabove = \"20ms\"\nover = \"3s\"\n\
+             where = { \"kctx.softirq.vector\" = \"NET_RX\", \"cpu.logical_number\" = 3 }",
+            "the 99th percentile of kctx.softirq.wait.duration where cpu.logical_number is 3 and kctx.softirq.vector is \
+             NET_RX is 20.0 ms or more for 3s (and again once it was below 10.0 ms for as long)",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.cpu.context.time\"\nof = \"rate\"\nabove = \"150%\"\n\
+             where = { \"kctx.context\" = \"softirq\" }",
+            "the rate of kctx.cpu.context.time where kctx.context is softirq is 150 % or more for 5s (and again once it \
+             was below 75 % for as long)",
+        ),
         ("when = \"taint\"", "the kernel's taint changes"),
         (
             "when = \"taint\"\nflags = \"WD\"",
@@ -79,14 +91,63 @@ fn mistakes_are_one_line_that_says_where_and_what() {
             "above means nothing with when = \"taint\"",
         ),
         (
-            "when = \"finding\"\nid = \"X\"\nabove = \"1\"",
+            "when = \"finding\"\nid = \"NET-FW\"\nabove = \"1\"",
             "above means nothing with when = \"finding\"",
+        ),
+        (
+            "when = \"finding\"\nid = \"NET-FWW\"",
+            "there is no finding \"NET-FWW\"; docs/diagnose lists them",
         ),
         (
             "when = \"taint\"\nflags = \"z\"",
             "there is no taint flag 'z'",
         ),
         ("when = \"module_load\"\nmodule = \"a[\"", "is no pattern"),
+        (
+            "when = \"metric\"\nabove = \"1\"",
+            "it needs the name of a metric",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.softirq.wait\"",
+            "there is no metric \"kctx.softirq.wait\"; docs/metrics.md lists them (as kctx.softirq.wait.duration)",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nabove = \"1\"",
+            "it needs of = \"sum\"; kctx.records is a counter: sum, rate",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nof = \"p99\"\nabove = \"1\"",
+            "there is no \"p99\": kctx.records is a counter: sum, rate",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.kernel.taint\"\nof = \"rate\"\nabove = \"1\"",
+            "there is no \"rate\": kctx.kernel.taint is a gauge: value",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nof = \"p90\"",
+            "unknown variant `p90`",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nof = \"rate\"\nwhere = { cpu = 3 }",
+            "kctx.records has no attribute \"cpu\"; it has kctx.probe.family, kctx.record.outcome, error.type",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.softirq.raised\"\nof = \"rate\"\n\
+             where = { \"kctx.softirq.vector\" = \"NETRX\" }",
+            "kctx.softirq.vector is never \"NETRX\"; it is one of HI, TIMER",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nof = \"rate\"\nwhere = { \"error.type\" = [] }",
+            "where: error.type has to be a text or a number",
+        ),
+        (
+            "when = \"metric\"\nmetric = \"kctx.records\"\nof = \"rate\"\nabove = \"1ms\"",
+            "\"1ms\" is no rate; write 100/s",
+        ),
+        (
+            "when = \"taint\"\nof = \"rate\"",
+            "of means nothing with when = \"taint\"",
+        ),
         (
             "when = \"taint\"\nwindow = \"2h\"",
             "window = \"2h\" is out of range",

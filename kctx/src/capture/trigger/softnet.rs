@@ -6,6 +6,8 @@
 use crate::host::{HostRoot, Reread};
 
 const PATH: &str = "/proc/net/softnet_stat";
+/// A line is up to 135 bytes: of 7700 CPUs.
+const BYTES: usize = 1 << 20;
 
 /// Counts of all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Softnet {
 
     /// The rates since the last call; `None` of the first, and where the file cannot be read.
     pub fn rates(&mut self, now_ns: u64) -> Option<SoftnetRates> {
-        let counts = SoftnetCounts::parse(&self.file.read().ok()?);
+        let counts = SoftnetCounts::parse(&self.file.read_all(BYTES).ok()?);
         let (before, then_ns) = self.before.replace((counts, now_ns))?;
         Some(counts.since(before, now_ns.saturating_sub(then_ns)))
     }
@@ -80,6 +82,25 @@ impl Softnet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_cpu_of_a_large_host_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("proc/net")).unwrap();
+        let write = |squeezed: u32| {
+            let line = |cpu: u32| {
+                let rest = "00000000 ".repeat(9);
+                format!("0000aaaa 00000000 {squeezed:08x} {rest}{cpu:08x} 00000000 00000000\n")
+            };
+            let text: String = (0..1024).map(line).collect();
+            std::fs::write(folder.path().join("proc/net/softnet_stat"), text).unwrap();
+        };
+        write(0);
+        let mut softnet = Softnet::open(&HostRoot::new(folder.path())).unwrap();
+        assert_eq!(softnet.rates(0), None);
+        write(1);
+        assert_eq!(softnet.rates(1_000_000_000).unwrap().time_squeeze, 1024);
+    }
 
     #[test]
     fn lines_are_summed_and_rates_survive_a_wrap() {

@@ -62,6 +62,13 @@ impl BundleStore {
             .mode(0o700)
             .create(directory)
             .map_err(at_path)?;
+        let owner = fs::metadata(directory).map_err(at_path)?.uid();
+        let us = rustix::process::geteuid().as_raw();
+        if owner != us {
+            // Who owns it may take files out of it and put others in their place.
+            let whose = format!("it belongs to user {owner}, and kctx runs as user {us}");
+            return Err(at_path(io::Error::other(whose)));
+        }
         let trial = directory.join(format!(".kctx-{}", std::process::id()));
         OpenOptions::new()
             .write(true)
@@ -229,6 +236,23 @@ mod tests {
         fs::write(&directory, "a file").unwrap();
         let error = store.make_room(10).unwrap_err().to_string();
         assert!(error.starts_with("cannot write into "), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        // /proc/1 is root's, and nobody may write there.
+        let of_root = Path::new("/proc/1");
+        let error = BundleStore::open(of_root, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("/proc/1"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("theirs");
+        fs::create_dir(&other).unwrap();
+        if std::os::unix::fs::chown(&other, Some(65_534), None).is_err() {
+            return; // Only root may give files away.
+        }
+        let error = BundleStore::open(&other, LIMITS).unwrap_err().to_string();
+        assert!(error.contains("it belongs to user 65534"), "{error}");
+        assert!(!error.contains('\n'));
     }
 
     #[test]

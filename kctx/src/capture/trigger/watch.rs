@@ -45,11 +45,12 @@ impl RuleWatch {
         }
     }
 
-    /// Whether some rule looks at such a figure.
-    pub fn needs(&self, wanted: impl Fn(&Figure) -> bool) -> bool {
-        self.rules.iter().any(|(rule, _)| match &rule.condition {
-            Condition::Above { figure, .. } => wanted(figure),
-            Condition::Event(_) => false,
+    /// What the rules look at.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        let conditions = self.rules.iter().map(|(rule, _)| &rule.condition);
+        conditions.filter_map(|condition| match condition {
+            Condition::Above { figure, .. } => Some(figure),
+            Condition::Event(_) => None,
         })
     }
 
@@ -59,7 +60,7 @@ impl RuleWatch {
         &mut self,
         now_ns: u64,
         window: &Window,
-        beside: &Beside,
+        beside: &Beside<'_>,
         busy: bool,
     ) -> Option<(Rule, Fired)> {
         let mut chosen = None;
@@ -103,7 +104,12 @@ fn passed(last_ns: Option<u64>, pause: Duration, now_ns: u64) -> bool {
 
 impl State {
     /// What was seen, where the condition holds and the rule has not fired for it yet.
-    fn holds(&mut self, condition: &Condition, window: &Window, beside: &Beside) -> Option<String> {
+    fn holds(
+        &mut self,
+        condition: &Condition,
+        window: &Window,
+        beside: &Beside<'_>,
+    ) -> Option<String> {
         match condition {
             Condition::Event(event) => event::saw(event, window),
             Condition::Above {

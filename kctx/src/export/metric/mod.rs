@@ -44,6 +44,12 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// Whether it says what holds, not how much there was.
+    #[must_use]
+    pub fn is_state(&self) -> bool {
+        matches!(self.kind, Kind::UpDownCounter | Kind::Gauge)
+    }
+
     /// Its series.
     #[must_use]
     pub fn series<'a>(&self, state: &'a Cumulative) -> SeriesOf<'a> {
@@ -97,6 +103,16 @@ pub struct Attribute {
     pub key: &'static str,
     /// Which values it has, or where it is there.
     pub values: &'static str,
+}
+
+impl Attribute {
+    /// Its values, where `values` is a list of all of them and nothing else.
+    #[must_use]
+    pub fn all_values(&self) -> Option<Vec<&'static str>> {
+        let parts = self.values.split(", ");
+        let value = |part: &'static str| part.strip_prefix('`')?.strip_suffix('`');
+        parts.map(value).collect()
+    }
 }
 
 /// Metrics of one part of the kernel, or of kctx.

@@ -96,3 +96,22 @@ fn every_series_has_the_attributes_that_are_listed_and_no_others() {
         assert_eq!(seen, listed, "{name}");
     }
 }
+
+#[test]
+fn values_are_known_where_the_list_of_them_is_whole() {
+    let attribute = |key: &str| {
+        let mut all = metrics().flat_map(|metric| metric.attributes);
+        all.find(|attribute| attribute.key == key).unwrap()
+    };
+    let vectors = attribute("kctx.softirq.vector").all_values().unwrap();
+    assert_eq!(vectors, crate::resolve::SOFTIRQ_VECTORS);
+    let levels = attribute("kctx.kernel.log.level").all_values().unwrap();
+    assert_eq!(levels, crate::host::kmsg::LEVEL_NAMES);
+    for open in [
+        "kctx.softirq.context",
+        "cpu.logical_number",
+        "kctx.irq.name",
+    ] {
+        assert_eq!(attribute(open).all_values(), None, "{open}");
+    }
+}
