@@ -110,6 +110,8 @@ fn what_listens_and_is_no_daemon_is_told_as_such() -> Result<()> {
         let socket = folder.path().join("other.sock");
         let listener = UnixListener::bind(&socket)?;
         let other = std::thread::spawn(move || -> std::io::Result<()> {
+            // It first looks whether anybody listens.
+            drop(listener.accept()?);
             let (mut stream, _) = listener.accept()?;
             let mut request = [0; 16];
             stream.read_exact(&mut request)?;

@@ -91,7 +91,7 @@ fn few_descriptors_at_the_start_are_no_hindrance() -> Result<()> {
         Resource::Nofile,
         Rlimit {
             current: Some(48),
-            ..before.clone()
+            ..before
         },
     )?;
     let started = capture(&output.path(), &["--window", "200ms"]);
