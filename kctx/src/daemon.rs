@@ -73,7 +73,7 @@ pub(crate) fn pump(
         let window = pipeline.take(&item).map(Arc::new);
         let learnt = pipeline.take_learnt();
         if let Some(recording) = &mut recording {
-            recording.item(learnt, &item, pipeline);
+            recording.item(learnt, &item, pipeline, window.is_some());
         }
         if let Some(window) = window {
             sink(window)?;
@@ -115,7 +115,7 @@ pub fn run_live(
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let cut = session.cutter().context("the drain has ended")?;
-    let (recording, flight, server) = recording::start(config, socket, cut)?;
+    let (recording, flight, server) = recording::start(config, socket, cut, exports.totals())?;
     let triggers = triggers::Triggers::new(config, works, flight, exports.totals())?;
     let windows = Windows::live(exports, triggers);
     let result = serve(

@@ -112,7 +112,13 @@ fn watch() -> Result<Watched> {
     scrape::wait_until_ready(target)?;
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("limited.toml");
-    fs::write(&config, "[governor]\ncpu_limit = \"0.1%\"\n")?;
+    // Its rule fires too.
+    let directory = folder.path().join("bundles");
+    let text = format!(
+        "[governor]\ncpu_limit = \"0.1%\"\n[capture]\ndirectory = {directory:?}\n[[trigger]]\nname = \"softirqs\"\n\
+         when = \"metric\"\nmetric = \"kctx.softirq.duration\"\nof = \"rate\"\nabove = \"10/s\"\nover = \"1s\"\nwindow = \"1s\"\n"
+    );
+    fs::write(&config, text)?;
     let limited = Running::kctx([
         "run",
         "--duration=120s",

@@ -11,7 +11,7 @@ use kctx_tests::{
     bundle::Bundle,
     load,
     program::{self, Running},
-    situation,
+    scrape, situation,
 };
 use rustix::process::Signal;
 
@@ -33,6 +33,7 @@ fn start(folder: &Path, interval: &str, rules: &str) -> Result<Running> {
         interval,
         "--duration",
         "90s",
+        "--prometheus-listen=127.0.0.1:0",
         "--config",
         &config,
     ];
@@ -106,6 +107,13 @@ fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> R
         .filter(|row| row.vector == "NET_RX");
     assert!(softirqs.map(|row| row.count).sum::<u64>() > 1000);
     assert!(bundle.members.contains_key("evidence/before/proc/softirqs"));
+    let page = scrape::get(scrape::address(&daemon)?, "/metrics", "text/plain", false)?;
+    let total = |name, labels: &[_]| scrape::total(page.text()?, name, labels);
+    let rule = [("kctx_trigger_rule", "udp")];
+    assert_eq!(total("kctx_trigger_fired_total", &rule)?, 1.0);
+    assert!(total("kctx_recorder_memory_bytes", &[])? > 10_000.0);
+    let length = total("kctx_recorder_length_seconds", &[])?;
+    assert!((3.0..=31.0).contains(&length), "{length}");
 
     // It stays high, so it does not fire again; once it was low it does, and the oldest bundle goes.
     std::thread::sleep(Duration::from_secs(2));
@@ -114,6 +122,9 @@ fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> R
     std::thread::sleep(Duration::from_secs(4));
     let udp = load::udp()?;
     let second = next_bundle(folder.path(), Some(&first))?;
+    let written = [("kctx_trigger_result", "written")];
+    let page = scrape::get(scrape::address(&daemon)?, "/metrics", "text/plain", false)?;
+    assert!(scrape::total(page.text()?, "kctx_trigger_bundles_total", &written)? >= 1.0);
     assert!(!first.exists());
     let fired = Bundle::read(&second)?.manifest.trigger.context("a rule")?;
     assert_eq!(fired.rule, "udp");

@@ -1,7 +1,10 @@
 //! What the daemon records beside its exports: the flight recorder, and who asks for dumps of it.
 
+use std::sync::Arc;
+
 use crate::{
     capture::flight::FlightRecorder,
+    export::totals::Totals,
     pipeline::Pipeline,
     source::{Control, Item},
 };
@@ -18,12 +21,24 @@ use {
 /// The pipeline thread's part of it.
 pub(crate) struct Recording {
     flight: FlightRecorder,
+    totals: Arc<Totals>,
 }
 
 impl Recording {
-    /// Takes a piece of the stream after the pipeline did.
-    pub(crate) fn item(&mut self, learnt: Vec<Control>, item: &Item, pipeline: &Pipeline) {
+    /// Takes a piece of the stream after the pipeline did; that may have `closed` a window.
+    pub(crate) fn item(
+        &mut self,
+        learnt: Vec<Control>,
+        item: &Item,
+        pipeline: &Pipeline,
+        closed: bool,
+    ) {
         self.flight.item(learnt, item, &pipeline.progress());
+        if closed {
+            let (bytes, length_ns) = (self.flight.bytes() as u64, self.flight.kept_ns());
+            self.totals
+                .note(|state| state.note_recorder(bytes, length_ns));
+        }
     }
 
     /// The stream is over: dumps end.
@@ -54,10 +69,12 @@ pub(super) fn start(
     config: &Config,
     socket: Option<ControlSocket>,
     cut: Cut,
+    totals: &Arc<Totals>,
 ) -> anyhow::Result<(Recording, FlightHandle, Option<ControlServer>)> {
     let (handle, orders) = FlightHandle::new(cut);
     let recording = Recording {
         flight: FlightRecorder::new(config.recorder.limits(), orders),
+        totals: Arc::clone(totals),
     };
     let server = match socket {
         Some(socket) => {

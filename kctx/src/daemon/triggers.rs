@@ -21,7 +21,7 @@ use crate::{
         },
     },
     config::Config,
-    export::{metric::Selection, totals::Totals},
+    export::{captures::BundleResult, metric::Selection, totals::Totals},
     host::{HostRoot, clock},
 };
 
@@ -91,8 +91,8 @@ impl Triggers {
 
     /// A window closed; with the ids of its findings, where it was diagnosed.
     pub(super) fn window(&mut self, window: &Window, findings: Option<&[String]>) {
-        if self.job.as_ref().is_some_and(Job::is_finished) {
-            self.job = None;
+        if let Some(job) = self.job.take_if(|job| job.is_finished()) {
+            self.note_bundles(job.wait(), 1);
         }
         let now_ns = clock::monotonic_ns();
         let beside = Beside {
@@ -110,15 +110,35 @@ impl Triggers {
             let beside = Beside { exported, ..beside };
             watch.observe(now_ns, window, &beside, busy)
         });
+        let refused = self.watch.take_refused();
+        self.note_bundles(BundleResult::Refused, refused);
         if let Some((rule, fired)) = fired {
+            self.totals.note(|state| state.note_fired(&rule.name));
             self.start(&rule, fired);
+        }
+    }
+
+    /// The stream is over, and so is a dump: the capture under way writes what came.
+    pub(super) fn finish(mut self) {
+        if let Some(job) = self.job.take() {
+            self.note_bundles(job.wait(), 1);
+        }
+    }
+
+    fn note_bundles(&self, result: BundleResult, bundles: u64) {
+        if bundles > 0 {
+            let totals = &self.totals;
+            totals.note(|state| state.note_bundles(result, bundles));
         }
     }
 
     fn start(&mut self, rule: &Rule, fired: crate::capture::trigger::Fired) {
         match Job::start(self.settings.clone(), rule, fired) {
             Ok(job) => self.job = Some(job),
-            Err(error) => eprintln!("kctx: trigger {}: no thread: {error}", rule.name),
+            Err(error) => {
+                eprintln!("kctx: trigger {}: no thread: {error}", rule.name);
+                self.note_bundles(BundleResult::Failed, 1);
+            }
         }
     }
 }

@@ -87,7 +87,9 @@ impl Windows {
     /// The stream is over, and so are dumps of the recorder: what triggers have captured is written, and the last is exported.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         #[cfg(kctx_live)]
-        drop(self.triggers);
+        if let Some(triggers) = self.triggers {
+            triggers.finish();
+        }
         self.exports.flush()
     }
 }

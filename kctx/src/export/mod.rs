@@ -9,6 +9,7 @@
 //! names, units and words from it. [`event::EVENTS`] is that of events, which go out by OTLP alone, each as it happened.
 
 pub mod attributes;
+pub mod captures;
 pub mod cumulative;
 pub mod event;
 pub mod exponential;

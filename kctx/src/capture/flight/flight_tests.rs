@@ -22,6 +22,7 @@ fn a_dump_is_one_window_of_what_is_kept_and_what_comes() {
         daemon.window(records);
     }
     assert_eq!(daemon.recorder.windows(), 3);
+    assert_eq!(daemon.recorder.kept_ns(), 3 * SECOND);
     let asked_ns = daemon.now_ns + 5;
     let subscription = daemon.handle.subscribe(asked_ns);
     daemon.interrupts(10);

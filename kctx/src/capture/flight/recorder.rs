@@ -127,6 +127,16 @@ impl FlightRecorder {
         self.encoder.len()
     }
 
+    /// How long the windows took that are kept, in nanoseconds; the open one not among them.
+    #[must_use]
+    pub fn kept_ns(&self) -> u64 {
+        let start = self.head.as_ref().map(|head| head.monotonic_ns);
+        let end = self.kept.back().map(|window| window.edge.monotonic_ns);
+        start
+            .zip(end)
+            .map_or(0, |(start, end)| end.saturating_sub(start))
+    }
+
     /// Windows that are kept, the open one not among them.
     #[must_use]
     pub fn windows(&self) -> usize {

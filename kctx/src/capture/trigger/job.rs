@@ -16,6 +16,7 @@ use crate::{
         recorder::Recorder,
         redact::Redactor,
     },
+    export::captures::BundleResult,
     host::{HostRoot, clock},
 };
 
@@ -32,7 +33,7 @@ pub(crate) struct JobSettings {
 
 /// A capture at work.
 pub(crate) struct Job {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<BundleResult>>,
 }
 
 impl Job {
@@ -45,12 +46,16 @@ impl Job {
             .spawn(move || {
                 let name = fired.rule.clone();
                 match capture(&settings, window, fired) {
-                    Ok(written) => eprintln!(
-                        "kctx: trigger {name}: wrote {} ({} bytes)",
-                        written.path.display(),
-                        written.bytes
-                    ),
-                    Err(error) => eprintln!("kctx: trigger {name}: no bundle: {error:#}"),
+                    Ok(written) => {
+                        let path = written.path.display();
+                        let bytes = written.bytes;
+                        eprintln!("kctx: trigger {name}: wrote {path} ({bytes} bytes)");
+                        BundleResult::Written
+                    }
+                    Err(error) => {
+                        eprintln!("kctx: trigger {name}: no bundle: {error:#}");
+                        BundleResult::Failed
+                    }
                 }
             })?;
         Ok(Self {
@@ -61,6 +66,12 @@ impl Job {
     /// Whether it has ended.
     pub(crate) fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end: what became of it.
+    pub(crate) fn wait(mut self) -> BundleResult {
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.and_then(Result::ok).unwrap_or(BundleResult::Failed)
     }
 }
 

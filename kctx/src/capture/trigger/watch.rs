@@ -29,6 +29,7 @@ pub struct RuleWatch {
     rules: Vec<(Rule, State)>,
     pause: Duration,
     captured_ns: Option<u64>,
+    refused: u64,
 }
 
 impl RuleWatch {
@@ -42,6 +43,7 @@ impl RuleWatch {
                 .collect(),
             pause,
             captured_ns: None,
+            refused: 0,
         }
     }
 
@@ -74,7 +76,7 @@ impl RuleWatch {
                 && passed(state.captured_ns, own, now_ns)
                 && passed(self.captured_ns, self.pause, now_ns);
             if !free {
-                state.hold_back(&rule.condition);
+                self.refused += u64::from(state.hold_back(&rule.condition));
                 continue;
             }
             state.captured_ns = Some(now_ns);
@@ -89,6 +91,11 @@ impl RuleWatch {
             chosen = Some((rule.clone(), fired));
         }
         chosen
+    }
+
+    /// Times that rules were held back since the last call, all together.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Times that a rule would have fired and was held back, since its last capture, by rule.
@@ -144,11 +151,12 @@ impl State {
         }
     }
 
-    /// It would fire and may not. A figure that stays high is held back once, an event each time.
-    fn hold_back(&mut self, condition: &Condition) {
+    /// It would fire and may not; whether that counts: a figure that stays high is held back once, an event each time.
+    fn hold_back(&mut self, condition: &Condition) -> bool {
         let again = matches!(condition, Condition::Event(_)) || !self.counted;
         self.held_back += u64::from(again);
         self.counted = true;
+        again
     }
 
     /// It fires; how often it was held back before.

@@ -140,6 +140,8 @@ fn an_event_is_held_back_each_time_and_one_rule_fires_at_a_time() {
     }
     let held: Vec<_> = watched.watch.held_back().collect();
     assert_eq!(held, [("taint", 3), ("also", 4)]);
+    assert_eq!(watched.watch.take_refused(), 7);
+    assert_eq!(watched.watch.take_refused(), 0);
     watched.now_ns += 60 * SECOND;
     assert_eq!(watched.second(0, 1).unwrap().held_back, 3);
 }

@@ -8,6 +8,7 @@ use crate::aggregate::window::{
     ModuleRow, NapiRow, Origin, OriginKind, ProbeStatus, SoftirqOriginRow, TaskletRow, Window,
 };
 use crate::export::attributes::Attributes;
+use crate::export::captures::BundleResult;
 use crate::export::cumulative::Cumulative;
 use crate::export::health::{Backlog, Ended};
 use crate::export::otlp::{Signal, Transport, component, settings::Protocol};
@@ -214,6 +215,10 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     };
     state.note_backlog(backlog, &exporter);
     state.note_findings(&["NET-FW".to_owned()]);
+    state.note_recorder(1 << 20, 30_000_000_000);
+    state.note_fired("net-rx-late");
+    state.note_bundles(BundleResult::Written, 1);
+    state.note_bundles(BundleResult::Refused, 2);
     state.note_merged(1, &exporter);
     state.note_log_export(&ended, &component(Signal::Logs, &way));
     let processor = Attributes::new()
