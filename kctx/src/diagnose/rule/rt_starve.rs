@@ -36,7 +36,7 @@ pub(super) static RULE: Rule = Rule {
             ),
             threshold(
                 "a wait, without",
-                "100 ms, and no more than a warning",
+                "100 ms; a warning where packets are dropped, the kernel throttled, or the tasks are not known",
                 "kctx",
             ),
         ],
@@ -81,7 +81,14 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     // Where it is known who keeps a thread waiting, that is the finding, and not a wait that is a little longer.
     let worst = kept.max_by_key(|(row, tasks)| (!tasks.is_empty(), row.wait.max_ns));
     match worst {
-        Some((thread, tasks)) => Outcome::Found(vec![finding(facts, thread, &tasks, throttled)]),
+        Some((thread, tasks)) => {
+            let finding = finding(facts, thread, &tasks, throttled);
+            match tasks.is_empty() && throttled.is_none() {
+                // On a CPU that is merely busy it may be so too: that explains nothing.
+                true => Outcome::FoundBeside(vec![finding]),
+                false => Outcome::Found(vec![finding]),
+            }
+        }
         None => Outcome::RuledOut(format!(
             "{} waited at most {} for its CPU (threshold {} with a real-time task there that ran for as long, else {})",
             longest.comm,
@@ -149,10 +156,12 @@ fn finding(
     } else {
         ""
     };
-    let severity = if !tasks.is_empty() && (dropped >= DROPS || waited >= 10.0) {
-        Severity::Crit
-    } else {
-        Severity::Warn
+    let harmful = dropped >= DROPS || waited >= 10.0;
+    let severity = match (tasks.is_empty(), facts.tasks.is_some()) {
+        (false, _) if harmful => Severity::Crit,
+        // None of the tasks that were seen did it: many share that CPU, as it seems.
+        (true, true) if dropped < DROPS && throttled.is_none() => Severity::Info,
+        _ => Severity::Warn,
     };
     let place = cpu.map_or("its CPU".to_owned(), |cpu| format!("CPU {cpu}"));
     let mut draft = Draft::new(&RULE.page, severity, confidence)
@@ -172,9 +181,10 @@ fn finding(
         )
         .missing_if(tasks.is_empty(), "a real-time task that ran for as long: others of its CPU may have kept it waiting");
     if let Some(cpu) = cpu {
-        draft = draft
-            .cpu(cpu)
-            .share(cpu, &format!("{} waiting", thread.comm), waited);
+        draft = draft.cpu(cpu);
+        if !tasks.is_empty() {
+            draft = draft.share(cpu, &format!("{} waiting", thread.comm), waited);
+        }
     }
     for task in tasks.iter().take(3) {
         draft = draft.process(&task.comm, task.pid);
@@ -232,12 +242,22 @@ mod tests {
                 unknown.confidence,
                 unknown.scope.comms.len()
             ),
-            (Severity::Warn, Confidence::Low, 0)
+            (Severity::Info, Confidence::Low, 0)
         );
         assert!(
             !unknown.statement.contains("storms"),
             "{}",
             unknown.statement
+        );
+        assert!(
+            diagnosis.first_line.starts_with("Nothing is hot: "),
+            "{}",
+            diagnosis.first_line
+        );
+        let unseen = of(&summary, &evidence(&[]));
+        assert_eq!(
+            found(&unseen, "RT-STARVE").unwrap().severity,
+            Severity::Warn
         );
         // Who is known to be kept goes before who waits a little longer for an unknown reason.
         let mut other = kthread("ksoftirqd", "ksoftirqd/1", percent(3));
