@@ -11,6 +11,7 @@ use crate::export::attributes::Attributes;
 use crate::export::cumulative::Cumulative;
 use crate::export::health::{Backlog, Ended};
 use crate::export::otlp::{Signal, Transport, component, settings::Protocol};
+use crate::export::reloads::Reloads;
 use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, RingFill, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
@@ -214,6 +215,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     };
     state.note_backlog(backlog, &exporter);
     state.note_findings(&["NET-FW".to_owned()]);
+    state.fold_reloads(Reloads::default());
     state.note_merged(1, &exporter);
     state.note_log_export(&ended, &component(Signal::Logs, &way));
     let processor = Attributes::new()
