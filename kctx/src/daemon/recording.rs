@@ -8,7 +8,7 @@ use crate::{
 };
 #[cfg(kctx_live)]
 use {
-    super::triggers::Triggers,
+    super::triggers::{TriggerPlan, Triggers},
     crate::{
         capture::{
             flight::{Cut, FlightHandle},
@@ -18,13 +18,24 @@ use {
         control::{server::ControlServer, socket::ControlSocket},
     },
     anyhow::Context as _,
+    std::sync::mpsc::{Receiver, Sender, channel},
 };
+
+/// What the pipeline's thread is to go by from now on.
+#[cfg(kctx_live)]
+pub(super) struct Change {
+    pub(super) triggers: TriggerPlan,
+    /// Of the kernel's log, in one window.
+    pub(super) log_lines: usize,
+}
 
 /// The pipeline thread's part of it.
 pub(crate) struct Recording {
     flight: FlightRecorder,
     #[cfg(kctx_live)]
-    triggers: Option<Triggers>,
+    triggers: Triggers,
+    #[cfg(kctx_live)]
+    changes: Receiver<Change>,
 }
 
 impl Recording {
@@ -33,13 +44,18 @@ impl Recording {
         &mut self,
         learnt: Vec<Control>,
         item: &Item,
-        pipeline: &Pipeline,
+        pipeline: &mut Pipeline,
         window: Option<&Window>,
     ) {
         self.flight.item(learnt, item, &pipeline.progress());
         #[cfg(kctx_live)]
-        if let (Some(triggers), Some(window)) = (&mut self.triggers, window) {
-            triggers.window(window, pipeline.aggregator().host());
+        if let Some(window) = window {
+            self.triggers.window(window, pipeline.aggregator().host());
+            // A rule that comes now is not asked of what was before.
+            for change in self.changes.try_iter() {
+                self.triggers.take_over(change.triggers);
+                pipeline.limit_log_lines(change.log_lines);
+            }
         }
         #[cfg(not(kctx_live))]
         let _ = window;
@@ -67,6 +83,16 @@ pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSock
     }
 }
 
+/// The recording at work, and who it is reached by.
+#[cfg(kctx_live)]
+pub(super) struct Started {
+    pub(super) recording: Recording,
+    pub(super) server: Option<ControlServer>,
+    pub(super) handle: FlightHandle,
+    /// Where its changes are sent to; taken at a window's end.
+    pub(super) changes: Sender<Change>,
+}
+
 /// The flight recorder, its server and the triggers. After privileges were dropped: none needs them.
 #[cfg(kctx_live)]
 pub(super) fn start(
@@ -74,18 +100,25 @@ pub(super) fn start(
     socket: Option<ControlSocket>,
     works: Option<RunningWorks>,
     cut: Cut,
-) -> anyhow::Result<(Recording, Option<ControlServer>)> {
+) -> anyhow::Result<Started> {
     let (handle, orders) = FlightHandle::new(cut);
+    let (to_recording, changes) = channel();
     let recording = Recording {
         flight: FlightRecorder::new(config.recorder.limits(), orders),
-        triggers: Triggers::new(config, works, handle.clone())?,
+        triggers: Triggers::new(TriggerPlan::new(config, &handle)?, works),
+        changes,
     };
     let server = match socket {
         Some(socket) => {
-            let server = ControlServer::spawn(socket, handle);
+            let server = ControlServer::spawn(socket, handle.clone());
             Some(server.context("cannot start the control thread")?)
         }
         None => None,
     };
-    Ok((recording, server))
+    Ok(Started {
+        recording,
+        server,
+        handle,
+        changes: to_recording,
+    })
 }

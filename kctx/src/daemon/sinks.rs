@@ -233,6 +233,12 @@ impl OnlineCpus {
 }
 
 impl Exports {
+    /// The series.
+    #[cfg(kctx_live)]
+    pub(super) fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
     /// Hands over a closed window.
     pub(super) fn offer(&self, window: &Arc<Window>) {
         if self.otlp.is_some() || self.prometheus.is_some() {

@@ -321,6 +321,11 @@ impl Condition {
 }
 
 impl Rule {
+    /// Whether it looks at such a figure.
+    pub fn needs(&self, wanted: impl Fn(&Figure) -> bool) -> bool {
+        matches!(&self.condition, Condition::Above { figure, .. } if wanted(figure))
+    }
+
     /// In words, for who checks the configuration.
     #[must_use]
     pub fn words(&self, pause: Duration) -> String {

@@ -64,10 +64,7 @@ impl RuleWatch {
 
     /// Whether some rule looks at such a figure.
     pub fn needs(&self, wanted: impl Fn(&Figure) -> bool) -> bool {
-        self.rules.iter().any(|(rule, _)| match &rule.condition {
-            Condition::Above { figure, .. } => wanted(figure),
-            Condition::Event(_) => false,
-        })
+        self.rules.iter().any(|(rule, _)| rule.needs(&wanted))
     }
 
     /// A window closed, at `now_ns` by `CLOCK_MONOTONIC`. The first rule, in the configuration's order, that fires and may;
