@@ -73,7 +73,6 @@ impl LogWindow {
     /// Other bounds from now on. How long a line may be is for who reads it.
     pub fn set_bounds(&mut self, bounds: LogBounds) {
         self.bounds = bounds;
-        self.allowance = self.allowance.min(full_allowance(&bounds));
     }
 
     /// Takes what one poll found.
