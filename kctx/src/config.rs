@@ -14,14 +14,18 @@ use crate::{
 };
 
 mod captures;
+mod file;
 mod probes;
 mod recording;
+mod taken_over;
 mod top;
 mod watch;
 
 pub use captures::EvidenceConfig;
+pub use file::ConfigFile;
 pub use probes::ProbesConfig;
 pub use recording::{CaptureConfig, ControlConfig, RecorderConfig, SocketChoice, parse_pause};
+pub use taken_over::TakenOver;
 pub use top::TopConfig;
 pub use watch::{
     GovernorConfig, LogConfig, MeterConfig, StacksConfig, parse_cpu_share, parse_outlier,
@@ -182,21 +186,7 @@ impl Config {
 
     /// The file at `path`; without one the default file where there is one, else the defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let (path, named) = match path {
-            Some(path) => (path, true),
-            None => (Path::new(DEFAULT_PATH), false),
-        };
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(|message| ConfigError::Invalid {
-                path: path.to_owned(),
-                message,
-            }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            }),
-        }
+        ConfigFile::new(path).read()
     }
 
     /// For who reads a bundle: without a path, a default file that cannot be read or used keeps nobody from that. It is the

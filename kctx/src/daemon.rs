@@ -1,13 +1,13 @@
 //! Wires the stages, and owns the shutdown.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use crate::{
     aggregate::window::Window,
-    config::Config,
+    config::{Config, ConfigError},
     pipeline::Pipeline,
     signals::{Ended, Signals},
     source::Item,
@@ -15,6 +15,8 @@ use crate::{
 
 mod findings;
 mod recording;
+#[cfg(kctx_live)]
+mod reload;
 mod sinks;
 #[cfg(kctx_live)]
 mod triggers;
@@ -24,6 +26,9 @@ pub(crate) use recording::Recording;
 use sinks::Pace;
 pub use sinks::{Sinks, Wishes};
 use windows::Windows;
+
+/// Reads a configuration again, as it was read at the start.
+pub type ReadAgain<'a> = &'a mut dyn FnMut() -> Result<Config, ConfigError>;
 
 /// Pieces of the stream that may wait for the pipeline: at 256 KiB a batch, 16 MiB.
 pub const CHANNEL_ITEMS: usize = 64;
@@ -85,18 +90,22 @@ pub(crate) fn pump(
     Ok(())
 }
 
-/// `kctx run`: this kernel to the sinks, until a signal or the end of `duration`.
+/// `kctx run`: this kernel to the sinks, until a signal or the end of `duration`. At SIGHUP the configuration is taken from
+/// `read_again`.
 #[cfg(kctx_live)]
 pub fn run_live(
-    config: &Config,
+    (config, read_again): (&Config, ReadAgain<'_>),
     sinks: Sinks,
     socket: &crate::config::SocketChoice,
     duration: Option<Duration>,
 ) -> anyhow::Result<()> {
+    let terminals = reload::Terminals::now();
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
     let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
     let (mut prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    // Not before: where nothing can be attached what runs instead ends at a SIGHUP, as other commands do.
+    (signals.catch_hangup()).context("cannot catch signals")?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {
         let reason = probe.reason.as_deref().unwrap_or_default();
         if probe.attached {
@@ -115,18 +124,35 @@ pub fn run_live(
     let exports = sinks.start(Pace::Interval)?;
     let mut session = prepared.start(crate::source::drain::Edges::default())?;
     let cut = session.cutter().context("the drain has ended")?;
-    let (recording, flight, server) = recording::start(config, socket, cut, exports.totals())?;
-    let triggers = triggers::Triggers::new(config, works, flight, exports.totals())?;
-    let windows = Windows::live(exports, triggers);
+    let started = recording::start(config, socket, cut, exports.totals())?;
+    let plan = triggers::TriggerPlan::new(config, &started.handle)?;
+    let triggers = triggers::Triggers::new(plan, works, exports.totals());
+    let totals = Arc::clone(exports.totals());
+    let (to_windows, changes) = std::sync::mpsc::channel();
+    let windows = Windows::live(exports, triggers, changes);
+    let mut reload = reload::Reload {
+        read: read_again,
+        config: config.clone(),
+        flight: started.handle,
+        to_recording: started.changes,
+        to_windows,
+        to_drain: session.bounds().context("the drain has ended")?,
+        totals,
+        terminals,
+    };
+    let on_signals = OnSignals {
+        hangup: &mut || reload.on_hangup(),
+        stop: &|| session.stop(),
+    };
     let result = serve(
         &mut signals,
         stream.into_iter().map(Ok),
         pipeline,
-        (windows, Some(recording)),
-        || session.stop(),
+        (windows, Some(started.recording)),
+        on_signals,
     );
     // Those who take a dump get their last pieces.
-    drop(server);
+    drop(started.server);
     let drained = session.wait();
     drop(session);
     result.and(drained)
@@ -143,7 +169,19 @@ pub fn run_recorded(
     let pipeline = Pipeline::new(config.rows(), resolver);
     let exports = sinks.start(Pace::EachWindow)?;
     let windows = Windows::recorded(exports);
-    serve(&mut signals, stream, pipeline, (windows, None), || {})
+    let on_signals = OnSignals {
+        hangup: &mut || ControlFlow::Break(()),
+        stop: &|| {},
+    };
+    serve(&mut signals, stream, pipeline, (windows, None), on_signals)
+}
+
+/// What signals do to a run.
+struct OnSignals<'a> {
+    /// At SIGHUP, where that is caught: whether it is one that ends the run.
+    hangup: &'a mut dyn FnMut() -> ControlFlow<()>,
+    /// At the first that ends it: has the stream end.
+    stop: &'a dyn Fn(),
 }
 
 fn serve(
@@ -151,7 +189,7 @@ fn serve(
     stream: impl Iterator<Item = anyhow::Result<Item>> + Send + 'static,
     mut pipeline: Pipeline,
     (mut windows, mut recording): (Windows, Option<Recording>),
-    stop: impl Fn(),
+    on: OnSignals<'_>,
 ) -> anyhow::Result<()> {
     let exports = windows.exports();
     let (done, mut is_done) = oneshot::channel::<()>();
@@ -168,9 +206,9 @@ fn serve(
             result.and(flushed)
         })
         .context("cannot start the pipeline thread")?;
-    let ended = signals.wait(&mut is_done);
+    let ended = signals.wait_through_hangups(&mut is_done, on.hangup);
     if ended == Ended::Signal {
-        stop();
+        (on.stop)();
         signals.wait_for_end(&mut is_done, PATIENCE);
     }
     let result = thread

@@ -16,6 +16,7 @@
 //!   that has other things to do.
 //! - Where no family with records is left to limit, kctx goes on over its limit, and [`Governor::helpless`] says so
 //!   until it was within it for [`CALM_TICKS`] ticks on end.
+//! - A limit of 0 is none: what is limited is released, a family a tick.
 //! - It has to have been limited for its hold: ten seconds, and twice as long each time that it is limited
 //!   again within a minute after its release, up to ten minutes.
 
@@ -175,6 +176,19 @@ impl<const N: usize> Governor<N> {
         }
     }
 
+    /// Another limit from the next tick on. What a family cost holds; what was said of the old limit does not.
+    pub fn set_limit(&mut self, limit: CpuShare) {
+        if limit == self.limit {
+            return;
+        }
+        self.limit = limit;
+        (self.over_ticks, self.within_ticks) = (0, 0);
+        self.helpless = None;
+        for family in &mut self.families {
+            family.calm = 0;
+        }
+    }
+
     /// Set while kctx is over its limit although each family that has records is limited.
     #[must_use]
     pub fn helpless(&self) -> Option<&Helpless> {
@@ -199,10 +213,13 @@ impl<const N: usize> Governor<N> {
         cpu_ns: u64,
         observed: &[u64; N],
     ) -> Option<GovernorChange> {
-        if self.limit.ppm() == 0 || wall_ns == 0 {
+        if wall_ns == 0 {
             return None;
         }
         let share = CpuShare::of(cpu_ns.into(), wall_ns);
+        if self.limit.ppm() == 0 {
+            return self.release_without_limit(now_ns, share);
+        }
         let smoothed = self.smoothed.map_or(share, |old| old.smoothed(share));
         self.smoothed = Some(smoothed);
         self.learn(share, cpu_ns, observed);
@@ -325,6 +342,21 @@ impl<const N: usize> Governor<N> {
                 self.limit,
                 family.hold_ns / SECOND_NS
             ),
+        })
+    }
+
+    fn release_without_limit(&mut self, now_ns: u64, share: CpuShare) -> Option<GovernorChange> {
+        let limited = |family: &Family| family.limited_ns.is_some();
+        let index = self.families.iter().position(limited)?;
+        let family = &mut self.families[index];
+        family.limited_ns = None;
+        family.released_ns = Some(now_ns);
+        Some(GovernorChange {
+            family: index,
+            limited: false,
+            at_ns: now_ns,
+            cpu_share_milli: share.ppm() / 1000,
+            reason: "there is no limit any more".to_owned(),
         })
     }
 

@@ -358,3 +358,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn without_a_limit_any_more_all_is_released() {
+    let mut host = Host::new(0, [1000; N]);
+    host.run(10, [30_000, 40_000, 0, 0]);
+    assert_eq!(host.taken(), [(1, true), (0, true)]);
+    host.governor.set_limit(CpuShare::from_ppm(0));
+    host.run(1, [30_000, 40_000, 0, 0]);
+    assert_eq!(host.taken(), [(0, false)]);
+    host.run(100, [30_000, 40_000, 0, 0]);
+    assert_eq!(host.taken(), [(1, false)]);
+    assert_eq!(host.governor.mask(), 0);
+}
+
+#[test]
+fn another_limit_counts_from_the_next_tick_on() {
+    let mut host = Host::new(0, [1000; N]);
+    host.run(10, [15_000, 0, 0, 0]);
+    assert_eq!(host.taken(), []);
+    host.governor.set_limit(CpuShare::from_ppm(10_000));
+    host.run(1, [15_000, 0, 0, 0]);
+    assert_eq!(host.taken(), [], "over it for one tick");
+    host.run(1, [15_000, 0, 0, 0]);
+    assert_eq!(host.taken(), [(0, true)]);
+    // Wide enough for what it costs: it is back once it fitted and its hold is over.
+    host.governor.set_limit(CpuShare::from_ppm(50_000));
+    host.run(11, [15_000, 0, 0, 0]);
+    assert_eq!(host.taken(), [(0, false)]);
+}
+
+#[test]
+fn a_helplessness_is_of_its_limit() {
+    let mut host = Host::new(40_000_000, [0; N]);
+    host.run(10, [0; N]);
+    assert!(host.governor.helpless().is_some());
+    host.governor.set_limit(LIMIT);
+    assert!(host.governor.helpless().is_some(), "the same limit");
+    host.governor.set_limit(CpuShare::from_ppm(50_000));
+    host.run(1, [0; N]);
+    assert!(host.governor.helpless().is_none());
+}

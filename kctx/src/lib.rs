@@ -17,6 +17,7 @@ pub mod governor;
 pub mod heap;
 pub mod host;
 pub mod meter;
+mod one_line;
 pub mod pipeline;
 pub mod probe;
 pub mod report;

@@ -48,6 +48,11 @@ impl Pipeline {
         &self.aggregator
     }
 
+    /// So many lines of the log are kept of a window from now on.
+    pub fn limit_log_lines(&mut self, lines: usize) {
+        self.aggregator.limit_log_lines(lines);
+    }
+
     /// How far it is, for a recording.
     #[must_use]
     pub fn progress(&self) -> Progress {

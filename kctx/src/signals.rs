@@ -1,6 +1,7 @@
-//! SIGINT and SIGTERM: the first asks for an orderly end, the second does not wait for it.
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second does not wait for it. SIGHUP, where it is caught: to
+//! read the configuration again.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -12,6 +13,7 @@ pub struct Signals {
     runtime: tokio::runtime::Runtime,
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 /// What came first.
@@ -37,7 +39,39 @@ impl Signals {
             runtime,
             interrupt,
             terminate,
+            hangup: None,
         })
+    }
+
+    /// Catches SIGHUP too, for [`Self::wait_through_hangups`]. There is no way back.
+    pub fn catch_hangup(&mut self) -> std::io::Result<()> {
+        let _guard = self.runtime.enter();
+        self.hangup = Some(signal(SignalKind::hangup())?);
+        Ok(())
+    }
+
+    /// Waits for the work's end or a signal that ends it. At each SIGHUP that is caught `on_hangup` says whether that is one.
+    pub fn wait_through_hangups(
+        &mut self,
+        done: &mut oneshot::Receiver<()>,
+        mut on_hangup: impl FnMut() -> ControlFlow<()>,
+    ) -> Ended {
+        loop {
+            let ended = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = self.interrupt.recv() => Some(Ended::Signal),
+                    _ = self.terminate.recv() => Some(Ended::Signal),
+                    _ = &mut *done => Some(Ended::Done),
+                    () = next(&mut self.hangup) => None,
+                }
+            });
+            if let Some(ended) = ended {
+                return ended;
+            }
+            if on_hangup().is_break() {
+                return Ended::Signal;
+            }
+        }
     }
 
     /// Waits for the work's end or a signal. A dropped sender counts as the end.
@@ -86,5 +120,15 @@ impl Signals {
                 _ = done => {}
             }
         });
+    }
+}
+
+/// The next one; of one that is not caught there is none.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

@@ -17,6 +17,7 @@ mod process;
 mod programs;
 mod provoked;
 mod recorder;
+mod reload;
 mod scrape;
 mod top;
 mod triggers;

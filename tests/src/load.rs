@@ -271,12 +271,16 @@ pub struct Pty {
 impl Pty {
     /// Opens both ends, raw: no echo, no lines.
     pub fn open() -> Result<Self> {
-        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&near)?;
         unlockpt(&near)?;
         let name = ptsname(&near, Vec::new())?;
-        let far: OwnedFd = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
-            .with_context(|| format!("cannot open {}", name.to_string_lossy()))?;
+        let far: OwnedFd = rustix::fs::open(
+            &name,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .with_context(|| format!("cannot open {}", name.to_string_lossy()))?;
         let mut settings = tcgetattr(&far)?;
         settings.make_raw();
         tcsetattr(&far, OptionalActions::Now, &settings)?;
@@ -284,6 +288,11 @@ impl Pty {
             near: near.into(),
             far: far.into(),
         })
+    }
+
+    /// The end that a program has as its terminal.
+    pub fn terminal(&self) -> Result<OwnedFd> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(&self.far, 3)?)
     }
 
     /// Carries this many bytes over, waiting for each: few of them share a work item.

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    os::unix::fs::FileExt as _,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -92,11 +92,21 @@ pub struct Running {
 
 impl Running {
     /// Starts a command. Its output goes to unnamed files: a pipe that nobody reads would stop it.
-    pub fn start(mut command: Command) -> Result<Self> {
-        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    pub fn start(command: Command) -> Result<Self> {
+        let stdout = tempfile::tempfile()?;
+        Self::start_with(command, stdout.try_clone()?.into(), stdout)
+    }
+
+    /// Starts a command with this terminal as its standard output.
+    pub fn start_on_terminal(command: Command, terminal: OwnedFd) -> Result<Self> {
+        Self::start_with(command, terminal, tempfile::tempfile()?)
+    }
+
+    fn start_with(mut command: Command, output: OwnedFd, stdout: File) -> Result<Self> {
+        let stderr = tempfile::tempfile()?;
         let child = command
             .stdin(Stdio::null())
-            .stdout(stdout.try_clone()?)
+            .stdout(output)
             .stderr(stderr.try_clone()?)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;

@@ -65,6 +65,11 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
+    /// So many lines of the log are kept of a window from now on.
+    pub fn limit_log_lines(&mut self, lines: usize) {
+        self.limits.log_lines = lines;
+    }
+
     /// With no window open: the stream's start opens the first.
     #[must_use]
     pub fn new(limits: RowLimits) -> Self {

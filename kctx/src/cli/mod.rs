@@ -23,6 +23,7 @@ use crate::{
         otlp::{OtlpConfig, settings::Protocol},
         prometheus::settings::{DEFAULT_LISTEN, Listen},
     },
+    one_line::one_line,
 };
 
 /// Which kernel context burns which CPU, how late it starts, how long it runs, and what put it there.
@@ -188,23 +189,6 @@ fn init_log() {
         .init();
 }
 
-/// The error and its causes in one line.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
-        // Some errors repeat their cause in their own text.
-        if line.contains(&text) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&text);
-    }
-    line
-}
-
 /// Whoever read our output has seen enough.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -241,13 +225,5 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_error_is_one_line_without_repetition() {
-        let error = anyhow::anyhow!("inner\nmore")
-            .context("outer: inner more")
-            .context("top");
-        assert_eq!(one_line(&error), "top: outer: inner more");
     }
 }

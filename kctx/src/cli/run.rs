@@ -3,9 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    config::{self, Config, SocketChoice},
+    config::{self, Config, ConfigError, ConfigFile, SocketChoice},
     control,
-    daemon::Sinks,
+    daemon::{ReadAgain, Sinks},
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,22 +38,33 @@ pub(super) struct Args {
     or_replay: Option<PathBuf>,
 }
 
+impl Args {
+    /// The file's configuration, with what the command line says instead.
+    fn configuration(&self, file: &mut ConfigFile) -> Result<Config, ConfigError> {
+        let mut config = file.read()?;
+        if let Some(interval) = self.interval {
+            config.run.interval = interval;
+        }
+        if let Some(size) = self.ring_size {
+            config.kernel.ring_size = size;
+        }
+        config.kernel.bpf_log |= self.bpf_log;
+        Ok(config)
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut config = Config::load(args.config.as_deref())?;
-    if let Some(interval) = args.interval {
-        config.run.interval = interval;
-    }
-    if let Some(size) = args.ring_size {
-        config.kernel.ring_size = size;
-    }
-    config.kernel.bpf_log |= args.bpf_log;
+    let mut file = ConfigFile::new(args.config.as_deref());
+    let config = args.configuration(&mut file)?;
     let variable = std::env::var(control::SOCKET_VARIABLE).ok();
     let socket = (config.control).choose(args.socket.as_deref(), variable.as_deref());
     if args.check_config {
         return super::output::print(&checked(&config, &socket));
     }
     let sinks = Sinks::of_this_host(&config, &args.exports.wishes())?;
-    let error = match live(&config, sinks, &socket, args.duration) {
+    let mut read_again = || args.configuration(&mut file);
+    let configuration = (&config, &mut read_again as ReadAgain<'_>);
+    let error = match live(configuration, sinks, &socket, args.duration) {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
@@ -74,12 +85,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 #[cfg(kctx_live)]
 fn live(
-    config: &Config,
+    configuration: (&Config, ReadAgain<'_>),
     sinks: Sinks,
     socket: &SocketChoice,
     duration: Option<Duration>,
 ) -> anyhow::Result<()> {
-    crate::daemon::run_live(config, sinks, socket, duration)
+    crate::daemon::run_live(configuration, sinks, socket, duration)
 }
 
 #[cfg(kctx_live)]
@@ -89,7 +100,7 @@ fn is_not_live(error: &anyhow::Error) -> bool {
 
 #[cfg(not(kctx_live))]
 fn live(
-    _config: &Config,
+    _configuration: (&Config, ReadAgain<'_>),
     _sinks: Sinks,
     _socket: &SocketChoice,
     _duration: Option<Duration>,

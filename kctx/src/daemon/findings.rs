@@ -29,6 +29,12 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    /// From now on a window in so long.
+    #[cfg(kctx_live)]
+    pub(super) fn look_every(&mut self, every: Duration) {
+        (self.every, self.next) = (every, None);
+    }
+
     /// Of this machine: a window in so long, each where that is zero.
     #[cfg(any(kctx_live, test))]
     pub(super) fn of_this_host(every: Duration) -> Self {

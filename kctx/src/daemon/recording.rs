@@ -16,12 +16,16 @@ use {
         control::{server::ControlServer, socket::ControlSocket},
     },
     anyhow::Context as _,
+    std::sync::mpsc::{Receiver, Sender, channel},
 };
 
 /// The pipeline thread's part of it.
 pub(crate) struct Recording {
     flight: FlightRecorder,
     totals: Arc<Totals>,
+    /// Lines of the kernel's log that a window keeps from now on.
+    #[cfg(kctx_live)]
+    changes: Receiver<usize>,
 }
 
 impl Recording {
@@ -30,7 +34,7 @@ impl Recording {
         &mut self,
         learnt: Vec<Control>,
         item: &Item,
-        pipeline: &Pipeline,
+        pipeline: &mut Pipeline,
         closed: bool,
     ) {
         self.flight.item(learnt, item, &pipeline.progress());
@@ -38,6 +42,10 @@ impl Recording {
             let (bytes, length_ns) = (self.flight.bytes() as u64, self.flight.kept_ns());
             self.totals
                 .note(|state| state.note_recorder(bytes, length_ns));
+            #[cfg(kctx_live)]
+            for log_lines in self.changes.try_iter() {
+                pipeline.limit_log_lines(log_lines);
+            }
         }
     }
 
@@ -63,6 +71,16 @@ pub(super) fn listen(choice: &SocketChoice) -> anyhow::Result<Option<ControlSock
     }
 }
 
+/// The recording at work, and who it is reached by.
+#[cfg(kctx_live)]
+pub(super) struct Started {
+    pub(super) recording: Recording,
+    pub(super) server: Option<ControlServer>,
+    pub(super) handle: FlightHandle,
+    /// Where its changes are sent to; taken at a window's end.
+    pub(super) changes: Sender<usize>,
+}
+
 /// The flight recorder, who asks it, and its server. After privileges were dropped: none needs them.
 #[cfg(kctx_live)]
 pub(super) fn start(
@@ -70,11 +88,13 @@ pub(super) fn start(
     socket: Option<ControlSocket>,
     cut: Cut,
     totals: &Arc<Totals>,
-) -> anyhow::Result<(Recording, FlightHandle, Option<ControlServer>)> {
+) -> anyhow::Result<Started> {
     let (handle, orders) = FlightHandle::new(cut);
+    let (to_recording, changes) = channel();
     let recording = Recording {
         flight: FlightRecorder::new(config.recorder.limits(), orders),
         totals: Arc::clone(totals),
+        changes,
     };
     let server = match socket {
         Some(socket) => {
@@ -83,5 +103,10 @@ pub(super) fn start(
         }
         None => None,
     };
-    Ok((recording, handle, server))
+    Ok(Started {
+        recording,
+        server,
+        handle,
+        changes: to_recording,
+    })
 }

@@ -127,6 +127,9 @@ impl Sinks {
         let otlp = self.otlp.as_ref();
         let temporality = otlp.map_or(Temporality::Cumulative, |otlp| otlp.temporality);
         let totals = Totals::of(self.limits, temporality, self.prometheus.is_some());
+        if pace != Pace::EachWindow {
+            totals.expect_reloads();
+        }
         let totals = Arc::new(totals);
         let prometheus = match self.prometheus {
             Some(settings) => {

@@ -1,6 +1,6 @@
 //! The configured triggers: asks at each window's end what their rules look at, and has captured what fires.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
@@ -11,7 +11,6 @@ use crate::{
         flight::FlightHandle,
         trigger::{
             Rule,
-            exported::Exported,
             figure::{Beside, Figure},
             job::{Job, JobSettings},
             softnet::Softnet,
@@ -25,29 +24,40 @@ use crate::{
     host::{HostRoot, clock},
 };
 
+/// What a configuration says of triggers, once it is known that it can be done.
+pub(super) struct TriggerPlan {
+    rules: Vec<Rule>,
+    pause: Duration,
+    softnet: Option<Softnet>,
+    /// Metrics that rules look at, and whether at single CPUs.
+    exported: Option<(Selection, bool)>,
+    /// `None` without rules: nothing is written then.
+    settings: Option<JobSettings>,
+}
+
 /// The rules, and what they are asked for.
 pub(super) struct Triggers {
     watch: RuleWatch,
     softnet: Option<Softnet>,
     works: Option<RunningWorks>,
-    need_findings: bool,
     totals: Arc<Totals>,
-    settings: JobSettings,
+    settings: Option<JobSettings>,
     job: Option<Job>,
 }
 
-impl Triggers {
-    /// Of the configuration; `None` where it has no rules. After privileges were dropped: what cannot be written then is
-    /// told now.
-    pub(super) fn new(
-        config: &Config,
-        works: Option<RunningWorks>,
-        flight: FlightHandle,
-        totals: &Arc<Totals>,
-    ) -> anyhow::Result<Option<Self>> {
+impl TriggerPlan {
+    /// Of a configuration. After privileges were dropped: what cannot be written then is told now.
+    pub(super) fn new(config: &Config, flight: &FlightHandle) -> anyhow::Result<Self> {
         let capture = &config.capture;
-        if config.trigger.is_empty() {
-            return Ok(None);
+        let mut plan = Self {
+            rules: config.trigger.clone(),
+            pause: capture.pause,
+            softnet: None,
+            exported: None,
+            settings: None,
+        };
+        if plan.rules.is_empty() {
+            return Ok(plan);
         }
         let limits = StoreLimits {
             bundles: capture.max_bundles as usize,
@@ -55,38 +65,57 @@ impl Triggers {
         };
         let store = BundleStore::open(&capture.directory, limits)
             .context("triggers cannot leave bundles; see [capture] directory")?;
-        let watch = RuleWatch::new(config.trigger.clone(), capture.pause);
-        let need = |wanted: fn(&Figure) -> bool| watch.figures().any(wanted);
-        let softnet = if need(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
+        let figures = || plan.rules.iter().filter_map(Rule::figure);
+        plan.exported = exported(figures())?;
+        if figures().any(|f| matches!(f, Figure::TimeSqueeze | Figure::BacklogDrops)) {
             let softnet = Softnet::open(&HostRoot::system());
-            Some(softnet.context("a trigger needs /proc/net/softnet_stat")?)
-        } else {
-            None
-        };
-        watch_exported(&watch, totals)?;
-        Ok(Some(Self {
-            softnet,
-            works: works.filter(|_| need(|f| *f == Figure::WorkInFlight)),
-            need_findings: need(Figure::needs_findings),
-            totals: Arc::clone(totals),
-            watch,
-            settings: JobSettings {
-                flight,
-                store,
-                limits: WriteLimits {
-                    max_bytes: capture.trigger_size(),
-                },
-                rows: config.rows(),
-                redact: capture.redact,
-                evidence: capture.evidence.limits(),
+            plan.softnet = Some(softnet.context("a trigger needs /proc/net/softnet_stat")?);
+        }
+        plan.settings = Some(JobSettings {
+            flight: flight.clone(),
+            store,
+            limits: WriteLimits {
+                max_bytes: capture.trigger_size(),
             },
+            rows: config.rows(),
+            redact: capture.redact,
+            evidence: capture.evidence.limits(),
+        });
+        Ok(plan)
+    }
+}
+
+impl Triggers {
+    /// As planned, with the programs' table of works.
+    pub(super) fn new(
+        plan: TriggerPlan,
+        works: Option<RunningWorks>,
+        totals: &Arc<Totals>,
+    ) -> Self {
+        watch_exported(totals, plan.exported);
+        Self {
+            totals: Arc::clone(totals),
+            watch: RuleWatch::new(plan.rules, plan.pause),
+            softnet: plan.softnet,
+            works,
+            settings: plan.settings,
             job: None,
-        }))
+        }
+    }
+
+    /// Goes by another plan from the next window on. A capture under way ends as it began.
+    pub(super) fn take_over(&mut self, plan: TriggerPlan) {
+        self.watch.replace(plan.rules, plan.pause);
+        watch_exported(&self.totals, plan.exported);
+        // Rates are since the last reading, so who has read goes on.
+        let reading = self.softnet.take();
+        self.softnet = plan.softnet.map(|unread| reading.unwrap_or(unread));
+        self.settings = plan.settings;
     }
 
     /// Whether a rule looks at the findings of each window.
     pub(super) fn need_findings(&self) -> bool {
-        self.need_findings
+        self.watch.figures().any(Figure::needs_findings)
     }
 
     /// A window closed; with the ids of its findings, where it was diagnosed.
@@ -94,13 +123,18 @@ impl Triggers {
         if let Some(job) = self.job.take_if(|job| job.is_finished()) {
             self.note_bundles(job.wait(), 1);
         }
+        if self.settings.is_none() {
+            return;
+        }
+        let works = (self.works.as_ref())
+            .filter(|_| (self.watch.figures()).any(|figure| *figure == Figure::WorkInFlight));
         let now_ns = clock::monotonic_ns();
         let beside = Beside {
             softnet: self
                 .softnet
                 .as_mut()
                 .and_then(|softnet| softnet.rates(now_ns)),
-            longest_work: self.works.as_ref().map(|works| works.longest(now_ns)),
+            longest_work: works.map(|works| works.longest(now_ns)),
             findings,
             exported: None,
         };
@@ -133,7 +167,10 @@ impl Triggers {
     }
 
     fn start(&mut self, rule: &Rule, fired: crate::capture::trigger::Fired) {
-        match Job::start(self.settings.clone(), rule, fired) {
+        let Some(settings) = self.settings.clone() else {
+            return;
+        };
+        match Job::start(settings, rule, fired) {
             Ok(job) => self.job = Some(job),
             Err(error) => {
                 eprintln!("kctx: trigger {}: no thread: {error}", rule.name);
@@ -143,18 +180,29 @@ impl Triggers {
     }
 }
 
-/// Has the metrics counted by window that rules look at.
-fn watch_exported(watch: &RuleWatch, totals: &Totals) -> anyhow::Result<()> {
-    let exported = || {
-        watch.figures().filter_map(|figure| match figure {
+/// The metrics that such figures are of, and whether one is of a single CPU.
+fn exported<'a>(
+    figures: impl Iterator<Item = &'a Figure>,
+) -> anyhow::Result<Option<(Selection, bool)>> {
+    let exported: Vec<_> = figures
+        .filter_map(|figure| match figure {
             Figure::Exported(exported) => Some(exported),
             _ => None,
         })
-    };
-    let names: Vec<_> = exported().map(|one| one.metric().name.to_owned()).collect();
-    if !names.is_empty() {
-        let per_cpu = exported().any(Exported::is_of_a_cpu);
-        totals.watch(Selection::of_metrics(&names)?, per_cpu);
+        .collect();
+    if exported.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let names = exported.iter().map(|one| one.metric().name.to_owned());
+    let names: Vec<_> = names.collect();
+    let per_cpu = exported.iter().any(|one| one.is_of_a_cpu());
+    Ok(Some((Selection::of_metrics(&names)?, per_cpu)))
+}
+
+/// Has the metrics counted by window that rules look at.
+fn watch_exported(totals: &Totals, exported: Option<(Selection, bool)>) {
+    match exported {
+        Some((selection, per_cpu)) => totals.watch(selection, per_cpu),
+        None => totals.watch_none(),
+    }
 }

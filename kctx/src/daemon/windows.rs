@@ -6,7 +6,14 @@ use std::{
 };
 
 #[cfg(kctx_live)]
-use super::{findings, triggers::Triggers};
+use {
+    super::{
+        findings,
+        triggers::{TriggerPlan, Triggers},
+    },
+    std::sync::mpsc::Receiver,
+};
+
 use super::{findings::Findings, sinks::Exports};
 use crate::{
     aggregate::window::Window,
@@ -17,7 +24,7 @@ use crate::{
 pub(super) struct Windows {
     findings: Findings,
     #[cfg(kctx_live)]
-    triggers: Option<Triggers>,
+    triggers: Option<(Triggers, Receiver<TriggerPlan>)>,
     display: Display,
     exports: Arc<Exports>,
 }
@@ -25,15 +32,14 @@ pub(super) struct Windows {
 impl Windows {
     /// Of a live run.
     #[cfg(kctx_live)]
-    pub(super) fn live(exports: Exports, triggers: Option<Triggers>) -> Self {
-        // A rule counts for how long there was a finding, so it has each window diagnosed.
-        let every = match &triggers {
-            Some(triggers) if triggers.need_findings() => std::time::Duration::ZERO,
-            _ => findings::NOW_AND_THEN,
-        };
+    pub(super) fn live(
+        exports: Exports,
+        triggers: Triggers,
+        changes: Receiver<TriggerPlan>,
+    ) -> Self {
         Self {
-            findings: Findings::of_this_host(every),
-            triggers,
+            findings: Findings::of_this_host(pace(&triggers)),
+            triggers: Some((triggers, changes)),
             display: Display::new(),
             exports: Arc::new(exports),
         }
@@ -68,8 +74,13 @@ impl Windows {
         }
         // Before anything that may have to wait: what a rule is about goes out of the recorder.
         #[cfg(kctx_live)]
-        if let Some(triggers) = &mut self.triggers {
+        if let Some((triggers, changes)) = &mut self.triggers {
             triggers.window(window, found.as_deref());
+            // A rule that comes now is not asked of what was before.
+            for plan in changes.try_iter() {
+                triggers.take_over(plan);
+                self.findings.look_every(pace(triggers));
+            }
         }
         self.display.show(window)?;
         self.exports.offer(window);
@@ -78,7 +89,7 @@ impl Windows {
 
     fn wants_findings(&self) -> bool {
         #[cfg(kctx_live)]
-        if self.triggers.as_ref().is_some_and(Triggers::need_findings) {
+        if (self.triggers.as_ref()).is_some_and(|(triggers, _)| triggers.need_findings()) {
             return true;
         }
         self.exports.has_series()
@@ -87,10 +98,19 @@ impl Windows {
     /// The stream is over, and so are dumps of the recorder: what triggers have captured is written, and the last is exported.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         #[cfg(kctx_live)]
-        if let Some(triggers) = self.triggers {
+        if let Some((triggers, _)) = self.triggers {
             triggers.finish();
         }
         self.exports.flush()
+    }
+}
+
+/// A rule counts for how long there was a finding, so it has each window diagnosed.
+#[cfg(kctx_live)]
+fn pace(triggers: &Triggers) -> std::time::Duration {
+    match triggers.need_findings() {
+        true => std::time::Duration::ZERO,
+        false => findings::NOW_AND_THEN,
     }
 }
 

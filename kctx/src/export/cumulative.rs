@@ -70,6 +70,7 @@ pub struct Cumulative {
     pub(super) records: SeriesSet<u64>,
     pub(super) probe_attached: SeriesSet<u64>,
     pub(super) finding_active: SeriesSet<u64>,
+    pub(super) config_reloads: SeriesSet<u64>,
     pub(super) governor_limited: SeriesSet<u64>,
     pub(super) governor_since_ns: SeriesSet<u64>,
     pub(super) self_cpu_ns: SeriesSet<u64>,

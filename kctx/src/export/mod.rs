@@ -25,6 +25,7 @@ pub mod totals;
 
 mod gone;
 mod peaks;
+pub mod reloads;
 mod rows;
 #[cfg(test)]
 mod size_tests;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::cumulative::{Cumulative, Limits};
 use super::interval::{Interval, Taken, Temporality};
 use super::metric::Selection;
+use super::reloads::{Reloaded, Reloads};
 use super::windowed::Windowed;
 use crate::aggregate::window::Window;
 
@@ -37,6 +38,8 @@ struct Queue {
     last_offered: Option<Instant>,
     /// CPUs that were online when that was last asked; `None`: nobody did.
     online: Option<Arc<[u32]>>,
+    /// Of the configuration, since the last window that was folded; `None`: there can be none.
+    reloads: Option<Reloads>,
 }
 
 #[derive(Debug)]
@@ -103,6 +106,17 @@ impl Totals {
         lock(&self.queue).online = Some(Arc::from(cpus));
     }
 
+    /// From the next window on there are series of reloads.
+    pub fn expect_reloads(&self) {
+        lock(&self.queue).reloads.get_or_insert_default();
+    }
+
+    /// Takes what became of a reload; it is told with the next window.
+    pub fn count_reload(&self, reloaded: Reloaded) {
+        let mut queue = lock(&self.queue);
+        queue.reloads.get_or_insert_default().count(reloaded);
+    }
+
     /// Folds what is queued, and returns how many windows are folded in all.
     pub fn fold_queued(&self) -> u64 {
         self.fold_into(&mut lock(&self.state))
@@ -126,6 +140,11 @@ impl Totals {
     /// is asked for.
     pub fn watch(&self, selection: Selection, per_cpu: bool) {
         *lock(&self.windowed) = Some(Windowed::new(selection, per_cpu));
+    }
+
+    /// No metric is watched any more.
+    pub fn watch_none(&self) {
+        *lock(&self.windowed) = None;
     }
 
     /// What a window that has just closed counted of the metrics that are watched; `None` where none are. Each window once,
@@ -178,14 +197,18 @@ impl Totals {
     fn fold_into(&self, state: &mut State) -> u64 {
         loop {
             // So that the queue is not locked while folding.
-            let (next, online) = {
+            let (window, online, reloads) = {
                 let mut queue = lock(&self.queue);
-                (queue.windows.pop_front(), queue.online.clone())
-            };
-            let Some(window) = next else {
-                return state.folded;
+                let Some(window) = queue.windows.pop_front() else {
+                    return state.folded;
+                };
+                let reloads = queue.reloads.as_mut().map(std::mem::take);
+                (window, queue.online.clone(), reloads)
             };
             state.fold(&window);
+            if let Some(reloads) = reloads {
+                state.fold_reloads(reloads);
+            }
             state.end_gone(&window, online.as_deref());
         }
     }
@@ -200,6 +223,15 @@ impl State {
             interval.fold(window);
         }
         self.folded += 1;
+    }
+
+    fn fold_reloads(&mut self, reloads: Reloads) {
+        if self.is_read {
+            self.cumulative.fold_reloads(reloads);
+        }
+        if let Some(interval) = &mut self.interval {
+            interval.state().fold_reloads(reloads);
+        }
     }
 
     /// Looks from time to time for what is no longer there.
@@ -255,6 +287,50 @@ mod tests {
             assert!(lock(&totals.queue).windows.len() <= MAX_QUEUED);
         }
         assert_eq!(count(&totals), (100, 100));
+    }
+
+    #[test]
+    fn reloads_are_series_from_0_on_and_come_with_a_window() {
+        let read = |totals: &Totals| {
+            totals.read(|state, _| {
+                let series = state.config_reloads.iter();
+                series
+                    .map(|(_, series)| (series.value, series.start_unix_ns))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let replay = Totals::new(LIMITS);
+        replay.offer(counted(101));
+        assert_eq!(read(&replay), []);
+        let totals = Totals::new(LIMITS);
+        totals.expect_reloads();
+        totals.offer(counted(101));
+        let start = counted(101).start_unix_ns;
+        assert_eq!(read(&totals), [(0, start); 4]);
+        totals.count_reload(Reloaded::InForce);
+        totals.count_reload(Reloaded::Invalid);
+        totals.count_reload(Reloaded::Invalid);
+        assert_eq!(read(&totals), [(0, start); 4], "no window came");
+        for end in 102..=104 {
+            totals.offer(counted(end));
+        }
+        let counts: Vec<_> = read(&totals).iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [1, 2, 0, 0], "in the order of their attributes");
+    }
+
+    #[test]
+    fn reloads_are_in_the_interval_that_they_were_in() {
+        let totals = Totals::of(LIMITS, Temporality::Delta, false);
+        let take = || {
+            let taken = totals.take_interval().0.expect("a window came");
+            let series = taken.state.config_reloads.iter();
+            series.map(|(_, series)| series.value).sum::<u64>()
+        };
+        totals.count_reload(Reloaded::Unusable);
+        totals.offer(counted(101));
+        assert_eq!(take(), 1);
+        totals.offer(counted(102));
+        assert_eq!(take(), 0);
     }
 
     #[test]

@@ -259,6 +259,24 @@ fn the_first_lines_are_kept_and_the_later_counted_by_level() {
 }
 
 #[test]
+fn other_bounds_hold_from_the_next_line_on() {
+    let bounds = |lines_per_window, lines_per_second| LogBounds {
+        lines_per_window,
+        lines_per_second,
+        ..LogBounds::default()
+    };
+    let mut window = LogWindow::new(bounds(2, 50));
+    let kept = |window: &mut LogWindow| (0..4).filter(|_| window.push(at(0, 4))).count();
+    assert_eq!(kept(&mut window), 2);
+    window.set_bounds(bounds(10, 50));
+    assert_eq!(kept(&mut window), 4);
+    window.set_bounds(bounds(10, 1));
+    assert_eq!(kept(&mut window), 1);
+    assert_eq!(window.take().dropped, 2 + 3);
+    assert_eq!(kept(&mut window), 1);
+}
+
+#[test]
 fn a_storm_fills_no_more_than_its_rate_and_leaves_room_for_what_follows() {
     let mut window = LogWindow::new(LogBounds::default());
     // 10,000 lines in 100 ms: 50 at once, and 50 per second of 0.1 s.

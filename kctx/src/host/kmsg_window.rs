@@ -70,6 +70,11 @@ impl LogWindow {
         }
     }
 
+    /// Other bounds from now on. How long a line may be is for who reads it.
+    pub fn set_bounds(&mut self, bounds: LogBounds) {
+        self.bounds = bounds;
+    }
+
     /// Takes what one poll found.
     pub fn add(&mut self, polled: Polled) {
         let summary = &mut self.summary;

@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::SyncSender,
+        mpsc::{Receiver, Sender, SyncSender, channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -27,9 +27,11 @@ use super::{
 };
 use crate::{
     aggregate::window::{ContextTimes, ProbeStatus},
+    governor::CpuShare,
     host::{
         HostIdentity,
         clock::{self, Moment},
+        kmsg_follow::LogBounds,
     },
     probe::{
         books::{Books, Staged},
@@ -97,10 +99,20 @@ impl Default for Edges {
     }
 }
 
+/// What a running drain can be told to go by from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// What kctx may use of one CPU; 0 for no limit.
+    pub cpu_limit: CpuShare,
+    /// How much of the kernel's log is kept.
+    pub log: LogBounds,
+}
+
 /// A running drain.
 pub struct Handle {
     stop: Arc<AtomicBool>,
     cut: Arc<AtomicBool>,
+    bounds: Sender<Bounds>,
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -120,6 +132,12 @@ impl Handle {
             cut.store(true, Ordering::Release);
             thread.unpark();
         })
+    }
+
+    /// Where other bounds are sent to. It looks a few times a second.
+    #[must_use]
+    pub fn bounds(&self) -> Sender<Bounds> {
+        self.bounds.clone()
     }
 
     /// Whether it has ended.
@@ -143,6 +161,8 @@ struct Asked {
     stop: Arc<AtomicBool>,
     /// To close its window now.
     cut: Arc<AtomicBool>,
+    /// To go by these.
+    bounds: Receiver<Bounds>,
 }
 
 /// The receiver went away: whoever it was has ended, and so does the drain.
@@ -152,14 +172,21 @@ impl Drain {
     /// Starts draining, with the gate open.
     pub fn spawn(self) -> std::io::Result<Handle> {
         let (stop, cut) = (Arc::default(), Arc::default());
+        let (bounds, asked_bounds) = channel();
         let asked = Asked {
             stop: Arc::clone(&stop),
             cut: Arc::clone(&cut),
+            bounds: asked_bounds,
         };
         let thread = std::thread::Builder::new()
             .name("kctx-drain".to_owned())
             .spawn(move || self.run(&asked))?;
-        Ok(Handle { stop, cut, thread })
+        Ok(Handle {
+            stop,
+            cut,
+            bounds,
+            thread,
+        })
     }
 
     fn run(mut self, asked: &Asked) -> anyhow::Result<()> {
@@ -245,6 +272,10 @@ impl Drain {
                 break;
             };
             if now >= next_look {
+                for bounds in asked.bounds.try_iter() {
+                    self.warden.set_limit(bounds.cpu_limit);
+                    self.watch.set_log_bounds(bounds.log);
+                }
                 let taint = self.watch.poll(clock::monotonic_ns());
                 if taint.is_some_and(|control| self.send(control).is_err()) {
                     break;

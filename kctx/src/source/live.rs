@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, mpsc::SyncSender},
+    sync::{
+        Arc,
+        mpsc::{Sender, SyncSender},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{
     Item,
-    drain::{Drain, Edges, Handle},
+    drain::{Bounds, Drain, Edges, Handle},
     metering::Metering,
     warden::Warden,
     watch::Watch,
@@ -204,6 +207,12 @@ impl LiveSession {
     #[must_use]
     pub fn cutter(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
         self.handle.as_ref().map(Handle::cutter)
+    }
+
+    /// Where the drain is sent other bounds; `None` after its end.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Sender<Bounds>> {
+        self.handle.as_ref().map(Handle::bounds)
     }
 
     /// Waits for the drain's end. The programs are still attached then, behind a closed gate.

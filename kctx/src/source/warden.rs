@@ -15,6 +15,8 @@ const TICK_NS: u64 = 1_000_000_000;
 /// What a tick is measured against.
 pub struct Warden {
     governor: Governor<FAMILIES>,
+    /// Another limit, from the next tick on.
+    next_limit: Option<CpuShare>,
     last_ns: u64,
     last_cpu_ns: u64,
     last_observed: Option<[u64; FAMILIES]>,
@@ -35,10 +37,16 @@ impl Warden {
     pub fn new(limit: CpuShare) -> Self {
         Self {
             governor: Governor::new(limit),
+            next_limit: None,
             last_ns: 0,
             last_cpu_ns: 0,
             last_observed: None,
         }
+    }
+
+    /// Has it go by another limit.
+    pub fn set_limit(&mut self, limit: CpuShare) {
+        self.next_limit = Some(limit);
     }
 
     /// Whether a tick is due.
@@ -76,6 +84,9 @@ impl Warden {
         seen: &[u64; FAMILIES],
     ) -> Vec<Control> {
         let was_helpless = self.governor.helpless().is_some();
+        if let Some(limit) = self.next_limit.take() {
+            self.governor.set_limit(limit);
+        }
         let change = self.governor.tick(now_ns, wall_ns, used_ns, seen);
         let change = change.and_then(|change| {
             Some(Control::Governor {
@@ -151,5 +162,22 @@ mod tests {
             [(true, None), (false, Some(true)), (false, Some(false))],
             "limited, helpless, no longer helpless"
         );
+    }
+
+    #[test]
+    fn that_another_limit_ends_helplessness_is_told() {
+        let mut warden = Warden::new(CpuShare::from_ppm(20_000));
+        let told = |warden: &mut Warden| {
+            let controls =
+                (0..5).flat_map(|s| warden.rule(s * SECOND, SECOND, 40_000_000, &[0; FAMILIES]));
+            let reasons = controls.map(|control| match control {
+                Control::GovernorHelpless { reason, .. } => reason.is_some(),
+                other => panic!("{other:?}"),
+            });
+            reasons.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut warden), [true]);
+        warden.set_limit(CpuShare::from_ppm(50_000));
+        assert_eq!(told(&mut warden), [false]);
     }
 }

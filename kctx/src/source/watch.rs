@@ -68,6 +68,11 @@ impl Watch {
         }
     }
 
+    /// Other bounds of what is kept of the log, from now on.
+    pub fn set_log_bounds(&mut self, bounds: LogBounds) {
+        self.log.set_bounds(bounds);
+    }
+
     /// Whether log and taint could be read when it was opened.
     #[must_use]
     pub fn probes(&self) -> &[ProbeStatus] {

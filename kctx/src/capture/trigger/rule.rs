@@ -356,6 +356,15 @@ impl Condition {
 }
 
 impl Rule {
+    /// The figure that it looks at; `None` of one that waits for an event.
+    #[must_use]
+    pub fn figure(&self) -> Option<&Figure> {
+        match &self.condition {
+            Condition::Above { figure, .. } => Some(figure),
+            Condition::Event(_) => None,
+        }
+    }
+
     /// In words, for who checks the configuration.
     #[must_use]
     pub fn words(&self, pause: Duration) -> String {

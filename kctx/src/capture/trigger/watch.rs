@@ -49,11 +49,24 @@ impl RuleWatch {
 
     /// What the rules look at.
     pub fn figures(&self) -> impl Iterator<Item = &Figure> {
-        let conditions = self.rules.iter().map(|(rule, _)| &rule.condition);
-        conditions.filter_map(|condition| match condition {
-            Condition::Above { figure, .. } => Some(figure),
-            Condition::Event(_) => None,
-        })
+        self.rules.iter().filter_map(|(rule, _)| rule.figure())
+    }
+
+    /// Takes other rules in place of these. One that is still there under its name keeps when it had its last capture, and
+    /// one whose condition is the same keeps all; when any had its last capture holds on.
+    pub fn replace(&mut self, rules: Vec<Rule>, pause: Duration) {
+        let mut before = std::mem::take(&mut self.rules);
+        let with_state = rules.into_iter().map(|rule| {
+            let known = before.iter().position(|(old, _)| old.name == rule.name);
+            let state = match known.map(|at| before.swap_remove(at)) {
+                Some((old, state)) if old.condition == rule.condition => state,
+                Some((_, state)) => state.of_another_condition(),
+                None => State::default(),
+            };
+            (rule, state)
+        });
+        self.rules = with_state.collect();
+        self.pause = pause;
     }
 
     /// A window closed, at `now_ns` by `CLOCK_MONOTONIC`. The first rule, in the configuration's order, that fires and may;
@@ -148,6 +161,15 @@ impl State {
                 }
                 Some(words(figure, &reading?))
             }
+        }
+    }
+
+    /// What stays true of a rule whose condition is another from now on.
+    fn of_another_condition(self) -> Self {
+        Self {
+            captured_ns: self.captured_ns,
+            held_back: self.held_back,
+            ..Self::default()
         }
     }
 

@@ -145,3 +145,45 @@ fn an_event_is_held_back_each_time_and_one_rule_fires_at_a_time() {
     watched.now_ns += 60 * SECOND;
     assert_eq!(watched.second(0, 1).unwrap().held_back, 3);
 }
+
+impl Watched {
+    fn reload(&mut self, rules: &str) {
+        let pause = self.watch.pause;
+        (self.watch).replace(Config::parse(rules).unwrap().trigger, pause);
+    }
+}
+
+#[test]
+fn an_unchanged_rule_goes_on_where_it_was_among_others() {
+    let mut watched = free(SHARE);
+    assert!(watched.seconds(&[90, 90]).is_empty());
+    watched.reload(&format!("{TAINT}{SHARE}"));
+    assert_eq!(watched.seconds(&[90; 20]), [0], "the third second above");
+    watched.reload(SHARE);
+    assert!(watched.seconds(&[90; 20]).is_empty(), "it stays high");
+    // What it captures is no part of when.
+    watched.reload(&format!("{SHARE}window = \"1s\"\n"));
+    assert!(watched.seconds(&[90; 20]).is_empty(), "it stays high");
+    assert_eq!(watched.seconds(&[0, 0, 0, 90, 90, 90]), [5]);
+}
+
+#[test]
+fn a_rule_with_another_condition_begins_anew_but_for_its_pause() {
+    let mut watched = free(SHARE);
+    assert_eq!(watched.seconds(&[90; 4]), [2]);
+    watched.reload(&SHARE.replace("50%", "60%"));
+    // Three seconds above, the first of them the second one since the capture; its pause is ten.
+    assert_eq!(watched.seconds(&[90; 20]), [8]);
+    let mut taken_out = free(SHARE);
+    assert_eq!(taken_out.seconds(&[90; 4]), [2]);
+    taken_out.reload(TAINT);
+    assert!(taken_out.seconds(&[90; 20]).is_empty());
+}
+
+#[test]
+fn the_pause_of_all_outlasts_the_rules() {
+    let mut watched = Watched::new(TAINT);
+    assert!(watched.second(0, 1).is_some());
+    watched.reload(SHARE);
+    assert_eq!(watched.seconds(&[90; 70]), [59]);
+}

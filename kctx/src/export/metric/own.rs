@@ -18,7 +18,8 @@ static ERROR: Attribute = Attribute {
     values: "why: of records that are `lost` or `partial`, of probes that are not attached, of points and log records that \
              failed (`rejected`, an HTTP or gRPC status, `connect`, `timeout`), of log records that no export took \
              (`queue_full`, `window_full` for `[otlp.logs] records`, `log_limit` for `[log]`, `no_receiver` where the \
-             endpoint takes no logs, `shutdown`)",
+             endpoint takes no logs, `shutdown`), of reloads (the file is `unreadable` or `invalid`; `unusable`: what it \
+             says could not be put in force)",
 };
 
 static COMPONENT_TYPE: Attribute = Attribute {
@@ -133,6 +134,17 @@ pub(super) const KCTX: Group = Group {
             sources: &["kctx's own CPU time", "the kernel's counters"],
             cardinality: "8 families",
             place: seconds!(governor_since_ns),
+        },
+        Metric {
+            name: "kctx.config.reloads",
+            kind: Kind::Counter,
+            unit: "{reload}",
+            description: "Times that the configuration was read again, on SIGHUP.",
+            meaning: "With an error: nothing changed. Of `kctx run`, from 0 on; told with the window in which it was.",
+            attributes: &[&ERROR],
+            sources: &["the configuration file"],
+            cardinality: "4",
+            place: count!(config_reloads),
         },
         Metric {
             name: "kctx.self.cpu.time",

@@ -12,6 +12,7 @@ use crate::export::captures::BundleResult;
 use crate::export::cumulative::Cumulative;
 use crate::export::health::{Backlog, Ended};
 use crate::export::otlp::{Signal, Transport, component, settings::Protocol};
+use crate::export::reloads::Reloads;
 use crate::meter::{Basis, BpfCost, OwnCost, ProgramCost, RingFill, ThreadTime};
 
 fn module(event: ModuleEvent, name: &str) -> ModuleRow {
@@ -219,6 +220,7 @@ pub(in crate::export) fn fold_everything(state: &mut Cumulative) {
     state.note_fired("net-rx-late");
     state.note_bundles(BundleResult::Written, 1);
     state.note_bundles(BundleResult::Refused, 2);
+    state.fold_reloads(Reloads::default());
     state.note_merged(1, &exporter);
     state.note_log_export(&ended, &component(Signal::Logs, &way));
     let processor = Attributes::new()
