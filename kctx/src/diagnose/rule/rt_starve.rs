@@ -13,6 +13,8 @@ use crate::report::summary::KthreadSummary;
 const LONG_NS: u64 = 10_000_000;
 /// One that is told without a real-time task seen: on a CPU that many tasks share fairly it may be no more than that.
 const UNFAIR_NS: u64 = 100_000_000;
+/// Part of the window that a thread waited: a CPU that is shared fairly has it wait for so long only with many others.
+const MOSTLY: f64 = 50.0;
 /// Threads that other work hangs on.
 const ROLES: [&str; 3] = ["ksoftirqd", "ktimers", "rcu"];
 
@@ -36,7 +38,7 @@ pub(super) static RULE: Rule = Rule {
             ),
             threshold(
                 "a wait, without",
-                "100 ms; a warning where packets are dropped, the kernel throttled, or the tasks are not known",
+                "100 ms; a warning where it waited for half of the window, or the kernel throttled",
                 "kctx",
             ),
         ],
@@ -83,10 +85,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     match worst {
         Some((thread, tasks)) => {
             let finding = finding(facts, thread, &tasks, throttled);
-            match tasks.is_empty() && throttled.is_none() {
+            match is_likely(facts, thread, &tasks, throttled) {
+                true => Outcome::Found(vec![finding]),
                 // On a CPU that is merely busy it may be so too: that explains nothing.
-                true => Outcome::FoundBeside(vec![finding]),
-                false => Outcome::Found(vec![finding]),
+                false => Outcome::FoundBeside(vec![finding]),
             }
         }
         None => Outcome::RuledOut(format!(
@@ -97,6 +99,17 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             time(UNFAIR_NS as f64)
         )),
     }
+}
+
+/// Whether it is more than a CPU that many share. The tasks in the evidence are processes, so that a real-time thread of one may
+/// not be seen there.
+fn is_likely(
+    facts: &Facts<'_>,
+    thread: &KthreadSummary,
+    tasks: &[&Task],
+    throttled: Option<&str>,
+) -> bool {
+    !tasks.is_empty() || throttled.is_some() || facts.percent(thread.wait.sum_ns) >= MOSTLY
 }
 
 /// Real-time tasks of a thread's CPU that ran for as long as it waited: one that sleeps keeps nobody waiting.
@@ -156,12 +169,12 @@ fn finding(
     } else {
         ""
     };
+    let likely = is_likely(facts, thread, tasks, throttled);
     let harmful = dropped >= DROPS || waited >= 10.0;
-    let severity = match (tasks.is_empty(), facts.tasks.is_some()) {
+    let severity = match (tasks.is_empty(), likely) {
         (false, _) if harmful => Severity::Crit,
-        // None of the tasks that were seen did it: many share that CPU, as it seems.
-        (true, true) if dropped < DROPS && throttled.is_none() => Severity::Info,
-        _ => Severity::Warn,
+        (_, true) => Severity::Warn,
+        (_, false) => Severity::Info,
     };
     let place = cpu.map_or("its CPU".to_owned(), |cpu| format!("CPU {cpu}"));
     let mut draft = Draft::new(&RULE.page, severity, confidence)
@@ -182,7 +195,7 @@ fn finding(
         .missing_if(tasks.is_empty(), "a real-time task that ran for as long: others of its CPU may have kept it waiting");
     if let Some(cpu) = cpu {
         draft = draft.cpu(cpu);
-        if !tasks.is_empty() {
+        if likely {
             draft = draft.share(cpu, &format!("{} waiting", thread.comm), waited);
         }
     }
@@ -254,7 +267,10 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
-        let unseen = of(&summary, &evidence(&[]));
+        // A real-time thread of a process is not seen in its process; that ksoftirqd hardly ever ran is.
+        summary.kthread[0].wait = durations(300, percent(78), 942_000_000);
+        let unseen = of(&summary, &asleep);
+        summary.kthread[0].wait = durations(300, percent(38), 836_000_000);
         assert_eq!(
             found(&unseen, "RT-STARVE").unwrap().severity,
             Severity::Warn
