@@ -112,15 +112,20 @@ fn read(bundle: &Path, wanted: &Wanted) -> anyhow::Result<Reading> {
     let Ok(Some(source)) = RecordedSource::salvage(bundle) else {
         return Err(error);
     };
-    let damage = source.damage();
     let reading = reading::read(source, wanted)?;
     tell(bundle, &reading);
+    let damaged = reading.summary.damaged.as_ref();
+    tell_damage(bundle, damaged.map_or(&[], |damaged| &damaged.not_whole));
+    Ok(reading)
+}
+
+/// Says what of a bundle is not whole.
+pub(super) fn tell_damage(bundle: &Path, not_whole: &[String]) {
     let name = bundle.display();
     eprintln!("kctx: {name} is damaged; this is what is whole. Copy it again if you can");
-    for what in damage {
+    for what in not_whole {
         eprintln!("kctx: damaged: {what}");
     }
-    Ok(reading)
 }
 
 fn is_damage(error: &anyhow::Error) -> bool {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::{
     narrow::{Narrowing, SpanStream, Which, check_cpus, spilled},
-    summary::{ContextsFrom, Narrowed, SpanSummary, Summary},
+    summary::{ContextsFrom, Damaged, Narrowed, SpanSummary, Summary},
     timeline::Timeline,
 };
 use crate::{
@@ -57,16 +57,22 @@ pub fn read(mut source: RecordedSource, wanted: &Wanted) -> anyhow::Result<Readi
         .map(serde_json::from_slice)
         .transpose()
         .context("its summary.json is not of a version this kctx reads")?;
-    let (made, pass) = match recorded {
+    let (mut made, pass) = match recorded {
         Some(recorded) => (recorded, pass),
         None => pass.summary()?,
     };
     let truncated = source.truncated();
     let is_made = source.summary().is_none() || (is_part && truncated);
-    let received = pass.pipeline.aggregator().received();
+    let records = pass.pipeline.aggregator().received().iter().sum();
+    let not_whole = source.damage();
+    made.damaged = (!not_whole.is_empty()).then(|| Damaged {
+        summary_is_whole: source.summary().is_some() && !is_part,
+        records,
+        not_whole,
+    });
     Ok(Reading {
         summary: made,
-        made_from: is_made.then(|| received.iter().sum()),
+        made_from: is_made.then_some(records),
         truncated,
         evidence: source.evidence().clone(),
         manifest: source.manifest().cloned(),
