@@ -56,6 +56,7 @@ pub fn live_settings(
             outlier_ns: config.governor.outlier.as_nanos() as u64,
         },
         samples: u64::from(config.stacks.frequency),
+        stacks: config.stacks.most as usize,
         log: config.log.bounds(),
         cpu_limit: config.governor.cpu_limit,
         sample: config.meter.sample(),

@@ -164,6 +164,28 @@ fn a_capture_that_takes_too_much_memory_ends_and_says_so() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn stacks_beyond_those_that_are_told_apart_are_one_row() -> Result<()> {
+    let _alone = alone();
+    let _udp = load::udp()?;
+    let output = Output::new()?;
+    let config = output.path().with_file_name("kctx.toml");
+    fs::write(&config, "[stacks]\nfrequency = 999\nmost = 10\n")?;
+    let config = config.to_string_lossy();
+    let ended = capture(&output.path(), &["--window", "2s", "--config", &config])?;
+    let ended = ended.wait(IN_TIME)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let bundle = Bundle::read(&output.path())?;
+    let rows = &bundle.summary.stack;
+    let others = rows.iter().filter(|row| row.context == "others");
+    assert_eq!(others.count(), 1, "{rows:?}");
+    // Two that differ only in places within the same functions are one row.
+    assert!((2..=11).contains(&rows.len()), "{rows:?}");
+    let limit = &bundle.manifest.limits["stacks"];
+    assert!(limit.hit && limit.limit == 10, "{limit:?}");
+    Ok(())
+}
+
 /// Bytes that each record takes under a network load, all but the evidence.
 #[test]
 fn a_record_takes_four_bytes_at_most() -> Result<()> {

@@ -99,7 +99,8 @@ fn a_load_fires_its_rule_and_the_bundle_says_which_and_has_what_led_to_it() -> R
         "{fired:?} {window:?}"
     );
     // What led to it is in the bundle: two seconds of it, and the time before.
-    assert!(fired.time_unix_ns - window.start_unix_ns >= 3_500_000_000);
+    let before_ns = fired.time_unix_ns - window.start_unix_ns;
+    assert!(before_ns >= 3_500_000_000, "{fired:?} {window:?}");
     let softirqs = bundle
         .summary
         .softirq

@@ -251,6 +251,48 @@ fn records_before_and_after_a_broken_place_are_reported() -> Result<()> {
 }
 
 #[test]
+fn the_json_says_what_is_whole_and_a_replay_plays_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("damaged.kctx.tar.zst");
+    let json = |bytes: &[u8]| -> Result<serde_json::Value> {
+        fs::write(&path, bytes)?;
+        let ended = command(&["report", "--format", "json"], &path)?.success()?;
+        Ok(serde_json::from_str(&ended.stdout)?)
+    };
+    let whole = json(&fs::read(sample_path())?)?;
+    assert!(whole.get("damaged").is_none());
+    let mut bytes = rewritten("summary.json")?;
+    let place = bytes.len() * 40 / 100;
+    bytes[place] ^= 0x10;
+    let damaged = json(&bytes)?["damaged"].clone();
+    assert_eq!(damaged["summary_is_whole"], false);
+    let records = damaged["records"].as_u64().context("records")?;
+    assert!(records > 0);
+    let not_whole = damaged["not_whole"].as_array().context("what")?;
+    assert!(!not_whole.is_empty());
+    let ended = command(&["replay"], &path)?;
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(!ended.stdout.is_empty(), "a window is shown");
+    for what in not_whole.iter().filter_map(|what| what.as_str()) {
+        let told = format!("kctx: damaged: {what}");
+        assert!(ended.stderr.lines().any(|line| line == told), "{ended:?}");
+    }
+    let last = ended.stderr.lines().last().context("a last line")?;
+    assert!(
+        last.ends_with("is damaged: only what is whole was replayed"),
+        "{last}"
+    );
+    // With a summary that is whole it is that of all that was measured.
+    let mut bytes = rewritten("")?;
+    let place = bytes.len() * 40 / 100;
+    bytes[place] ^= 0x10;
+    let value = json(&bytes)?;
+    assert_eq!(value["damaged"]["summary_is_whole"], true);
+    assert_eq!(value["accounting"], whole["accounting"]);
+    Ok(())
+}
+
+#[test]
 fn nothing_is_written_where_a_hostile_member_points() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let target = folder.path().join("written");
@@ -274,7 +316,14 @@ fn nothing_is_written_where_a_hostile_member_points() -> Result<()> {
     }
     let ended = report(&packed.into_inner()?.finish()?)?;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert_eq!(ended.stdout, report(&fs::read(sample_path())?)?.stdout);
+    let whole = report(&fs::read(sample_path())?)?;
+    let [mut got, whole] = [&ended, &whole].map(|ended| serde_json::from_str(&ended.stdout));
+    let damaged = got
+        .as_mut()
+        .ok()
+        .and_then(|got: &mut Value| got.as_object_mut()?.remove("damaged"));
+    assert_eq!(damaged.context("it says so")?["summary_is_whole"], true);
+    assert!(got? == whole?, "the rest is as it was");
     assert!(
         ended.stderr.contains("cannot be a member of a bundle"),
         "{ended:?}"

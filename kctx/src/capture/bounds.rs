@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{bundle::Manifest, watcher::Ending};
-use crate::{
-    config::Config, governor::PPM, probe::stacks::MOST as STACKS, report::summary::Summary,
-};
+use crate::{config::Config, governor::PPM, report::summary::Summary};
 
 /// What a capture was asked for.
 #[derive(Clone, Copy)]
@@ -42,7 +40,7 @@ pub(super) fn note(
     for (name, limit, dropped) in [
         ("window_ns", asked_ns, missed_ns),
         ("memory_bytes", capture.max_memory, over),
-        ("stacks", STACKS as u64, samples),
+        ("stacks", u64::from(config.stacks.most), samples),
         (
             "log_lines",
             u64::from(config.log.lines),

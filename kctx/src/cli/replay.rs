@@ -8,7 +8,10 @@ use crate::{
     config::Config,
     daemon::{self, Wishes},
     host::HostIdentity,
-    source::{Control, Item, recorded::RecordedSource},
+    source::{
+        Control, Item,
+        recorded::{self, RecordedSource},
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,22 +32,58 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
-    let mut stream = stream(bundle).with_context(cannot)?;
+    let source = match salvaged(bundle).with_context(cannot)? {
+        Some(source) => source,
+        None => RecordedSource::open(bundle).with_context(cannot)?,
+    };
+    let damage = source.damage();
+    if !damage.is_empty() {
+        super::tell_damage(bundle, &damage);
+    }
+    let mut stream = items(source, bundle);
     let first = stream.next().transpose().with_context(cannot)?;
     let nobody = HostIdentity::default();
-    let recorded = first.as_ref().and_then(recorded).unwrap_or((&nobody, 0));
+    let recorded = first.as_ref().and_then(whose).unwrap_or((&nobody, 0));
     let sinks = daemon::Sinks::of_a_recording(config, wishes, recorded)?;
     let stream = first.map(Ok).into_iter().chain(stream);
-    daemon::run_recorded(config, sinks, stream).with_context(cannot)
+    daemon::run_recorded(config, sinks, stream).with_context(cannot)?;
+    anyhow::ensure!(
+        damage.is_empty(),
+        "{} is damaged: only what is whole was replayed",
+        bundle.display()
+    );
+    Ok(())
+}
+
+/// What is whole of a bundle, where that is not all of it. Known before the first record is played, by a look at all
+/// checksums; of what can be read only once it is not known.
+fn salvaged(bundle: &Path) -> anyhow::Result<Option<RecordedSource>> {
+    if !std::fs::metadata(bundle).is_ok_and(|it| it.is_file()) {
+        return Ok(None);
+    }
+    match recorded::checked_summary(bundle) {
+        Err(error) if error.is_damage() => match RecordedSource::salvage(bundle) {
+            Ok(Some(source)) => Ok(Some(source)),
+            _ => Err(error.into()),
+        },
+        // What else there may be is told where it is read.
+        _ => Ok(None),
+    }
 }
 
 /// What a bundle recorded; where it was cut short, that is said at its end.
 pub(super) fn stream(
     bundle: &Path,
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Item>> + Send + 'static> {
-    let mut source = RecordedSource::open(bundle)?;
+    Ok(items(RecordedSource::open(bundle)?, bundle))
+}
+
+fn items(
+    mut source: RecordedSource,
+    bundle: &Path,
+) -> impl Iterator<Item = anyhow::Result<Item>> + Send + 'static {
     let path = bundle.to_owned();
-    Ok(std::iter::from_fn(move || match source.next_item() {
+    std::iter::from_fn(move || match source.next_item() {
         Ok(Some(item)) => Some(Ok(item)),
         Ok(None) => {
             if source.truncated() {
@@ -56,11 +95,11 @@ pub(super) fn stream(
             None
         }
         Err(error) => Some(Err(error.into())),
-    }))
+    })
 }
 
 /// Which machine's it is, and since when it measured: what a stream begins with.
-fn recorded(first: &Item) -> Option<(&HostIdentity, u64)> {
+fn whose(first: &Item) -> Option<(&HostIdentity, u64)> {
     match first {
         Item::Control(control) => match &**control {
             Control::Start { host, unix_ns, .. } => Some((host, *unix_ns)),

@@ -142,5 +142,5 @@ fn tell(bundle: &Path, reading: &Reading) {
     if let Some(note) = reading.made() {
         eprintln!("kctx: {} {note}", bundle.display());
     }
-    super::tell_damage(bundle, &reading.damage);
+    super::tell_damage(bundle, reading.not_whole());
 }

@@ -107,11 +107,17 @@ pub struct StacksConfig {
     /// the samples do not keep step with the tick.
     #[serde(deserialize_with = "frequency")]
     pub frequency: u32,
+    /// Stacks that are told apart in one window, the most frequent first: 10 to 2000. The others are one row.
+    #[serde(deserialize_with = "stacks")]
+    pub most: u32,
 }
 
 impl Default for StacksConfig {
     fn default() -> Self {
-        Self { frequency: 49 }
+        Self {
+            frequency: 49,
+            most: 500,
+        }
     }
 }
 
@@ -190,6 +196,11 @@ fn frequency<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(u32::deserialize(d)?, 0, 999)
 }
 
+/// The kernel's table is emptied when it holds a few more.
+fn stacks<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    within(u32::deserialize(d)?, 10, 2000)
+}
+
 pub(super) fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
     d.deserialize_any(ShareVisitor)
 }
@@ -227,11 +238,12 @@ mod tests {
     fn the_keys_are_read() {
         let config = Config::parse(
             "[governor]\ncpu_limit = \"0.5%\"\noutlier = \"500us\"\n\
-             [log]\nlines = 0\nrate = 10\n[stacks]\nfrequency = 999\n",
+             [log]\nlines = 0\nrate = 10\n[stacks]\nfrequency = 999\nmost = 2000\n",
         )
         .unwrap();
         assert_eq!(config.governor.cpu_limit.ppm(), 5_000);
         assert_eq!(config.governor.outlier, Duration::from_micros(500));
+        assert_eq!((config.stacks.frequency, config.stacks.most), (999, 2000));
         let bounds = config.log.bounds();
         assert_eq!((bounds.lines_per_window, bounds.lines_per_second), (0, 10));
         assert_eq!(config.stacks.frequency, 999);
@@ -308,6 +320,7 @@ mod tests {
                 "[stacks]\nfrequency = 1000",
                 "1000 is out of range: from 0 to 999",
             ),
+            ("[stacks]\nmost = 2001", "2001 is out of range: from 10"),
         ] {
             let message = Config::parse(text).unwrap_err();
             assert!(message.starts_with("line 2: "), "{text:?}: {message}");

@@ -59,6 +59,7 @@ pub(super) fn summary() -> Summary {
         taint: TaintSummary::default(),
         own_cost: None,
         narrowed: None,
+        damaged: None,
     }
 }
 

@@ -103,7 +103,12 @@ where
 
 impl Books {
     /// Takes the maps out of what was loaded; after attaching, since the programs are asked too.
-    pub fn open(loaded: &mut Loaded, symbols: &Symbols) -> Result<(Self, Names), LoadError> {
+    /// Of sampled stacks so many are told apart in a window.
+    pub fn open(
+        loaded: &mut Loaded,
+        symbols: &Symbols,
+        stacks: usize,
+    ) -> Result<(Self, Names), LoadError> {
         let programs = Programs::of(&loaded.ebpf);
         let first_ring = loaded.ring_maps.swap_remove(0);
         let books = Self {
@@ -126,6 +131,7 @@ impl Books {
                 take(loaded, "STACKS")?,
                 take(loaded, "STACK_COUNTS")?,
                 symbols.clone(),
+                stacks,
             ),
             pending: take(loaded, "PENDING")?,
             programs,

@@ -9,10 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{aggregate::window::StackRow, host::kallsyms::Symbols, resolve::SOFTIRQ_VECTORS};
 
-/// Stacks that are reported of one window, the most frequent first.
-pub const MOST: usize = 500;
-
-/// The tables are emptied when they have grown to this many stacks, half of what they hold.
+/// The tables are emptied when they have grown to this many stacks, half of what they hold: more are not told apart.
 const EMPTY_AT: usize = 2048;
 
 /// The tables that the sampling program fills.
@@ -21,6 +18,8 @@ pub struct Stacks {
     counts: PerCpuHashMap<MapData, u64, u64>,
     seen: FxHashMap<u64, u64>,
     symbols: Symbols,
+    /// Stacks that are reported of one window, the most frequent first.
+    most: usize,
 }
 
 impl Stacks {
@@ -28,12 +27,14 @@ impl Stacks {
         traces: StackTraceMap<MapData>,
         counts: PerCpuHashMap<MapData, u64, u64>,
         symbols: Symbols,
+        most: usize,
     ) -> Self {
         Self {
             traces,
             counts,
             seen: FxHashMap::default(),
             symbols,
+            most,
         }
     }
 
@@ -50,7 +51,7 @@ impl Stacks {
             }
         }
         grown.sort_by_key(|&(key, count)| (std::cmp::Reverse(count), key));
-        let others = grown.split_off(grown.len().min(MOST));
+        let others = grown.split_off(grown.len().min(self.most));
         let mut rows: Vec<StackRow> = grown
             .into_iter()
             .map(|(key, count)| StackRow {

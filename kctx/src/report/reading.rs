@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::{
     narrow::{Narrowing, SpanStream, Which, check_cpus, spilled},
-    summary::{ContextsFrom, Narrowed, SpanSummary, Summary},
+    summary::{ContextsFrom, Damaged, Narrowed, SpanSummary, Summary},
     timeline::Timeline,
 };
 use crate::{
@@ -30,8 +30,6 @@ pub struct Reading {
     pub made_from: Option<u64>,
     /// It was cut short.
     pub truncated: bool,
-    /// What of it is not whole.
-    pub damage: Vec<String>,
     /// What happened when, where that was wanted.
     pub(super) timeline: Option<Timeline>,
     /// Knows the names that the stream brought.
@@ -59,18 +57,23 @@ pub fn read(mut source: RecordedSource, wanted: &Wanted) -> anyhow::Result<Readi
         .map(serde_json::from_slice)
         .transpose()
         .context("its summary.json is not of a version this kctx reads")?;
-    let (made, pass) = match recorded {
+    let (mut made, pass) = match recorded {
         Some(recorded) => (recorded, pass),
         None => pass.summary()?,
     };
-    let (truncated, damage) = (source.truncated(), source.damage());
+    let truncated = source.truncated();
     let is_made = source.summary().is_none() || (is_part && truncated);
-    let received = pass.pipeline.aggregator().received();
+    let records = pass.pipeline.aggregator().received().iter().sum();
+    let not_whole = source.damage();
+    made.damaged = (!not_whole.is_empty()).then(|| Damaged {
+        summary_is_whole: source.summary().is_some() && !is_part,
+        records,
+        not_whole,
+    });
     Ok(Reading {
         summary: made,
-        made_from: is_made.then(|| received.iter().sum()),
+        made_from: is_made.then_some(records),
         truncated,
-        damage,
         evidence: source.take_evidence(),
         manifest: source.manifest().cloned(),
         timeline: pass.timeline,
@@ -100,11 +103,21 @@ impl Reading {
         ))
     }
 
+    /// What of the bundle is not whole.
+    #[must_use]
+    pub fn not_whole(&self) -> &[String] {
+        let damaged = self.summary.damaged.as_ref();
+        damaged.map_or(&[], |damaged| &damaged.not_whole)
+    }
+
     /// What has to be known of the bundle before its figures are taken for all that there was.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let made = self.made().map(|made| format!("this bundle {made}"));
-        let damage = self.damage.iter().map(|what| format!("damaged: {what}"));
+        let damage = self
+            .not_whole()
+            .iter()
+            .map(|what| format!("damaged: {what}"));
         made.into_iter().chain(damage).collect()
     }
 }

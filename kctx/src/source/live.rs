@@ -52,6 +52,8 @@ pub struct LiveSettings {
     pub sizes: MapSizes,
     /// How often a second the stacks' clock ticks; 0 for never.
     pub samples: u64,
+    /// Stacks that are told apart in a window.
+    pub stacks: usize,
     /// How much of the kernel's log is kept.
     pub log: LogBounds,
     /// What kctx may use of one CPU; 0 for no limit.
@@ -115,7 +117,7 @@ impl Prepared {
             return Err(NotLive(format!("no probe could be attached: {reason}")).into());
         }
         let symbols = Symbols::default();
-        let (mut books, names) = Books::open(&mut loaded, &symbols)?;
+        let (mut books, names) = Books::open(&mut loaded, &symbols, settings.stacks)?;
         if probes
             .iter()
             .any(|probe| probe.attached && probe.name == "sched:sched_switch")

@@ -44,6 +44,7 @@ impl Summary {
             taint: TaintSummary::new(taint, window.taint.clone()),
             own_cost: window.own_cost.clone(),
             narrowed: None,
+            damaged: None,
             host,
         }
     }

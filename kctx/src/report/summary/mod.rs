@@ -3,12 +3,14 @@
 //! The JSON Schema is docs/summary.schema.json. A change adds fields, or raises the version.
 
 mod build;
+mod damaged;
 mod narrowed;
 mod rows;
 
 use std::collections::BTreeMap;
 
 pub(super) use build::{cpu_times, vector_number};
+pub use damaged::Damaged;
 pub use narrowed::{ContextsFrom, Narrowed, SpanSummary};
 pub use rows::{
     HardirqSummary, KthreadSummary, NapiSummary, OriginSummary, QueuedBySummary,
@@ -77,6 +79,9 @@ pub struct Summary {
     /// Which part of a bundle this is; `None` of all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowed: Option<Narrowed>,
+    /// What of the bundle is whole and what is not; `None` of one that is whole or was only cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Damaged>,
 }
 
 /// The time a summary covers.
