@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use kctx::diagnose::{Document, Severity, Verdict};
-use kctx_tests::{left_out::left_out, program, situation};
+use kctx_tests::{left_out::left_out, load, program, situation};
 
 use crate::{alone, in_vm, two_cpus};
 
@@ -156,6 +156,34 @@ fn a_real_time_task_that_never_sleeps() -> Result<()> {
 #[test]
 fn function_calls_from_cpu_to_cpu() -> Result<()> {
     check("irq-ipi", wanted("IRQ-IPI", true, None))
+}
+
+/// Where the working directory and the folder for temporary files lie on one, as loads of a disk need it.
+fn has_a_disk() -> Result<bool> {
+    for folder in [std::env::current_dir()?, std::env::temp_dir()] {
+        if !load::has_block_device(&folder)? {
+            left_out(format!("{} is on no block device", folder.display()));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[test]
+fn completions_of_a_disk() -> Result<()> {
+    if !has_a_disk()? {
+        return Ok(());
+    }
+    check("blk-done", wanted("BLK-DONE", false, None))
+}
+
+/// One that writes what tasks have synced.
+#[test]
+fn nothing_is_hot_where_a_disk_writes() -> Result<()> {
+    if !has_a_disk()? {
+        return Ok(());
+    }
+    check("disk", None)
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `cargo xtask test`: every test that this machine permits, and a table that hides none.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -61,24 +63,20 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
     if let Err(error) = setup::tools(ws) {
         groups.push(Group::not_run("what needs tools", format!("{error:#}")));
     }
-    for target in ["replay", "e2e"] {
-        let words = ["--workspace", "--test", target];
-        groups.push(group(target, cargo_test(&words)));
-    }
     let live = live_permitted(&kctx, &object).map_err(|error| format!("{error:#}"));
-    for needing in &servers::ALL {
-        groups.push(backend(ws, needing, &live, &cargo_test));
-    }
-    groups.push(match browser() {
-        Some(browser) => {
-            let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
-            cargo.env("KCTX_BROWSER", browser);
-            group("browser", cargo)
+    // None of these needs both processors, and none of their times is looked at.
+    let programs = thread::scope(|scope| {
+        let programs = matches!(object, Object::Built(_))
+            .then(|| scope.spawn(|| vm::Programs::build(ws, &object)));
+        for target in ["replay", "e2e"] {
+            let words = ["--workspace", "--test", target];
+            groups.push(group(target, cargo_test(&words)));
         }
-        None => {
-            let reason = "there is no Chromium; install one of its packages (Debian: chromium)";
-            Group::left_out("browser", reason.to_owned())
+        for needing in &servers::ALL {
+            groups.push(backend(ws, needing, &live, &cargo_test));
         }
+        groups.push(in_a_browser(&cargo_test));
+        programs.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let name = format!("live {}", this_kernel());
     groups.push(match live {
@@ -92,7 +90,13 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
         Err(reason) => Group::not_run(&name, reason),
     });
     let settings = vm::Settings::without(&OF_USERSPACE);
-    groups.extend(vm::groups(ws, &object, &matrix::test(), &settings));
+    groups.extend(vm::groups(
+        ws,
+        &object,
+        &matrix::test(),
+        &settings,
+        programs,
+    ));
     println!(
         "\nThe VMs were left without {}: `cargo xtask vm` runs those there too.",
         OF_USERSPACE
@@ -100,6 +104,16 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
             .join(", ")
     );
     Ok(results::finish(&groups, results::all_required()))
+}
+
+fn in_a_browser(cargo_test: &dyn Fn(&[&str]) -> Command) -> Group {
+    let Some(browser) = browser() else {
+        let reason = "there is no Chromium; install one of its packages (Debian: chromium)";
+        return Group::left_out("browser", reason.to_owned());
+    };
+    let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
+    cargo.env("KCTX_BROWSER", browser);
+    group("browser", cargo)
 }
 
 /// The kctx that is tested: the one that is handed out, which the VMs need anyway. One with shared libraries where the C

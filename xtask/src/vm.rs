@@ -125,7 +125,7 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<ExitCode> {
         options.matrix,
     );
     let object = build::bpf(ws)?;
-    let groups = groups(ws, &object, &configs, &options.settings);
+    let groups = groups(ws, &object, &configs, &options.settings, None);
     let code = results::finish(&groups, true);
     if options.write_docs {
         kernels_doc::write(ws)?;
@@ -133,12 +133,13 @@ pub(crate) fn run(ws: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// One group of results for each configuration.
+/// One group of results for each configuration; with the programs that run inside, where somebody has built them already.
 pub(crate) fn groups(
     ws: &Workspace,
     object: &Object,
     configs: &[Config],
     settings: &Settings,
+    built: Option<Result<Programs>>,
 ) -> Vec<Group> {
     let for_all = |group: &dyn Fn(&str) -> Group| {
         let titles = configs.iter().map(Config::title);
@@ -151,7 +152,7 @@ pub(crate) fn groups(
         return for_all(&|name| Group::not_run(name, format!("{error:#}")));
     }
     let start = Instant::now();
-    let programs = match Programs::build(ws, object) {
+    let programs = match built.unwrap_or_else(|| Programs::build(ws, object)) {
         Ok(programs) => programs,
         Err(error) => {
             let trouble = Some(format!("{error:#}"));
@@ -205,13 +206,13 @@ fn in_parallel<T: Send>(jobs: usize, count: usize, job: impl Fn(usize) -> T + Sy
 }
 
 /// What runs inside: both statically linked, since there is no library in there.
-struct Programs {
+pub(crate) struct Programs {
     kctx: PathBuf,
     live: PathBuf,
 }
 
 impl Programs {
-    fn build(ws: &Workspace, object: &Object) -> Result<Self> {
+    pub(crate) fn build(ws: &Workspace, object: &Object) -> Result<Self> {
         let kctx = dist::dist_with(ws, object)?;
         let mut cargo = dist::static_cargo(ws);
         cargo

@@ -26,7 +26,7 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     for finding in &mut findings {
         finding.confidence = finding.confidence.min(trust.most);
     }
-    rank(&mut findings);
+    rank(&facts, &mut findings);
     let worst = findings.first().map(|finding| finding.severity);
     let verdict = match (worst, &trust.blind) {
         (Some(Severity::Warn | Severity::Crit), _) => Verdict::Hot,
@@ -160,10 +160,15 @@ fn harmless(facts: &Facts<'_>, findings: &[Finding]) -> String {
     }
 }
 
-/// The worst first; of equals that which takes most.
-fn rank(findings: &mut [Finding]) {
+/// The worst first; of equals what keeps a CPU busy, works on no CPU in particular too; of those that which takes most.
+fn rank(facts: &Facts<'_>, findings: &mut [Finding]) {
     let share = |finding: &Finding| finding.share.as_ref().map_or(0.0, |share| share.percent);
-    findings.sort_by(|a, b| (b.severity.cmp(&a.severity)).then(share(b).total_cmp(&share(a))));
+    let busy = |finding: &Finding| hot::is_busy(facts, finding);
+    findings.sort_by(|a, b| {
+        (b.severity.cmp(&a.severity))
+            .then_with(|| busy(b).cmp(&busy(a)))
+            .then_with(|| share(b).total_cmp(&share(a)))
+    });
 }
 
 fn nothing_hot(facts: &Facts<'_>) -> String {

@@ -125,15 +125,26 @@ fn of_many_findings_the_worst_are_told() {
         id.clone_into(&mut finding.id);
         finding
     };
+    let (mut summary, evidence) = (fixture::summary(), evidence(&[]));
+    summary.kthread = vec![fixture::kthread("kworker", "kworker/0:1", percent(30))];
+    let facts = Facts::of(&Case {
+        summary: &summary,
+        evidence: &evidence,
+    });
+    // On no CPU in particular.
+    let mut busy = finding("e", Severity::Info, 0.0);
+    (busy.share, busy.scope.comms) = (None, vec!["kworker/0:1".to_owned()]);
     let mut findings = vec![
+        finding("f", Severity::Info, 3.0),
+        busy,
         finding("a", Severity::Info, 90.0),
         finding("b", Severity::Warn, 30.0),
         finding("c", Severity::Crit, 10.0),
         finding("d", Severity::Warn, 40.0),
     ];
-    rank(&mut findings);
+    rank(&facts, &mut findings);
     let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
-    assert_eq!(ids, ["c", "d", "b", "a"]);
+    assert_eq!(ids, ["c", "d", "b", "a", "e", "f"]);
 }
 
 #[test]

@@ -78,7 +78,8 @@ impl Item {
 /// Where what is made comes from.
 fn made_from(path: &str) -> &'static str {
     match path {
-        "kthreads.tsv" | "tasks.tsv" => "/proc/*/stat, schedstat, status",
+        "kthreads.tsv" => "/proc/*/stat, schedstat, status",
+        "tasks.tsv" => "/proc/*/stat, schedstat, status, task/*/stat",
         "kthread-stacks.txt" => "/proc/*/stack of 32 kernel threads that run or wait in state D",
         "kmsg" => "/dev/kmsg, warning and above",
         "taint.txt" => "/proc/sys/kernel/tainted, in words",

@@ -3,7 +3,7 @@
 //! Of every process one line is read (`stat`, fs/proc/array.c `do_task_stat`), of those chosen a little more. Command lines
 //! and environments are not.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Instant};
 
 use super::{Phase, own::field, place::Place};
 
@@ -15,6 +15,8 @@ const KERNEL_THREADS: usize = 1_024;
 const TASKS: usize = 20;
 /// Tasks kept since they run before all others (FIFO, RR, DEADLINE).
 const REALTIME_TASKS: usize = 64;
+/// Threads looked at beside processes, for those that run before all others.
+const THREADS: usize = 8_192;
 /// Stacks taken.
 const STACKS: usize = 32;
 /// The most of one stack.
@@ -33,6 +35,7 @@ pub(super) struct Task {
     system_ticks: u64,
     priority: i64,
     nice: i64,
+    threads: u64,
     start_ticks: u64,
     cpu: u32,
     realtime_priority: u32,
@@ -58,6 +61,7 @@ impl Task {
             system_ticks: unsigned(15)?,
             priority: signed(18)?,
             nice: signed(19)?,
+            threads: unsigned(20)?,
             start_ticks: unsigned(22)?,
             cpu: u32::try_from(unsigned(39)?).ok()?,
             realtime_priority: u32::try_from(unsigned(40)?).ok()?,
@@ -109,7 +113,7 @@ pub(super) fn kthreads(place: &Place<'_>) -> Result<Vec<u8>, String> {
 }
 
 /// Tasks of userspace: the busiest since the sample before the window, or since they began where there is none, and those
-/// that run before all others.
+/// that run before all others, single threads of processes that do not among them.
 pub(super) fn busiest(place: &Place<'_>) -> Result<Vec<u8>, String> {
     let tasks = all(place, |task| !task.is_kernel_thread())?;
     let grown = |task: &Task| match place.phase {
@@ -121,23 +125,45 @@ pub(super) fn busiest(place: &Place<'_>) -> Result<Vec<u8>, String> {
     };
     let mut by_growth: Vec<&Task> = tasks.iter().collect();
     by_growth.sort_by_key(|task| (Reverse(grown(task).unwrap_or(task.ticks())), task.pid));
-    let realtime = by_growth
-        .iter()
-        .skip(TASKS)
-        .filter(|task| task.is_realtime());
+    let threads = realtime_threads(place, &by_growth);
+    let realtime = by_growth.iter().skip(TASKS).copied();
+    let realtime = realtime.chain(&threads).filter(|task| task.is_realtime());
     let chosen: Vec<Task> = by_growth
         .iter()
         .take(TASKS)
+        .copied()
         .chain(realtime.take(REALTIME_TASKS))
-        .map(|task| (*task).clone())
+        .cloned()
         .collect();
     let out = table(place, &chosen, grown);
     if place.phase == Phase::Before {
+        let known = tasks.iter().chain(&threads);
         place
             .memory
-            .remember_ticks(tasks.iter().map(|task| (task.key(), task.ticks())));
+            .remember_ticks(known.map(|task| (task.key(), task.ticks())));
     }
     Ok(out)
+}
+
+/// Threads that run before all others, but for their process's first: of the processes in this order, for half of the time that
+/// is left, since those that are found have to be told.
+fn realtime_threads(place: &Place<'_>, processes: &[&Task]) -> Vec<Task> {
+    let end = Instant::now() + place.time_left() / 2;
+    let ids = processes.iter().filter(|process| process.threads > 1);
+    let ids = ids.flat_map(|process| {
+        let names = place.names(&format!("/proc/{}/task", process.pid));
+        let first = process.pid.to_string();
+        let others = names.into_iter().filter(move |name| *name != first);
+        others.map(|thread| (process.pid, thread))
+    });
+    let threads = ids
+        .take(THREADS)
+        .take_while(|_| Instant::now() < end)
+        .filter_map(|(process, thread)| {
+            let stat = format!("/proc/{process}/task/{thread}/stat");
+            Task::parse(&place.root.read_line(&stat).ok()?)
+        });
+    threads.filter(Task::is_realtime).collect()
 }
 
 /// Where kernel threads stand that run, or wait without being interruptible.

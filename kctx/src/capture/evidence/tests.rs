@@ -309,6 +309,39 @@ fn threads_of_the_kernel_and_busy_tasks_are_told_apart() {
 }
 
 #[test]
+fn a_real_time_thread_of_a_process_that_is_none_is_told() {
+    let (directory, root) = fixture();
+    let stat = |pid: u32, comm: &str, ticks: u32, threads: u32, policy: u32| {
+        format!(
+            "{pid} ({comm}) S 0 0 0 0 -1 0 0 0 0 0 1 {ticks} 0 0 20 0 {threads} 0 24 0 0 1 0 0 0 0 0 0 0 2147483647 0 1 \
+             0 0 17 3 50 {policy} 0 0 0\n"
+        )
+    };
+    write(&directory, "proc/1/stat", &stat(1, "init", 5, 1, 0));
+    // A process has its first thread among its threads.
+    for path in ["proc/70/stat", "proc/70/task/70/stat"] {
+        write(&directory, path, &stat(70, "mixer", 900, 3, 0));
+    }
+    write(
+        &directory,
+        "proc/70/task/71/stat",
+        &stat(71, "mix", 7, 3, 0),
+    );
+    let audio = "proc/70/task/72/stat";
+    write(&directory, audio, &stat(72, "audio", 100, 3, 1));
+    let sampler = Sampler::new(&root, &EvidenceLimits::default());
+    let _before = sampler.sample(Phase::Before);
+    write(&directory, audio, &stat(72, "audio", 140, 3, 1));
+    let after = sampler.sample(Phase::After);
+    let tasks = text(&after, "evidence/after/tasks.tsv");
+    let rows: Vec<&str> = tasks.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3, "{tasks}");
+    let audio: Vec<&str> = rows[2].split('\t').collect();
+    assert_eq!(audio[..6], ["72", "audio", "S", "3", "fifo", "50"]);
+    assert_eq!(audio[10], "40", "what grew");
+}
+
+#[test]
 fn interrupts_that_never_came_have_no_files() {
     let (directory, root) = fixture();
     write(

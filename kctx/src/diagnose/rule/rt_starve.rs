@@ -101,8 +101,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     }
 }
 
-/// Whether it is more than a CPU that many share. The tasks in the evidence are processes, so that a real-time thread of one may
-/// not be seen there.
+/// Whether it is more than a CPU that many share. Who holds it may be gone, or is not among the tasks of the evidence.
 fn is_likely(
     facts: &Facts<'_>,
     thread: &KthreadSummary,

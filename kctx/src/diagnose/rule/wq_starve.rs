@@ -9,6 +9,8 @@ use crate::diagnose::{
 
 /// Mean wait of a work, and the 99th percentile of a kworker's for its CPU.
 const WAIT_NS: u64 = 10_000_000;
+/// Mean wait that is harm by itself: on CPUs that many tasks share fairly a kworker may wait for tens of milliseconds.
+const HARM_NS: u64 = 100_000_000;
 /// Part of the wait that is the queue's limit, at most.
 const OF_LIMIT: f64 = 20.0;
 
@@ -26,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
         thresholds: &[
             threshold(
                 "mean time from queueing to start, of at least 10",
-                "10 ms",
+                "10 ms; a warning from 100 ms on, or where unbound works may use a quarter of the CPUs or less",
                 "kctx",
             ),
             threshold(
@@ -92,7 +94,12 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     } else {
         Confidence::Medium
     };
-    let finding = Draft::new(&RULE.page, Severity::Warn, confidence)
+    let severity = if narrow.is_some() || work.row.wait.mean_ns >= HARM_NS {
+        Severity::Warn
+    } else {
+        Severity::Info
+    };
+    let finding = Draft::new(&RULE.page, severity, confidence)
         .title(format!("kworkers wait for a CPU, {} the longest", thread.comm))
         .statement(format!(
             "{} waits {} on average before it runs, since kworkers wait for a CPU: {} for {} or more in 1 % of its waits{why}.",
@@ -114,8 +121,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use super::HARM_NS;
     use crate::diagnose::{
-        finding::Confidence,
+        finding::{Confidence, Severity},
         fixture::{durations, evidence, found, kthread, of, percent, ruled_out, summary, work},
     };
 
@@ -140,6 +148,19 @@ mod tests {
             "{}",
             finding.statement
         );
+        // Where many share the CPUs that is no harm yet.
+        let nothing = evidence(&[]);
+        let shared = of(&summary, &nothing);
+        let severity = found(&shared, "WQ-STARVE").unwrap().severity;
+        assert_eq!(severity, Severity::Info);
+        let late = durations(100, percent(30), 400_000_000);
+        let mean_ns = std::mem::replace(&mut summary.workqueue[0].wait, late);
+        summary.workqueue[0].wait.mean_ns = HARM_NS;
+        let severity = found(&of(&summary, &nothing), "WQ-STARVE")
+            .unwrap()
+            .severity;
+        assert_eq!(severity, Severity::Warn);
+        summary.workqueue[0].wait = mean_ns;
         summary.workqueue[0].activate = summary.workqueue[0].wait;
         let diagnosis = of(&summary, &files);
         assert!(
