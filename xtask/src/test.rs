@@ -20,12 +20,16 @@ const TARGETS: [&str; 5] = ["replay", "e2e", "browser", "backends", "live"];
 
 /// Modules of the live tests that ask of kctx's userspace what no other kernel answers otherwise. They run on this kernel here,
 /// and in VMs with `cargo xtask vm`: emulated, they take as long as all others.
-const OF_USERSPACE: [&str; 7] = [
+const OF_USERSPACE: [&str; 11] = [
     "bounds::",
+    "cost::",
     "diagnosed::",
     "endpoint::",
     "evidence::",
+    "process::",
     "recorder::",
+    "reload::",
+    "scrape::",
     "top::",
     "triggers::",
 ];
