@@ -119,9 +119,10 @@ fn timers_are_raised_by_the_timer_interrupt() -> Result<()> {
     let all: u64 = contexts.values().sum();
     let of = |context: &str| contexts.get(context).copied().unwrap_or(0);
     assert!(of("unknown") * 20 <= all, "{contexts:?}");
-    // At that interrupt's tail, or where the kernel has such threads in ktimers. An emulated interrupt may take longer
-    // on its way out than is taken for a tail.
-    let expected = of("irq_tail") + of("ktimers") + of("ksoftirqd");
+    // At that interrupt's tail, or where the kernel has such threads in ktimers. An emulated interrupt, or one that wakes a
+    // CPU whose caches are cold, may take longer on its way out than is taken for a tail: then it is in what it interrupted.
+    assert!(of("irq_tail") + of("ktimers") > 0, "{contexts:?}");
+    let expected = of("irq_tail") + of("ktimers") + of("ksoftirqd") + of("idle");
     assert!(in_vm() || expected * 10 >= all * 7, "{contexts:?}");
     Ok(())
 }
