@@ -168,8 +168,13 @@ fn vm_a_softirq_that_waits_five_seconds_has_waited_them() -> Result<()> {
     let trace = Trace::start(&["irq/softirq_exit", "irq/softirq_entry", "irq/softirq_raise"])?;
     let bundle = capture_during(|| {
         load::pin(0)?;
-        // Emulated, it may take a third less than was measured beforehand.
-        held = Holder::that_takes(Duration::from_secs(8))?.hold_net_rx()?;
+        // Emulated, it may take half as long as was measured beforehand.
+        for seconds in [7, 14] {
+            held = Holder::that_takes(Duration::from_secs(seconds))?.hold_net_rx()?;
+            if held > Duration::from_secs(5) {
+                break;
+            }
+        }
         Ok(())
     })?;
     let longest = (bundle.summary.softirq.iter())
