@@ -30,10 +30,14 @@ fn no_tmux() -> Result<()> {
     Ok(())
 }
 
-/// The screen from when its window was: before that stands how many windows are kept, which goes on while it pauses.
+/// The screen from when its window was: before that stands how many windows are kept, which goes on while it pauses, as the
+/// notes on the last line do.
 fn looked_at(screen: &str) -> &str {
     let (_, from) = screen.split_once("PAUSED ").unwrap_or(("", screen));
-    from.split_once("  ").map_or(from, |(_, when)| when)
+    let from = from.split_once("  ").map_or(from, |(_, when)| when);
+    from.trim_end()
+        .rsplit_once('\n')
+        .map_or(from, |(table, _)| table)
 }
 
 /// Vector, CPU and share in per cent of the first row.
