@@ -83,6 +83,8 @@ fn the_softirq_that_is_provoked_is_first_on_its_cpu_with_its_share() -> Result<(
         "{screen}"
     );
 
+    // There is to be a window before the one that is held.
+    std::thread::sleep(Duration::from_millis(2_500));
     terminal.press("Space")?;
     let held = terminal.wait_for("pause", |screen| screen.contains("PAUSED"))?;
     std::thread::sleep(LOOK);
