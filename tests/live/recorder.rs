@@ -202,6 +202,42 @@ fn a_disk_that_fills_is_told_with_what_can_be_read() -> Result<()> {
     Ok(())
 }
 
+/// Who asks has bounds of its own, and a capture that comes to them is whole up to there.
+#[test]
+fn a_capture_through_the_daemon_is_bounded_in_memory() -> Result<()> {
+    let _alone = alone();
+    let daemon = Daemon::start()?;
+    let _udp = load::udp()?;
+    let output = daemon.output("large.kctx.tar.zst");
+    let config = daemon.output("client.toml");
+    std::fs::write(&config, "[capture]\nmax_memory = \"8MiB\"\n")?;
+    let ended = Running::kctx([
+        "capture",
+        "--config",
+        &config.to_string_lossy(),
+        "--socket",
+        &daemon.socket().to_string_lossy(),
+        "--window",
+        "60s",
+        "-o",
+        &output.to_string_lossy(),
+    ])?
+    .wait(IN_TIME)?;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("[capture] max_memory"),
+        "{}",
+        ended.stderr
+    );
+    let bundle = Bundle::read(&output)?;
+    assert!(bundle.manifest.interrupted && bundle.manifest.through_daemon.is_some());
+    assert!(bundle.manifest.limits["memory_bytes"].hit);
+    assert!(bundle.manifest.limits["window_ns"].hit);
+    check_books(&bundle.summary);
+    daemon.end()?;
+    Ok(())
+}
+
 #[test]
 fn a_client_that_is_killed_or_takes_nothing_is_not_felt() -> Result<()> {
     let _alone = alone();

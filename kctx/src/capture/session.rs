@@ -15,7 +15,7 @@ use super::{
     bundle::{WriteLimits, Written},
     evidence::{Evidence, Phase, Sampler},
     partial,
-    progress::{Plan, Progress, Stage},
+    progress::{Progress, Stage},
     recorder::Recorder,
     redact::Redactor,
     watcher::Watcher,
@@ -150,12 +150,7 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
             },
         )?;
 
-    let plan = Plan {
-        window,
-        max_bytes: config.capture.max_size,
-        evidence_time: evidence_limits.total_time,
-    };
-    let mut watcher = Watcher::new(progress, plan, config.capture.max_memory);
+    let mut watcher = Watcher::new(progress, window, &config.capture);
     let ending = watcher.wait(&mut signals, &mut is_done);
     session.stop();
     // It goes on to show how far it is.

@@ -13,7 +13,7 @@ use super::{
     evidence::{Phase, Sampler},
     flight::{Assembly, AssemblyError, EndReason, Ending},
     partial,
-    progress::{Plan, Progress, Stage},
+    progress::{Progress, Stage},
     recorder::Recorder,
     redact::Redactor,
     session::Captured,
@@ -82,12 +82,7 @@ pub fn capture(
                 Ok((assembly, end))
             },
         )?;
-    let plan = Plan {
-        window,
-        max_bytes: config.capture.max_size,
-        evidence_time: evidence_limits.total_time,
-    };
-    let mut watcher = Watcher::new(progress, plan, config.capture.max_memory);
+    let mut watcher = Watcher::new(progress, window, &config.capture);
     let ending = watcher.wait(&mut signals, &mut is_done);
     if ending.early().is_some() {
         // A daemon that is gone has told the thread so.

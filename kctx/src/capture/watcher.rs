@@ -11,7 +11,10 @@ use super::{
     progress::{Plan, Progress, Stage},
     session::Early,
 };
-use crate::signals::{Ended, Signals};
+use crate::{
+    config::CaptureConfig,
+    signals::{Ended, Signals},
+};
 
 /// How often the line changes on a terminal.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
@@ -51,11 +54,16 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(progress: Progress, plan: Plan, max_memory: u64) -> Self {
+    /// Of a capture of that window, by its configuration's bounds.
+    pub(super) fn new(progress: Progress, window: Duration, config: &CaptureConfig) -> Self {
         Self {
             progress,
-            plan,
-            max_memory,
+            plan: Plan {
+                window,
+                max_bytes: config.max_size,
+                evidence_time: config.evidence.limits().total_time,
+            },
+            max_memory: config.max_memory,
             terminal: std::io::stderr().is_terminal(),
             opened: None,
             ending: Ending::default(),

@@ -1,18 +1,14 @@
 //! `kctx export`: a bundle for other programs.
 
 use std::{
-    fs,
     io::{self, BufWriter, IsTerminal as _, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context as _;
 
 use super::{Usage, output};
-use crate::{
-    formats::{self, Converted},
-    source::recorded::{self, RecordedSource, ReplayError},
-};
+use crate::formats::{self, Converted};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -56,8 +52,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
                 .to_owned()
         ));
     }
-    let mut source = open(&args.bundle).with_context(cannot)?;
-    let damage = source.damage();
+    let mut source = super::open(&args.bundle).with_context(cannot)?;
     // What is no bundle is known from its first piece: an output is not made for nothing.
     let first = source.next_item().with_context(cannot)?;
     let out: Box<dyn Write> = match output {
@@ -69,19 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     for note in notes(&converted) {
         eprintln!("kctx: {}: {note}", args.bundle.display());
     }
-    super::tell_damage(&args.bundle, &damage);
     Ok(())
-}
-
-/// Opens a bundle; of a damaged file what is whole. That is known before anything is written, since a file can be read twice.
-fn open(bundle: &Path) -> Result<RecordedSource, ReplayError> {
-    if fs::metadata(bundle).is_ok_and(|it| it.is_file())
-        && recorded::checked_summary(bundle).is_err_and(|error| error.is_damage())
-        && let Ok(Some(salvaged)) = RecordedSource::salvage(bundle)
-    {
-        return Ok(salvaged);
-    }
-    Ok(RecordedSource::open(bundle)?)
 }
 
 /// What the output lacks.

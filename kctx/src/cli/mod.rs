@@ -198,6 +198,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Opens a bundle to go through it once; of a damaged one what is whole, and says what is not.
+fn open(bundle: &std::path::Path) -> anyhow::Result<crate::source::recorded::RecordedSource> {
+    let source = crate::source::recorded::RecordedSource::open_what_is_whole(bundle)?;
+    tell_damage(bundle, &source.damage());
+    Ok(source)
+}
+
 /// Says what of a bundle is not whole.
 fn tell_damage(bundle: &std::path::Path, damage: &[String]) {
     if damage.is_empty() {

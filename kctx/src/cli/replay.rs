@@ -8,10 +8,7 @@ use crate::{
     config::Config,
     daemon::{self, Wishes},
     host::HostIdentity,
-    source::{
-        Control, Item,
-        recorded::{self, RecordedSource},
-    },
+    source::{Control, Item, recorded::RecordedSource},
 };
 
 #[derive(Debug, clap::Args)]
@@ -32,14 +29,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow::Result<()> {
     let cannot = || format!("cannot replay {}", bundle.display());
-    let source = match salvaged(bundle).with_context(cannot)? {
-        Some(source) => source,
-        None => RecordedSource::open(bundle).with_context(cannot)?,
-    };
-    let damage = source.damage();
-    if !damage.is_empty() {
-        super::tell_damage(bundle, &damage);
-    }
+    let source = super::open(bundle).with_context(cannot)?;
+    let is_whole = source.damage().is_empty();
     let mut stream = items(source, bundle);
     let first = stream.next().transpose().with_context(cannot)?;
     let nobody = HostIdentity::default();
@@ -48,37 +39,15 @@ pub(super) fn replay(bundle: &Path, config: &Config, wishes: &Wishes) -> anyhow:
     let stream = first.map(Ok).into_iter().chain(stream);
     daemon::run_recorded(config, sinks, stream).with_context(cannot)?;
     anyhow::ensure!(
-        damage.is_empty(),
+        is_whole,
         "{} is damaged: only what is whole was replayed",
         bundle.display()
     );
     Ok(())
 }
 
-/// What is whole of a bundle, where that is not all of it. Known before the first record is played, by a look at all
-/// checksums; of what can be read only once it is not known.
-fn salvaged(bundle: &Path) -> anyhow::Result<Option<RecordedSource>> {
-    if !std::fs::metadata(bundle).is_ok_and(|it| it.is_file()) {
-        return Ok(None);
-    }
-    match recorded::checked_summary(bundle) {
-        Err(error) if error.is_damage() => match RecordedSource::salvage(bundle) {
-            Ok(Some(source)) => Ok(Some(source)),
-            _ => Err(error.into()),
-        },
-        // What else there may be is told where it is read.
-        _ => Ok(None),
-    }
-}
-
 /// What a bundle recorded; where it was cut short, that is said at its end.
-pub(super) fn stream(
-    bundle: &Path,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Item>> + Send + 'static> {
-    Ok(items(RecordedSource::open(bundle)?, bundle))
-}
-
-fn items(
+pub(super) fn items(
     mut source: RecordedSource,
     bundle: &Path,
 ) -> impl Iterator<Item = anyhow::Result<Item>> + Send + 'static {

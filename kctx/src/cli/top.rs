@@ -34,7 +34,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.bundle {
         Some(bundle) => {
             let cannot = || format!("cannot show {}", bundle.display());
-            let stream = super::replay::stream(bundle).with_context(cannot)?;
+            let source = super::open(bundle).with_context(cannot)?;
+            let stream = super::replay::items(source, bundle);
             top::run_recorded(&config, stream).with_context(cannot)
         }
         None => live(&config),

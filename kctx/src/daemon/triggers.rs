@@ -92,7 +92,7 @@ impl Triggers {
         works: Option<RunningWorks>,
         totals: &Arc<Totals>,
     ) -> Self {
-        watch_exported(totals, plan.exported);
+        totals.watch(plan.exported);
         Self {
             totals: Arc::clone(totals),
             watch: RuleWatch::new(plan.rules, plan.pause),
@@ -106,7 +106,7 @@ impl Triggers {
     /// Goes by another plan from the next window on. A capture under way ends as it began.
     pub(super) fn take_over(&mut self, plan: TriggerPlan) {
         self.watch.replace(plan.rules, plan.pause);
-        watch_exported(&self.totals, plan.exported);
+        self.totals.watch(plan.exported);
         // Rates are since the last reading, so who has read goes on.
         let reading = self.softnet.take();
         self.softnet = plan.softnet.map(|unread| reading.unwrap_or(unread));
@@ -197,12 +197,4 @@ fn exported<'a>(
     let names: Vec<_> = names.collect();
     let per_cpu = exported.iter().any(|one| one.is_of_a_cpu());
     Ok(Some((Selection::of_metrics(&names)?, per_cpu)))
-}
-
-/// Has the metrics counted by window that rules look at.
-fn watch_exported(totals: &Totals, exported: Option<(Selection, bool)>) {
-    match exported {
-        Some((selection, per_cpu)) => totals.watch(selection, per_cpu),
-        None => totals.watch_none(),
-    }
 }

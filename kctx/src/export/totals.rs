@@ -136,15 +136,11 @@ impl Totals {
         read(&mut state.cumulative, folded)
     }
 
-    /// Counts those metrics by window too, beside what the exports have and whether there are any. With CPUs apart where that
-    /// is asked for.
-    pub fn watch(&self, selection: Selection, per_cpu: bool) {
-        *lock(&self.windowed) = Some(Windowed::new(selection, per_cpu));
-    }
-
-    /// No metric is watched any more.
-    pub fn watch_none(&self) {
-        *lock(&self.windowed) = None;
+    /// Counts those metrics, and no others, by window too, beside what the exports have and whether there are any. With CPUs apart
+    /// where that is asked for.
+    pub fn watch(&self, metrics: Option<(Selection, bool)>) {
+        *lock(&self.windowed) =
+            metrics.map(|(selection, per_cpu)| Windowed::new(selection, per_cpu));
     }
 
     /// What a window that has just closed counted of the metrics that are watched; `None` where none are. Each window once,

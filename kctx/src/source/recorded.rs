@@ -93,6 +93,21 @@ impl RecordedSource {
         })
     }
 
+    /// Opens a bundle; of a damaged file what is whole, which [`Self::damage`] tells before the first item is taken: by a look at
+    /// all checksums. Of a pipe, which can be read once, damage is met on the way.
+    pub fn open_what_is_whole(path: &Path) -> Result<Self, ReplayError> {
+        if std::fs::metadata(path).is_ok_and(|it| it.is_file())
+            && let Err(error) = checked_summary(path)
+            && error.is_damage()
+        {
+            return match Self::salvage(path) {
+                Ok(Some(salvaged)) => Ok(salvaged),
+                _ => Err(error),
+            };
+        }
+        Ok(Self::open(path)?)
+    }
+
     /// Opens a damaged bundle: whole segments before and after what is not are read. `None` where nothing is whole.
     pub fn salvage(path: &Path) -> std::io::Result<Option<Self>> {
         let limits = ReadLimits::default();

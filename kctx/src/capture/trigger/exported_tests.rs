@@ -72,7 +72,7 @@ fn read(figure: &Exported, window: &Window) -> Option<u64> {
     let totals = Totals::new(Limits::default());
     let names = [figure.metric().name.to_owned()];
     let selection = crate::export::metric::Selection::of_metrics(&names).unwrap();
-    totals.watch(selection, figure.is_of_a_cpu());
+    totals.watch(Some((selection, figure.is_of_a_cpu())));
     totals.in_window(window, |state| figure.read(state?, window.duration_ns))
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::logs::LogsConfig;
 use super::transport::{Transport, TransportConfig};
+use crate::config::{parse_duration, parse_size};
 use crate::export::interval::Temporality;
 
 /// How requests travel.
@@ -107,24 +108,7 @@ pub struct Span(pub Duration);
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit_at = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(unit_at);
-        let scale_ms = match unit {
-            "ms" => Some(1),
-            "s" => Some(1_000),
-            "m" => Some(60_000),
-            "h" => Some(3_600_000),
-            _ => None,
-        };
-        number
-            .parse::<u64>()
-            .ok()
-            .zip(scale_ms)
-            .and_then(|(number, scale)| number.checked_mul(scale))
-            .map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or_else(|| format!("{text:?} is no duration such as 10s, 500ms or 2m"))
+        parse_duration(text).map(Self)
     }
 }
 
@@ -136,23 +120,10 @@ pub struct Bytes(pub usize);
 impl FromStr for Bytes {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let unit_at = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(unit_at);
-        let shift = match unit {
-            "" | "B" => Some(0),
-            "KiB" => Some(10),
-            "MiB" => Some(20),
-            _ => None,
-        };
-        number
-            .parse::<usize>()
-            .ok()
-            .zip(shift)
-            .and_then(|(number, shift)| number.checked_mul(1 << shift))
+        let bytes = parse_size(text)?;
+        usize::try_from(bytes)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no size such as 3MiB or 512KiB"))
+            .map_err(|_| format!("{text:?} is more than this machine can hold"))
     }
 }
 
