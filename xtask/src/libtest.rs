@@ -42,6 +42,9 @@ fn parse(line: &str) -> Option<Counts> {
     })
 }
 
+/// How many failures of a group may be accidents.
+const A_FEW: usize = 3;
+
 /// What became of one test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -77,6 +80,17 @@ impl Verdicts {
     /// The test that began and did not end.
     pub(crate) fn pending(&self) -> Option<&str> {
         self.pending.as_deref()
+    }
+
+    /// The few that failed, where they are worth a second try: tests of what the kernel does in time fail now and then on a
+    /// machine that is not theirs alone. Nothing where it is more than a few, and then it is no accident.
+    pub(crate) fn worth_a_second_try(&self) -> Vec<String> {
+        let failed = self.with(Verdict::Failed);
+        if failed.len() <= A_FEW {
+            failed
+        } else {
+            Vec::new()
+        }
     }
 
     /// The names of the tests with this verdict, sorted.
@@ -115,23 +129,57 @@ pub(crate) fn left_out(line: &str) -> Option<String> {
     Some(said.trim().to_owned())
 }
 
-/// Runs tests with their output in view, and counts. What they leave out is added to `left_out`.
-pub(crate) fn run(cargo: &mut Command, left_out: &mut Vec<String>) -> Result<(Counts, ExitStatus)> {
+/// Those that pass of the few that failed first.
+pub(crate) fn second_try(
+    first: &Verdicts,
+    run: impl FnOnce(&[String]) -> Result<Verdicts>,
+) -> Vec<String> {
+    let again = first.worth_a_second_try();
+    if again.is_empty() {
+        return again;
+    }
+    let mut passed = match run(&again) {
+        Ok(second) => second.with(Verdict::Passed),
+        Err(error) => {
+            eprintln!("==> the second try: {error:#}");
+            Vec::new()
+        }
+    };
+    passed.retain(|test| again.contains(test));
+    passed
+}
+
+/// What a run of tests said.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    pub(crate) counts: Counts,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) left_out: Vec<String>,
+}
+
+impl Ran {
+    fn read(&mut self, line: &str) {
+        self.counts.read(line);
+        self.verdicts.read(line);
+        self.left_out.extend(left_out(line));
+    }
+}
+
+/// Runs tests with their output in view.
+pub(crate) fn run(cargo: &mut Command) -> Result<(Ran, ExitStatus)> {
     let shown = command::shown(cargo);
     eprintln!("==> {shown}");
     let mut child = cargo
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))?;
-    let mut counts = Counts::default();
+    let mut ran = Ran::default();
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout);
         let mut line = Vec::new();
         // A test may print any bytes.
         while stdout.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            let text = String::from_utf8_lossy(&line);
-            counts.read(&text);
-            left_out.extend(self::left_out(&text));
+            ran.read(&String::from_utf8_lossy(&line));
             // Our own stdout may be closed, as under `| head`: the tests go on.
             let _ = std::io::stdout().write_all(&line);
             line.clear();
@@ -140,11 +188,13 @@ pub(crate) fn run(cargo: &mut Command, left_out: &mut Vec<String>) -> Result<(Co
     let status = child
         .wait()
         .with_context(|| format!("cannot wait for `{shown}`"))?;
-    Ok((counts, status))
+    Ok((ran, status))
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
@@ -194,5 +244,46 @@ mod tests {
         assert_eq!(verdicts.with(Verdict::Failed), ["a::two"]);
         assert_eq!(verdicts.with(Verdict::Ignored), ["a::three"]);
         assert_eq!(verdicts.pending(), Some("a::six"));
+    }
+
+    #[test]
+    fn a_few_failures_are_worth_a_second_try_and_many_are_not() {
+        assert!(verdicts(&[]).worth_a_second_try().is_empty());
+        let mut some = verdicts(&[
+            "test c ... FAILED",
+            "test a ... FAILED",
+            "test b ... FAILED",
+            "test d ... ok",
+        ]);
+        assert_eq!(some.worth_a_second_try(), ["a", "b", "c"]);
+        some.read("test e ... FAILED");
+        assert!(some.worth_a_second_try().is_empty());
+    }
+
+    fn verdicts(lines: &[&str]) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        for line in lines {
+            verdicts.read(line);
+        }
+        verdicts
+    }
+
+    #[test]
+    fn what_fails_twice_has_failed() {
+        let first = verdicts(&["test a ... FAILED", "test b ... ok", "test c ... FAILED"]);
+        let tried = second_try(&first, |tests| {
+            assert_eq!(tests, ["a", "c"]);
+            Ok(verdicts(&[
+                "test a ... ok",
+                "test b ... ok",
+                "test c ... FAILED",
+            ]))
+        });
+        assert_eq!(tried, ["a"]);
+        // Not begun, and not even started.
+        assert!(second_try(&first, |_| Ok(verdicts(&["test a ... "]))).is_empty());
+        assert!(second_try(&first, |_| bail!("no cargo")).is_empty());
+        let good = verdicts(&["test a ... ok"]);
+        assert!(second_try(&good, |_| panic!("nothing failed")).is_empty());
     }
 }

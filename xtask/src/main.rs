@@ -14,6 +14,7 @@ mod console;
 mod cpio;
 mod dist;
 mod elf;
+mod guest;
 mod initramfs;
 mod kernels;
 mod kernels_doc;

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
         note: Option<String>,
         /// What tests that passed could not ask of this machine, and why.
         left_out: Vec<String>,
+        /// Tests that failed first, and passed when they were run alone.
+        at_second_try: Vec<String>,
     },
     NotRun(String),
     /// The same where nothing that xtask does could change it: never a failure.
@@ -65,6 +67,7 @@ impl Group {
                 took,
                 note: trouble,
                 left_out: Vec::new(),
+                at_second_try: Vec::new(),
             },
         }
     }
@@ -75,6 +78,22 @@ impl Group {
             what.sort();
             what.dedup();
             *left_out = what;
+        }
+        self
+    }
+
+    /// The same after those that failed were run once more, alone: these passed, and count as that. They are named.
+    pub(crate) fn with_second_try(mut self, passed: Vec<String>) -> Self {
+        if let Outcome::Ran {
+            counts,
+            at_second_try,
+            ..
+        } = &mut self.outcome
+        {
+            let number = counts.failed.min(passed.len() as u64);
+            counts.failed -= number;
+            counts.passed += number;
+            *at_second_try = passed;
         }
         self
     }
@@ -137,7 +156,7 @@ fn table(groups: &[Group]) -> String {
         all.push('\n');
         all
     });
-    text.push_str(&left_out(groups));
+    text.push_str(&footnotes(groups));
     if not_run > 0 {
         let _ = writeln!(text, "\n{not_run} of {} groups NOT RUN", groups.len());
     }
@@ -146,16 +165,26 @@ fn table(groups: &[Group]) -> String {
     text
 }
 
-/// What tests that passed did not ask, so that nobody takes them for more than they are.
-fn left_out(groups: &[Group]) -> String {
+/// What tests that passed did not ask, and which did not pass at once, so that nobody takes them for more than they are.
+fn footnotes(groups: &[Group]) -> String {
     let mut text = String::new();
     for group in groups {
-        if let Outcome::Ran { left_out, .. } = &group.outcome
-            && !left_out.is_empty()
+        if let Outcome::Ran {
+            left_out,
+            at_second_try,
+            ..
+        } = &group.outcome
         {
-            let _ = writeln!(text, "\nleft out, {}", group.name);
-            for what in left_out {
-                let _ = writeln!(text, "  {what}");
+            for (what, list) in [
+                ("left out", left_out),
+                ("failed first, and passed at the second try", at_second_try),
+            ] {
+                if !list.is_empty() {
+                    let _ = writeln!(text, "\n{what}, {}", group.name);
+                }
+                for item in list {
+                    let _ = writeln!(text, "  {item}");
+                }
             }
         }
     }
@@ -177,6 +206,20 @@ mod tests {
             "{text}"
         );
         assert!(is_good(&groups, true));
+    }
+
+    #[test]
+    fn what_passed_at_the_second_try_is_named() {
+        let live = Group::ran("live", counts(3, 2), Duration::ZERO, None);
+        let groups = [live.with_second_try(vec!["a::b".to_owned()])];
+        let text = table(&groups);
+        assert!(
+            text.ends_with(
+                "failed first, and passed at the second try, live\n  a::b\n\n4 passed, 1 failed\n"
+            ),
+            "{text}"
+        );
+        assert!(!is_good(&groups, true));
     }
 
     fn counts(passed: u64, failed: u64) -> Counts {

@@ -2,14 +2,15 @@
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Object};
-use crate::libtest::{self, Counts};
+use crate::guest::Programs;
+use crate::libtest::{self, Counts, Ran};
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
 use crate::{command, dist, matrix, servers, setup, vm};
@@ -71,11 +72,14 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
     // None of these needs both processors, and none of their times is looked at.
     let programs = thread::scope(|scope| {
         let programs = matches!(object, Object::Built(_))
-            .then(|| scope.spawn(|| vm::Programs::build(ws, &object)));
-        for target in ["replay", "e2e"] {
-            let words = ["--workspace", "--test", target];
-            groups.push(group(target, cargo_test(&words)));
-        }
+            .then(|| scope.spawn(|| Programs::build(ws, &object)));
+        let replay = cargo_test(&["--workspace", "--test", "replay"]);
+        groups.push(group("replay", replay));
+        groups.push(group_with_second_try("e2e", &|tests| {
+            let mut cargo = cargo_test(&["--workspace", "--test", "e2e"]);
+            cargo.arg("--").args(tests);
+            cargo
+        }));
         for needing in &servers::ALL {
             groups.push(backend(ws, needing, &live, &cargo_test));
         }
@@ -85,11 +89,12 @@ pub(crate) fn run(ws: &Workspace) -> Result<ExitCode> {
     let name = format!("live {}", this_kernel());
     groups.push(match live {
         Ok(()) => {
-            let words = ["--workspace", "--test", "live"];
-            let mut cargo = cargo_test(&words);
-            // They share the one kernel.
-            cargo.args(["--", "--test-threads=1"]);
-            group(&name, cargo)
+            group_with_second_try(&name, &|tests| {
+                let mut cargo = cargo_test(&["--workspace", "--test", "live"]);
+                // They share the one kernel.
+                cargo.args(["--", "--test-threads=1"]).args(tests);
+                cargo
+            })
         }
         Err(reason) => Group::not_run(&name, reason),
     });
@@ -115,9 +120,11 @@ fn in_a_browser(cargo_test: &dyn Fn(&[&str]) -> Command) -> Group {
         let reason = "there is no Chromium; install one of its packages (Debian: chromium)";
         return Group::left_out("browser", reason.to_owned());
     };
-    let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
-    cargo.env("KCTX_BROWSER", browser);
-    group("browser", cargo)
+    group_with_second_try("browser", &|tests| {
+        let mut cargo = cargo_test(&["--workspace", "--test", "browser"]);
+        cargo.env("KCTX_BROWSER", &browser).arg("--").args(tests);
+        cargo
+    })
 }
 
 /// The kctx that is tested: the one that is handed out, which the VMs need anyway. One with shared libraries where the C
@@ -148,31 +155,57 @@ fn backend(
         }
         Err(error) => return Group::left_out(needing.name, format!("{error:#}")),
     };
-    let mut cargo = cargo_test(&["--workspace", "--test", "backends"]);
-    cargo.envs(variables);
-    // One at a time: each has a server, and a capture under load is to have the machine for itself.
-    cargo.args(["--", "--test-threads=1"]).args(needing.modules);
-    group(needing.name, cargo)
+    group_with_second_try(needing.name, &|tests| {
+        let mut cargo = cargo_test(&["--workspace", "--test", "backends"]);
+        cargo.envs(variables.clone());
+        // One at a time: each has a server, and a capture under load is to have the machine for itself.
+        cargo.args(["--", "--test-threads=1"]);
+        if tests.is_empty() {
+            cargo.args(needing.modules);
+        }
+        cargo.args(tests);
+        cargo
+    })
 }
 
 /// Runs a group of tests; one without a single test is a failure.
 fn group(name: &str, mut cargo: Command) -> Group {
     let start = Instant::now();
-    let mut left_out = Vec::new();
-    let (counts, trouble) = match libtest::run(&mut cargo, &mut left_out) {
-        Err(error) => (Counts::default(), Some(format!("{error:#}"))),
-        Ok((counts, status)) => {
-            let trouble = if !status.success() && counts.failed == 0 {
+    ended(name, start, libtest::run(&mut cargo))
+}
+
+/// The same of tests that look at what a kernel and its programs do in time: the few that fail get a second try, alone.
+/// `cargo` starts those that its arguments name, or all.
+fn group_with_second_try(name: &str, cargo: &dyn Fn(&[String]) -> Command) -> Group {
+    let start = Instant::now();
+    let ran = libtest::run(&mut cargo(&[]));
+    let passed = match &ran {
+        Ok((ran, _)) => libtest::second_try(&ran.verdicts, |tests| {
+            eprintln!("==> {name}: a second try of {}", tests.join(", "));
+            let mut words = tests.to_owned();
+            words.push("--exact".to_owned());
+            Ok(libtest::run(&mut cargo(&words))?.0.verdicts)
+        }),
+        Err(_) => Vec::new(),
+    };
+    ended(name, start, ran).with_second_try(passed)
+}
+
+fn ended(name: &str, start: Instant, ran: Result<(Ran, ExitStatus)>) -> Group {
+    let (ran, trouble) = match ran {
+        Err(error) => (Ran::default(), Some(format!("{error:#}"))),
+        Ok((ran, status)) => {
+            let trouble = if !status.success() && ran.counts.failed == 0 {
                 Some(format!("did not build, or crashed ({status})"))
-            } else if counts == Counts::default() {
+            } else if ran.counts == Counts::default() {
                 Some("no test was run".to_owned())
             } else {
                 None
             };
-            (counts, trouble)
+            (ran, trouble)
         }
     };
-    Group::ran(name, counts, start.elapsed(), trouble).with_left_out(left_out)
+    Group::ran(name, ran.counts, start.elapsed(), trouble).with_left_out(ran.left_out)
 }
 
 /// A test target that is gone must not pass for one that has nothing to say.

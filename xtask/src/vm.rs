@@ -1,36 +1,23 @@
 //! `cargo xtask vm`: the live tests on other kernels.
 
-use std::fs;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 
 use crate::build::{self, Object};
-use crate::console::Console;
+use crate::guest::{Guest, Programs};
 use crate::kernels::{self, Kernel};
 use crate::libtest::Counts;
 use crate::matrix::{self, Config};
-use crate::qemu::{self, Boot};
-use crate::record::Record;
 use crate::results::{self, Group};
 use crate::workspace::Workspace;
-use crate::{command, dist, initramfs, kernels_doc, setup};
-
-/// The word on the kernel's command line that init.sh hides BTF by.
-const NO_BTF: &str = "kctx.no_btf";
-/// The word that tells init.sh of a clock that counts instructions.
-const INSTRUCTIONS: &str = "kctx.instructions";
-
-/// How often a kernel is booted that ends by itself before init has said a word: an emulated one dies of that
-/// now and then, and kctx has no part in it.
-const BOOTS: u32 = 3;
+use crate::{initramfs, kernels_doc, setup};
 
 /// What `cargo xtask vm` takes.
 #[derive(Args, Clone)]
@@ -60,19 +47,19 @@ pub(crate) struct Options {
 pub(crate) struct Settings {
     /// More of the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
-    append: String,
+    pub(crate) append: String,
     /// Have the VMs' clock count instructions, a nanosecond each: for the tests of what kctx costs
     #[arg(long)]
     pub(crate) count_instructions: bool,
     /// Seconds after which a VM is ended
     #[arg(long, default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    pub(crate) timeout: u64,
     /// VMs at a time [default: as many as this machine has processors]
     #[arg(long, value_parser = jobs)]
     jobs: Option<usize>,
     /// A filter or other arguments for the test program
     #[arg(last = true)]
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 const TIMEOUT: u64 = 1800;
@@ -107,7 +94,7 @@ impl Settings {
     }
 
     /// Whether all tests run, on a kernel as it is.
-    fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.append.is_empty() && !self.count_instructions && self.arguments.is_empty()
     }
 }
@@ -168,7 +155,14 @@ pub(crate) fn groups(
         .collect();
     let jobs = settings.jobs.unwrap_or_else(processors);
     in_parallel(jobs, configs.len(), |i| match &kernels[i] {
-        Ok(kernel) => boot(ws, &configs[i], kernel, &programs, settings),
+        Ok(kernel) => Guest {
+            ws,
+            config: &configs[i],
+            kernel,
+            programs: &programs,
+            settings,
+        }
+        .test(),
         Err(error) => {
             let name = format!("VM {}", configs[i].title());
             Group::not_run(&name, format!("{error:#}"))
@@ -205,150 +199,10 @@ fn in_parallel<T: Send>(jobs: usize, count: usize, job: impl Fn(usize) -> T + Sy
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What runs inside: both statically linked, since there is no library in there.
-pub(crate) struct Programs {
-    kctx: PathBuf,
-    live: PathBuf,
-}
-
-impl Programs {
-    pub(crate) fn build(ws: &Workspace, object: &Object) -> Result<Self> {
-        let kctx = dist::dist_with(ws, object)?;
-        let mut cargo = dist::static_cargo(ws);
-        cargo
-            // Optimized as kctx is, so that its crates are built once: an emulated processor is slow enough.
-            .args([
-                "test",
-                "--release",
-                "--package",
-                "kctx-tests",
-                "--test",
-                "live",
-            ])
-            .args(["--no-run", "--message-format=json-render-diagnostics"])
-            .args(["--target", &ws.host])
-            .stderr(Stdio::inherit());
-        object.apply(&mut cargo);
-        let messages =
-            command::capture(&mut cargo).context("the live tests do not build for a VM")?;
-        let live = PathBuf::from(executable(&messages, "live")?);
-        dist::check_static(&live)?;
-        Ok(Self { kctx, live })
-    }
-}
-
-/// The program that cargo's JSON messages say it made of the target `name`.
-fn executable(messages: &str, name: &str) -> Result<String> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .with_context(|| format!("cargo made no program of the test target {name}"))
-}
-
-fn boot(
-    ws: &Workspace,
-    config: &Config,
-    kernel: &Kernel,
-    programs: &Programs,
-    settings: &Settings,
-) -> Group {
-    let name = format!("VM {}", config.title());
-    eprintln!(
-        "==> {name}: {} (up to {} s)",
-        kernel.release, settings.timeout
-    );
-    let start = Instant::now();
-    let mut console = Console::default();
-    let log = ws.target.join(format!("vm/logs/{}.log", config.slug()));
-    let mut ended = start_vm(ws, config, kernel, programs, settings, &log, &mut console);
-    for _ in 1..BOOTS {
-        if !matches!(ended, Ok(true)) || console.release.is_some() {
-            break;
-        }
-        eprintln!("==> {name}: the kernel ended before the tests; once more");
-        ended = start_vm(ws, config, kernel, programs, settings, &log, &mut console);
-    }
-    let took = start.elapsed();
-    let (trouble, of_record) = match ended {
-        Ok(true) => (console.trouble(&log), console.what_went_wrong()),
-        Ok(false) => {
-            let what = format!("not done after {} s", settings.timeout);
-            let told = format!("{what}; the console is in {}", log.display());
-            (Some(told), Some(what))
-        }
-        // No result of the kernel's.
-        Err(error) => return Group::ran(&name, console.counts, took, Some(format!("{error:#}"))),
-    };
-    let record = Record::new(config, &console, took.as_secs(), of_record);
-    let left_out = std::mem::take(&mut console.left_out);
-    if let Err(error) = record.write(ws, config, settings.is_whole()) {
-        return Group::ran(&name, console.counts, took, Some(format!("{error:#}")));
-    }
-    Group::ran(&name, console.counts, took, trouble).with_left_out(left_out)
-}
-
-/// Runs the tests; true if the VM ended by itself.
-fn start_vm(
-    ws: &Workspace,
-    config: &Config,
-    kernel: &Kernel,
-    programs: &Programs,
-    settings: &Settings,
-    log: &Path,
-    console: &mut Console,
-) -> Result<bool> {
-    if let Some(bad) = settings.arguments.iter().find(|word| word.contains('\n')) {
-        bail!("a test argument may not hold a line break: {bad:?}");
-    }
-    // One for each, so that several can be started at a time.
-    let file = format!("vm/{}.{}.cpio", config.slug(), std::process::id());
-    let initramfs = ws.target.join(file);
-    initramfs::write(
-        ws,
-        kernel,
-        &programs.kctx,
-        &programs.live,
-        &settings.arguments,
-        &initramfs,
-    )?;
-    if let Some(logs) = log.parent() {
-        fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    }
-    let boot = Boot {
-        image: &kernel.image,
-        initramfs: &initramfs,
-        cpus: config.cpus,
-        count_instructions: settings.count_instructions,
-        append: &append(config, settings),
-        timeout: Duration::from_secs(settings.timeout),
-        log,
-    };
-    let ended = qemu::boot(&boot, |line| {
-        println!("{}| {line}", config.slug());
-        console.read(line);
-    });
-    // It is large, and quickly made again.
-    let _ = fs::remove_file(&initramfs);
-    ended
-}
-
-/// What is added to the kernel's command line.
-fn append(config: &Config, settings: &Settings) -> String {
-    let no_btf = if config.btf { "" } else { NO_BTF };
-    let counts = if settings.count_instructions {
-        INSTRUCTIONS
-    } else {
-        ""
-    };
-    let words = [no_btf, counts, &settings.append];
-    let words = words.into_iter().filter(|words| !words.is_empty());
-    words.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -365,14 +219,5 @@ mod tests {
             assert_eq!(results, [0, 1, 2, 3, 4]);
         }
         assert!(in_parallel(2, 0, |i| i).is_empty());
-    }
-
-    #[test]
-    fn the_test_program_is_found_in_cargos_messages() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"kctx\"},\"executable\":\"/a\"}\n\
-            not json\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"live\"},\"executable\":\"/b\"}\n";
-        assert_eq!(executable(messages, "live").ok().as_deref(), Some("/b"));
-        assert!(executable(messages, "e2e").is_err());
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn max_window<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D:
 }
 
 pub(super) fn max_memory<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-    a_size(d, 8 << 20, 64 << 30)
+    a_size(d, 4 << 20, 64 << 30)
 }
 
 fn item_time<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
@@ -165,7 +165,7 @@ mod tests {
     fn what_is_out_of_range_is_told_with_the_range() {
         for (text, wanted) in [
             ("[capture]\nmax_window = \"2d\"", "from 10ms to 1day"),
-            ("[capture]\nmax_memory = \"1MiB\"", "from 8192KiB"),
+            ("[capture]\nmax_memory = \"1MiB\"", "from 4096KiB"),
             ("[capture.evidence]\nfiles = 1", "from 10 to 100000"),
             (
                 "[capture.evidence]\nsize = \"1GiB\"",
