@@ -120,6 +120,23 @@ fn packets_through_a_pair_of_veth() -> Result<()> {
     check("net-virt", wanted("NET-VIRT", true, Some("veth-k0")))
 }
 
+/// Six devices have a full poll each in the same run.
+#[test]
+fn packets_that_are_more_than_a_run_may_take() -> Result<()> {
+    check("net-budget", wanted("NET-BUDGET", true, None))
+}
+
+#[test]
+fn packets_that_a_program_filters() -> Result<()> {
+    check("net-bpf", wanted("NET-BPF", true, None))
+}
+
+/// More connections than there is room for.
+#[test]
+fn packets_of_ever_new_connections() -> Result<()> {
+    check("net-ct", wanted("NET-CT", false, None))
+}
+
 #[test]
 fn packets_that_a_thread_polls() -> Result<()> {
     check(
@@ -136,6 +153,22 @@ fn packets_that_a_shaper_holds_back() -> Result<()> {
 #[test]
 fn timers_of_microseconds() -> Result<()> {
     check("tmr-hard", wanted("TMR-HARD", true, None))
+}
+
+/// Its interrupts are no task's that sleeps.
+#[test]
+fn timers_that_tcp_paces_by() -> Result<()> {
+    check("tmr-hrsoft", wanted("TMR-HRSOFT", true, None))
+}
+
+#[test]
+fn sockets_that_come_and_go() -> Result<()> {
+    check("rcu-flood", wanted("RCU-FLOOD", true, None))
+}
+
+#[test]
+fn works_of_a_loop_device() -> Result<()> {
+    check("wq-wb", wanted("WQ-WB", false, None))
 }
 
 #[test]

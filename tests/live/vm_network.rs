@@ -57,6 +57,18 @@ fn polls<'a>(bundle: &'a Bundle, device: &str) -> Vec<&'a NapiSummary> {
     rows.filter(|row| row.device == device).collect()
 }
 
+/// What the first card's driver counted in the window (`ethtool -S`).
+fn counted_by_driver(bundle: &Bundle, name: &str) -> Result<u64> {
+    let count = |phase: &str| -> Result<u64> {
+        let text = bundle.text(&format!("evidence/{phase}/ethtool/eth0.json"))?;
+        let device: serde_json::Value = serde_json::from_str(text)?;
+        assert_eq!(device["driver"], "e1000");
+        // What is zero is left out.
+        Ok(device["statistics"][name].as_u64().unwrap_or_default())
+    };
+    Ok(count("after")? - count("before")?)
+}
+
 /// Polls are by device, in the softirq that a card's interrupt raised; and in a thread of the NAPI's own, if the
 /// device is told to have such.
 #[test]
@@ -82,6 +94,8 @@ fn vm_a_cards_polls_are_by_device_in_softirqs_and_in_threads() -> Result<()> {
     println!("{rows:?}");
     let packets: u64 = rows.iter().map(|row| row.packets).sum();
     assert!((PINGS..PINGS * 4).contains(&packets), "{rows:?}");
+    let counted = counted_by_driver(&in_softirq, "rx_packets")?;
+    assert!((PINGS..=packets).contains(&counted), "{counted}, {rows:?}");
     for row in &rows {
         assert!(
             row.context != "napi_thread" && row.context != "unknown",

@@ -8,7 +8,7 @@ use kctx::{
         bundle::{Incident, ReadLimits},
         evidence_set::EvidenceSet,
     },
-    diagnose::{Case, Diagnosis, Severity, Verdict, diagnose},
+    diagnose::{Case, Confidence, Diagnosis, Finding, Severity, Verdict, diagnose},
     report::summary::Summary,
 };
 use kctx_tests::bundle::Bundle;
@@ -17,7 +17,7 @@ use crate::sample_path;
 
 /// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs while
 /// `situation` (tests/examples) made it.
-const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 8] = [
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 19] = [
     ("net-lo", "NET-LO", Some(0), Some("lo")),
     ("net-rps", "NET-RPS", Some(0), None),
     ("net-fw", "NET-FW", Some(0), None),
@@ -25,6 +25,17 @@ const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 8] = [
     ("tmr-hard", "TMR-HARD", Some(0), None),
     ("wq-cg", "WQ-CG", None, None),
     ("irq-ipi", "IRQ-IPI", Some(0), None),
+    ("net-fw-inline", "NET-FW", Some(0), None),
+    ("net-virt", "NET-VIRT", Some(0), Some("veth-k0")),
+    ("net-napi-thread", "NET-NAPI-THREAD", None, Some("veth-k0")),
+    ("net-budget", "NET-BUDGET", Some(0), None),
+    ("net-bpf", "NET-BPF", Some(0), None),
+    ("net-ct", "NET-CT", None, None),
+    ("tmr-hrsoft", "TMR-HRSOFT", Some(0), None),
+    ("rcu-flood", "RCU-FLOOD", Some(0), None),
+    ("rt-starve", "RT-STARVE", Some(0), None),
+    ("wq-churn", "WQ-CHURN", None, None),
+    ("wq-wb", "WQ-WB", None, None),
     ("blk-done", "BLK-DONE", Some(1), Some("virtio1-req.0")),
 ];
 
@@ -85,6 +96,12 @@ fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
     Ok(())
 }
 
+/// Causes that only evidence tells from another, which is named then, as one of low confidence: without the devices' counters nobody
+/// knows whether packets of a task to itself went over loopback or over a pair of veth.
+const STANDS_IN: [(&str, &str); 1] = [("NET-VIRT", "NET-LO")];
+/// Causes that are in evidence alone.
+const OF_EVIDENCE: [&str; 2] = ["NET-BUDGET", "NET-CT"];
+
 /// Whatever file of evidence is missing: the cause is the same, and no surer.
 #[test]
 fn missing_evidence_changes_no_cause() -> Result<()> {
@@ -111,9 +128,18 @@ fn missing_evidence_changes_no_cause() -> Result<()> {
         less.push(EvidenceSet::default());
         for evidence in less {
             let diagnosis = of(&bundle.summary, &evidence);
-            let same = diagnosis.findings.iter().find(|finding| finding.id == id);
-            let same = same.with_context(|| format!("{situation}: {:?}", ids(&diagnosis)))?;
-            assert!(same.confidence <= sure, "{situation}");
+            if let Some(same) = diagnosis.findings.iter().find(|finding| finding.id == id) {
+                assert!(same.confidence <= sure, "{situation}");
+                continue;
+            }
+            let stands_in = |finding: &&Finding| {
+                STANDS_IN.contains(&(id, &finding.id)) && finding.confidence == Confidence::Low
+            };
+            assert!(
+                OF_EVIDENCE.contains(&id) || diagnosis.findings.iter().any(|f| stands_in(&f)),
+                "{situation}: {:?}",
+                ids(&diagnosis)
+            );
         }
     }
     Ok(())

@@ -8,8 +8,9 @@ use kctx::{
         table::RowLimits,
         window::{FAMILIES, FamilyAccounting, Window},
     },
-    capture::events::Encoder,
+    capture::{events::Encoder, evidence_set::EvidenceSet},
     decode::{self, Entry},
+    diagnose::{Case, diagnose},
     export::{
         cumulative::{Cumulative, Limits},
         otlp::{
@@ -48,6 +49,8 @@ pub(crate) enum Stage {
     Export,
     /// A closed window to its summary and text.
     Report,
+    /// A closed window to its summary and findings, as the daemon does now and then; the unit is a window.
+    Diagnose,
 }
 
 /// What a stage does, and on how much.
@@ -56,15 +59,15 @@ pub(crate) struct Round {
     pub(crate) once: Box<dyn FnMut()>,
     /// What is done before each, and is not part of it.
     pub(crate) before: Option<Box<dyn FnMut()>>,
-    /// Records, or rows of the window.
+    /// Records, rows of the window, or windows.
     pub(crate) units: u64,
-    /// Which of the two.
+    /// Which of these.
     pub(crate) unit: &'static str,
 }
 
 impl Stage {
     /// All, in the records' order.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Drain,
         Self::Decode,
         Self::Aggregate,
@@ -73,6 +76,7 @@ impl Stage {
         Self::Close,
         Self::Export,
         Self::Report,
+        Self::Diagnose,
     ];
 
     /// Its name on the command line.
@@ -86,6 +90,7 @@ impl Stage {
             Self::Close => "close",
             Self::Export => "export",
             Self::Report => "report",
+            Self::Diagnose => "diagnose",
         }
     }
 
@@ -161,6 +166,22 @@ impl Stage {
                     once: Box::new(move || {
                         let summary = Summary::from_window(&window, HostIdentity::default(), None);
                         black_box(text::render(&summary));
+                    }),
+                });
+            }
+            Self::Diagnose => {
+                let window = window_of(load)?;
+                let evidence = EvidenceSet::default();
+                return Ok(Round {
+                    units: 1,
+                    unit: "window",
+                    before: None,
+                    once: Box::new(move || {
+                        let summary = Summary::from_window(&window, HostIdentity::default(), None);
+                        black_box(diagnose(&Case {
+                            summary: &summary,
+                            evidence: &evidence,
+                        }));
                     }),
                 });
             }

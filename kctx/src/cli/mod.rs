@@ -15,7 +15,10 @@ mod width;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     daemon::Wishes,
@@ -132,7 +135,10 @@ pub fn main() -> ExitCode {
             if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = error.print();
             } else {
-                eprintln!("kctx: {}", usage_line(&error));
+                eprintln!(
+                    "kctx: {}",
+                    usage_line(&error, &std::env::args().collect::<Vec<_>>())
+                );
             }
             return ExitCode::from(2);
         }
@@ -161,8 +167,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the parser found wrong, in one line: its first paragraph.
-fn usage_line(error: &clap::Error) -> String {
+/// What the parser found wrong with these arguments, in one line: its first paragraph.
+fn usage_line(error: &clap::Error, arguments: &[String]) -> String {
     let text = error.render().to_string();
     let what: Vec<&str> = text
         .lines()
@@ -170,10 +176,21 @@ fn usage_line(error: &clap::Error) -> String {
         .map(str::trim)
         .collect();
     let what = what.join(" ");
-    format!(
-        "{} (see --help)",
-        what.strip_prefix("error: ").unwrap_or(&what)
-    )
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    match glued(error, arguments) {
+        Some(glued) => format!("{what}; write {glued} (see --help)"),
+        None => format!("{what} (see --help)"),
+    }
+}
+
+/// How an option whose value may be left out is given the value that was put after it.
+fn glued(error: &clap::Error, arguments: &[String]) -> Option<String> {
+    const OPTION: &str = "--prometheus-listen";
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let after = |pair: &[String]| pair[0] == OPTION && pair[1] == *value;
+    (arguments.windows(2).any(after)).then(|| format!("{OPTION}={value}"))
 }
 
 /// `KCTX_LOG` takes what tracing's EnvFilter does: `debug`, `kctx::export=trace`.
@@ -232,5 +249,23 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_after_the_option_is_told_how_to_be_given() {
+        let line = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+            let Err(error) = Cli::try_parse_from(&arguments) else {
+                panic!("{arguments:?} are fine");
+            };
+            usage_line(&error, &arguments)
+        };
+        let said = line(&["kctx", "run", "--prometheus-listen", "127.0.0.1:9"]);
+        assert_eq!(
+            said,
+            "unexpected argument '127.0.0.1:9' found; write --prometheus-listen=127.0.0.1:9 (see --help)"
+        );
+        let other = line(&["kctx", "run", "127.0.0.1:9", "--prometheus-listen"]);
+        assert!(!other.contains("write"), "{other}");
     }
 }

@@ -4,6 +4,9 @@
 pub mod network;
 mod offload;
 pub mod other;
+mod socket_filter;
+mod socket_option;
+pub mod tcp;
 
 use std::time::Duration;
 
@@ -26,19 +29,25 @@ impl Situation {
 }
 
 /// Names of all.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 24] = [
     "net-lo",
     "net-rps",
     "net-fw",
     "net-fw-inline",
     "net-virt",
+    "net-budget",
+    "net-bpf",
+    "net-ct",
     "net-napi-thread",
     "net-tx",
     "tmr-hard",
     "tmr-soft",
+    "tmr-hrsoft",
     "blk-done",
     "wq-churn",
     "wq-cg",
+    "wq-wb",
+    "rcu-flood",
     "rt-starve",
     "irq-ipi",
     "idle",
@@ -62,13 +71,19 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
             vec![network::flood(cpu)?]
         }
         "net-virt" => vec![network::veth(cpu, false)?],
+        "net-budget" => vec![network::bridged(cpu)?],
+        "net-bpf" => vec![network::filtered_by_bpf(cpu)?],
+        "net-ct" => vec![network::connections(cpu)?],
         "net-napi-thread" => vec![network::veth(other, true)?],
-        "net-tx" => vec![network::shaped(cpu)?],
+        "net-tx" => vec![tcp::shaped(cpu)?],
         "tmr-hard" => vec![other::timers(cpu)?],
         "tmr-soft" => other::receive_timeouts(300)?,
+        "tmr-hrsoft" => tcp::paced(cpu)?,
         "blk-done" => vec![other::direct_reads(cpu)?],
         "wq-churn" => vec![other::pty_writer(cpu)?],
         "wq-cg" => vec![other::namespaces()?],
+        "wq-wb" => vec![other::loop_device()?],
+        "rcu-flood" => vec![other::sockets(cpu)?],
         "rt-starve" => vec![
             network::steered(other, cpu)?,
             other::real_time_spinner(cpu)?,

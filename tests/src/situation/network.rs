@@ -1,8 +1,8 @@
-//! Packets: over loopback, veth and a shaper, in network namespaces of their own.
+//! Datagrams: over loopback, veth and bridges, in network namespaces of their own.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::Write as _,
+    net::{Ipv4Addr, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc,
 };
@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 use crate::{
     load::{Load, pin},
     netns,
-    situation::offload,
+    situation::{offload, socket_filter},
 };
 
 /// Sends datagrams over loopback as fast as one CPU can; to be called in a network namespace made for it.
@@ -34,6 +34,44 @@ pub fn flood(from: u32) -> Result<Load> {
 pub fn steered(from: u32, to: u32) -> Result<Load> {
     netns::steer(&format!("{:x}", 1_u64 << to))?;
     flood(from)
+}
+
+/// The same to a socket whose filter, a BPF program, takes a microsecond or so for each.
+pub fn filtered_by_bpf(from: u32) -> Result<Load> {
+    let (receiver, sender) = pair("127.0.0.1", "127.0.0.1")?;
+    let _program = socket_filter::attach(&receiver)?;
+    let mut pinned = false;
+    Load::start(move || {
+        let _full = &receiver;
+        if !pinned {
+            pin(from)?;
+            pinned = true;
+        }
+        burst(&sender)
+    })
+}
+
+/// Datagrams each of which is a connection of its own, where connections are tracked.
+pub fn connections(from: u32) -> Result<Load> {
+    nft(
+        "table inet track {\n chain in {\n  type filter hook input priority 0; policy accept;\n  ct state new counter\n }\n}\n",
+    )?;
+    let sender = UdpSocket::bind("0.0.0.0:0")?;
+    let mut pinned = false;
+    let mut next = 0_u32;
+    Load::start(move || {
+        if !pinned {
+            pin(from)?;
+            pinned = true;
+        }
+        for _ in 0..64 {
+            next = next.wrapping_add(1);
+            // 127.64.0.0 and so on: twenty bits, and nobody listens there.
+            let [_, b, c, d] = (next & 0xf_ffff).to_be_bytes();
+            let _ = sender.send_to(&[0; 16], (Ipv4Addr::new(127, 64 | b, c, d), 9));
+        }
+        Ok(())
+    })
 }
 
 /// Some datagrams; those that find no room are none of our business.
@@ -63,6 +101,10 @@ pub fn filter(rules: u32) -> Result<()> {
         script += &format!("  ip saddr 10.{a}.{b}.{c} drop\n");
     }
     script += " }\n}\n";
+    nft(&script)
+}
+
+fn nft(script: &str) -> Result<()> {
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -76,11 +118,11 @@ pub fn filter(rules: u32) -> Result<()> {
     Ok(())
 }
 
-fn ip(arguments: &str) -> Result<()> {
+pub(super) fn ip(arguments: &str) -> Result<()> {
     run("ip", arguments)
 }
 
-fn run(program: &str, arguments: &str) -> Result<()> {
+pub(super) fn run(program: &str, arguments: &str) -> Result<()> {
     let ended = Command::new(program)
         .args(arguments.split(' '))
         .status()
@@ -133,26 +175,37 @@ pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
     Ok(load)
 }
 
-/// TCP over loopback through a shaper that has to hold nearly each packet back.
-pub fn shaped(cpu: u32) -> Result<Load> {
-    ip("link set lo mtu 1500")?;
-    run(
-        "tc",
-        "qdisc add dev lo root tbf rate 500mbit burst 64k latency 20ms",
-    )?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut sender = TcpStream::connect(listener.local_addr()?)?;
-    let (mut receiver, _) = listener.accept()?;
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 1 << 16];
-        while receiver.read(&mut buffer).is_ok_and(|n| n > 0) {}
-    });
+/// Ports of [`bridged`]: with 64 packets each they have more than a run's 300 (net/core/dev.c, `netdev_budget`).
+const PORTS: u32 = 6;
+
+/// Sends through a bridge to an address that it floods to all of its ports, 64 packets at a time to each: the other ends are
+/// polled in the same run.
+pub fn bridged(cpu: u32) -> Result<Load> {
+    ip("link add br-k0 type bridge forward_delay 0")?;
+    for port in 0..PORTS {
+        ip(&format!(
+            "link add veth-p{port} type veth peer name veth-q{port}"
+        ))?;
+        offload::receive_offload(&format!("veth-q{port}"))?;
+        offload::no_segmentation_offload(&format!("veth-p{port}"))?;
+        ip(&format!("link set veth-p{port} gso_max_segs 1"))?;
+        ip(&format!("link set veth-p{port} master br-k0"))?;
+        ip(&format!("link set veth-p{port} up"))?;
+        ip(&format!("link set veth-q{port} up"))?;
+    }
+    ip("addr add 192.0.2.1/24 dev br-k0")?;
+    ip("link set br-k0 up")?;
+    ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev br-k0")?;
+    let sender = UdpSocket::bind("192.0.2.1:0")?;
+    sender.connect("192.0.2.9:9")?;
+    offload::segments(&sender, 100)?;
     let mut pinned = false;
     Load::start(move || {
         if !pinned {
             pin(cpu)?;
             pinned = true;
         }
-        sender.write_all(&[0; 1 << 15])
+        let _ = sender.send(&[0; 64 * 100]);
+        Ok(())
     })
 }

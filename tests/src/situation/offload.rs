@@ -4,6 +4,8 @@ use std::os::fd::AsRawFd as _;
 
 use anyhow::{Context as _, Result};
 
+use crate::situation::socket_option;
+
 /// `SIOCETHTOOL` (include/uapi/linux/sockios.h)
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 /// `ETHTOOL_SGRO` (include/uapi/linux/ethtool.h)
@@ -35,6 +37,11 @@ pub(super) fn receive_offload(device: &str) -> Result<()> {
 /// drivers/net/veth.c).
 pub(super) fn no_segmentation_offload(device: &str) -> Result<()> {
     set(device, SET_TSO, 0)
+}
+
+/// Has what is sent at once go as datagrams of so many bytes, which the device or the kernel cuts it into.
+pub(super) fn segments(socket: &std::net::UdpSocket, bytes: libc::c_int) -> Result<()> {
+    socket_option::set(socket, (libc::SOL_UDP, libc::UDP_SEGMENT, bytes))
 }
 
 #[allow(unsafe_code)]

@@ -5,10 +5,11 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt as _,
+    process::Command,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use rustix::{
     thread::UnshareFlags,
     time::{
@@ -69,6 +70,10 @@ pub fn receive_timeouts(threads: usize) -> Result<Vec<Load>> {
 #[repr(align(4096))]
 struct Block([u8; 4096]);
 
+/// The same, more of it at once.
+#[repr(align(4096))]
+struct Aligned([u8; 256 << 10]);
+
 /// Reads of 4 KiB past the page cache.
 pub fn direct_reads(cpu: u32) -> Result<Load> {
     const SIZE: u64 = 64 << 20;
@@ -95,6 +100,58 @@ pub fn direct_reads(cpu: u32) -> Result<Load> {
         }
         read += 1;
         file.read_exact(&mut block.0)
+    })
+}
+
+/// Writes past the page cache to a loop device in memory: what copies is a work.
+pub fn loop_device() -> Result<Load> {
+    const SIZE: u64 = 64 << 20;
+    let file = tempfile::NamedTempFile::new_in("/dev/shm")?;
+    file.as_file().set_len(SIZE)?;
+    let losetup = |arguments: &[&std::ffi::OsStr]| -> Result<String> {
+        let ended = Command::new("losetup").args(arguments).output();
+        let ended = ended.context("cannot start losetup (util-linux)")?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "losetup: {}", said.trim());
+        Ok(String::from_utf8(ended.stdout)?.trim().to_owned())
+    };
+    let device = losetup(&[
+        "--find".as_ref(),
+        "--show".as_ref(),
+        file.path().as_os_str(),
+    ])?;
+    let opened = File::options()
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(&device);
+    // It goes when it is closed.
+    losetup(&["--detach".as_ref(), device.as_ref()])?;
+    let mut opened = opened?;
+    let bytes = Box::new(Aligned([7; 256 << 10]));
+    let mut written = 0;
+    Load::start(move || {
+        if written >= SIZE {
+            opened.rewind()?;
+            written = 0;
+        }
+        opened.write_all(&bytes.0)?;
+        written += bytes.0.len() as u64;
+        Ok(())
+    })
+}
+
+/// Sockets that come and go: those with a port are taken apart by RCU (`SOCK_RCU_FREE`).
+pub fn sockets(cpu: u32) -> Result<Load> {
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        for _ in 0..64 {
+            drop(UdpSocket::bind("127.0.0.1:0")?);
+        }
+        Ok(())
     })
 }
 

@@ -1,8 +1,6 @@
-//! How the drivers of physical devices are set: channels, rings, coalescing, features, by the kernel's ethtool netlink family.
-//! Nothing is asked that a device has to be stopped for (self tests, EEPROMs, register dumps), and no key or address.
-//!
-//! The drivers' own counters (`ethtool -S`) have no netlink message; the devices' common ones are in proc/net/dev and
-//! tree/net.tsv.
+//! How the drivers of physical devices are set and what they count: channels, rings, coalescing, features by the kernel's ethtool
+//! netlink family, the rest by its ioctl. Nothing is asked that a device has to be stopped for (self tests, EEPROMs, register
+//! dumps), and no key or address.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +10,7 @@ use serde::Serialize;
 use super::{
     netlink::{Ask, Socket, attribute, attributes, number, put, text},
     place::{Place, busiest_interfaces},
+    siocethtool::Asking,
 };
 
 /// Devices asked about.
@@ -78,11 +77,21 @@ type Figures = BTreeMap<&'static str, u64>;
 #[derive(Debug, Default, Serialize)]
 struct Device {
     driver: Option<String>,
+    /// The driver's and its firmware's.
+    version: Option<String>,
+    firmware: Option<String>,
     channels: Figures,
     rings: Figures,
     coalesce: Figures,
     /// Those that are on.
     features: Vec<String>,
+    private_flags: Vec<String>,
+    /// Entries of the table that packets' hashes point into, by receive queue.
+    indirection: BTreeMap<u32, u32>,
+    /// Fields that packets are hashed by, by the kind of flow.
+    hashed_fields: BTreeMap<&'static str, String>,
+    /// The driver's own counters that are not zero.
+    statistics: BTreeMap<String, u64>,
     /// What the driver does not tell, and why.
     missing: BTreeMap<&'static str, String>,
 }
@@ -90,11 +99,26 @@ struct Device {
 /// A member for each physical device: `<device>.json`.
 pub(super) fn read(place: &Place<'_>) -> Result<Vec<(String, Vec<u8>)>, String> {
     let devices = physical(place)?;
-    let mut socket = Socket::open(Some(GENERIC), place)?;
-    let family = family(&mut socket)?;
+    let mut socket = Socket::open(Some(GENERIC), place);
+    let family = match &mut socket {
+        Ok(socket) => family(socket),
+        Err(error) => Err(error.clone()),
+    };
+    let asking = Asking::open()?;
     let mut members = Vec::new();
     for name in devices {
-        let device = ask_of(&mut socket, family, &name, place);
+        let mut device = Device::of(&name, place);
+        if place.time_left().is_zero() {
+            device.miss("all", "there was no time left");
+        } else {
+            match (socket.as_mut().map_err(|error| &*error), &family) {
+                (Ok(socket), Ok(family)) => device.take_settings(socket, *family, &name),
+                (Err(error), _) | (_, Err(error)) => {
+                    device.miss("channels, rings, coalesce, features", error);
+                }
+            }
+            device.take_driver(&asking, &name);
+        }
         let mut json = serde_json::to_vec_pretty(&device).map_err(|error| error.to_string())?;
         json.push(b'\n');
         members.push((format!("{name}.json"), json));
@@ -131,51 +155,80 @@ fn family(socket: &mut Socket) -> Result<u16, String> {
     id.ok_or_else(|| none.to_owned())
 }
 
-fn ask_of(socket: &mut Socket, family: u16, name: &str, place: &Place<'_>) -> Device {
-    let driver = std::fs::read_link(
-        place
-            .root
-            .path(&format!("/sys/class/net/{name}/device/driver")),
-    );
-    let mut device = Device {
-        driver: driver.ok().and_then(|path| {
-            let name = path.file_name()?;
-            Some(name.to_string_lossy().into_owned())
-        }),
-        ..Device::default()
-    };
-    let mut ask = |what: &'static str, command: u8, each: &mut dyn FnMut(&[u8])| {
-        let (mut request, mut header) = (vec![command, 1, 0, 0], Vec::new());
-        put(
-            &mut header,
-            HEADER_DEV_NAME,
-            &[name.as_bytes(), b"\0"].concat(),
+impl Device {
+    fn of(name: &str, place: &Place<'_>) -> Self {
+        let driver = std::fs::read_link(
+            place
+                .root
+                .path(&format!("/sys/class/net/{name}/device/driver")),
         );
-        put(&mut request, HEADER | NLA_F_NESTED, &header);
-        let asked = socket.ask(family, Ask::One, &request, |kind, payload| {
-            if kind == family {
-                each(payload.get(GENLMSG..).unwrap_or_default());
-            }
-        });
-        if let Err(error) = asked {
-            device.missing.insert(what, error);
+        Self {
+            driver: driver.ok().and_then(|path| {
+                let name = path.file_name()?;
+                Some(name.to_string_lossy().into_owned())
+            }),
+            ..Self::default()
         }
-    };
-    let (channels, rings) = (&mut device.channels, &mut device.rings);
-    ask("channels", CHANNELS_GET, &mut |rest| {
-        *channels = figures(rest, CHANNELS);
-    });
-    ask("rings", RINGS_GET, &mut |rest| {
-        *rings = figures(rest, RINGS);
-    });
-    let (coalesce, features) = (&mut device.coalesce, &mut device.features);
-    ask("coalesce", COALESCE_GET, &mut |rest| {
-        *coalesce = figures(rest, COALESCE);
-    });
-    ask("features", FEATURES_GET, &mut |rest| {
-        *features = active(rest);
-    });
-    device
+    }
+
+    fn miss(&mut self, what: &'static str, error: &str) {
+        self.missing.insert(what, error.to_owned());
+    }
+
+    fn take_settings(&mut self, socket: &mut Socket, family: u16, name: &str) {
+        let missing = &mut self.missing;
+        let mut ask = |what: &'static str, command: u8, each: &mut dyn FnMut(&[u8])| {
+            let (mut request, mut header) = (vec![command, 1, 0, 0], Vec::new());
+            put(
+                &mut header,
+                HEADER_DEV_NAME,
+                &[name.as_bytes(), b"\0"].concat(),
+            );
+            put(&mut request, HEADER | NLA_F_NESTED, &header);
+            let asked = socket.ask(family, Ask::One, &request, |kind, payload| {
+                if kind == family {
+                    each(payload.get(GENLMSG..).unwrap_or_default());
+                }
+            });
+            if let Err(error) = asked {
+                missing.insert(what, error);
+            }
+        };
+        ask("channels", CHANNELS_GET, &mut |rest| {
+            self.channels = figures(rest, CHANNELS);
+        });
+        ask("rings", RINGS_GET, &mut |rest| {
+            self.rings = figures(rest, RINGS);
+        });
+        ask("coalesce", COALESCE_GET, &mut |rest| {
+            self.coalesce = figures(rest, COALESCE);
+        });
+        ask("features", FEATURES_GET, &mut |rest| {
+            self.features = active(rest);
+        });
+    }
+
+    fn take_driver(&mut self, asking: &Asking, name: &str) {
+        match asking.driver(name) {
+            Ok(driver) => {
+                let said = |text: &String| (!text.is_empty()).then(|| text.clone());
+                self.version = said(&driver.version);
+                self.firmware = said(&driver.firmware);
+                self.statistics = self.or_missing("statistics", asking.statistics(name, &driver));
+                self.private_flags = self.or_missing("private_flags", asking.flags(name, &driver));
+            }
+            Err(error) => self.miss("statistics, private_flags", &error),
+        }
+        self.indirection = self.or_missing("indirection", asking.indirection(name));
+        self.hashed_fields = self.or_missing("hashed_fields", asking.hashed_fields(name));
+    }
+
+    fn or_missing<T: Default>(&mut self, what: &'static str, answer: Result<T, String>) -> T {
+        answer.unwrap_or_else(|error| {
+            self.miss(what, &error);
+            T::default()
+        })
+    }
 }
 
 fn figures(bytes: &[u8], names: Names) -> Figures {

@@ -90,7 +90,7 @@ fn made_from(path: &str) -> &'static str {
         "tree/net.tsv" => "/sys/class/net/*, queues and settings of the busiest interfaces",
         "tree/module-taint.tsv" => "/sys/module/*/{taint,version}, modules that taint",
         "tree/acpi-interrupts.tsv" => "/sys/firmware/acpi/interrupts/*, those that ever came",
-        "ethtool/" => "the kernel's ethtool netlink family",
+        "ethtool/" => "the kernel's ethtool netlink family, and its ioctl SIOCETHTOOL",
         "qdisc.json" => "rtnetlink, qdiscs with their counters",
         "netfilter.json" => "nfnetlink: tables, chains and numbers of rules, no rules",
         "bpf-programs.json" => "bpf(), programs with their run time where it is counted",

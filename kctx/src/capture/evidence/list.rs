@@ -126,7 +126,14 @@ pub const ITEMS: &[Item] = &[
         MIB,
         "W",
     ),
-    item(15, "ethtool/", Several(ethtool::read), Twice, 64 * KIB, "W"),
+    item(
+        15,
+        "ethtool/",
+        Several(ethtool::read),
+        Twice,
+        256 * KIB,
+        "W",
+    ),
     item(
         16,
         "proc/net/snmp",

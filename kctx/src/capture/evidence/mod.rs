@@ -15,6 +15,7 @@ mod own;
 mod place;
 mod qdisc;
 mod sampler;
+mod siocethtool;
 mod sysctl;
 mod tasks;
 

@@ -22,6 +22,14 @@ impl Facts<'_> {
         )
     }
 
+    /// The fields that a kind of flow is hashed by, as `ethtool -N` spells them: `sd` are addresses, `fn` ports.
+    pub(in crate::diagnose) fn hashed_fields(&self, device: &str, flow: &str) -> Option<String> {
+        let document = self.ethtool(device)?;
+        let fields = document.get("hashed_fields")?.get(flow)?.as_str()?;
+        // One that hashes nothing has nothing to spread.
+        (fields != "-").then(|| fields.to_owned())
+    }
+
     /// How interrupts for received packets are moderated, in words.
     pub(in crate::diagnose) fn coalescing(&self, device: &str) -> Option<String> {
         let document = self.ethtool(device)?;
@@ -40,8 +48,7 @@ mod tests {
 
     #[test]
     fn features_are_those_that_are_on() {
-        let text =
-            r#"{"coalesce": {"rx_usecs": 3, "adaptive_rx": 0}, "features": ["rx-checksum"]}"#;
+        let text = r#"{"coalesce": {"rx_usecs": 3, "adaptive_rx": 0}, "features": ["rx-checksum"], "hashed_fields": {"udp4": "sd", "udp6": "-"}}"#;
         let (summary, evidence) = (
             fixture::summary(),
             fixture::evidence(&[("after/ethtool/eth0.json", text)]),
@@ -52,6 +59,9 @@ mod tests {
         });
         assert_eq!(facts.receive_offload("eth0"), Some(false));
         assert_eq!(facts.receive_offload("eth1"), None);
+        assert_eq!(facts.hashed_fields("eth0", "udp4").as_deref(), Some("sd"));
+        assert_eq!(facts.hashed_fields("eth0", "udp6"), None);
+        assert_eq!(facts.hashed_fields("eth0", "tcp4"), None);
         assert_eq!(
             facts.coalescing("eth0").as_deref(),
             Some("rx_usecs 3, adaptive_rx 0")

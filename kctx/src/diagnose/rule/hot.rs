@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, vectors::Busy};
+use super::{Outcome, vectors::Busy, wq_churn};
 use crate::{
     diagnose::{
         draft::Draft,
@@ -142,6 +142,14 @@ pub(in crate::diagnose) fn is_busy(facts: &Facts<'_>, finding: &Finding) -> bool
         || takers(facts)
             .iter()
             .any(|taker| taker.percent >= BUSY && taker.is_in(finding))
+        || is_of_busy_kworkers(facts, finding)
+}
+
+/// Whether it is about a work that kworkers together spend a tenth of a CPU on, each of them less.
+fn is_of_busy_kworkers(facts: &Facts<'_>, finding: &Finding) -> bool {
+    (facts.works().iter())
+        .filter(|work| (finding.scope.functions.iter()).any(|function| function == work.function))
+        .any(|work| wq_churn::share(facts, work) >= BUSY)
 }
 
 /// All that takes a part of a CPU, the most first.

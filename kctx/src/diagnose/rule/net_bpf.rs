@@ -128,7 +128,10 @@ fn in_stacks(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<
     };
     let kinds = loaded.map_or(String::new(), |programs| {
         let of_network: Vec<_> = (programs.iter().filter(|program| is_network(&program.kind)))
-            .map(|program| format!("{} ({})", program.name, program.kind))
+            .map(|program| match &program.name[..] {
+                "" => format!("program {} ({})", program.id, program.kind),
+                name => format!("{name} ({})", program.kind),
+            })
             .take(5)
             .collect();
         list(&of_network)

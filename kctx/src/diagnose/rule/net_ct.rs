@@ -4,7 +4,7 @@ use crate::{
     diagnose::{
         draft::Draft,
         facts::Facts,
-        figures::rate,
+        figures::{number, rate},
         finding::{Confidence, Finding, Severity},
         harm::DROPS,
         page::{Page, look_alike, owner, read, threshold},
@@ -33,6 +33,11 @@ pub(super) static RULE: Rule = Rule {
                 "kctx; a packet costs some 0.5 µs more with it",
             ),
             threshold("drops and failed inserts", "10/s", "kctx"),
+            threshold(
+                "connections that make room for new ones (early_drop)",
+                "10/s: a warning, for no packet is lost",
+                "kctx",
+            ),
         ],
         confused_with: &[
             look_alike(
@@ -67,9 +72,11 @@ fn is_tracking(function: &str) -> bool {
 }
 
 fn judge(facts: &Facts<'_>) -> Outcome {
-    let failed = failures(facts);
+    let counts = Counts::of(facts);
     let full = facts.logged(&["nf_conntrack", "table full"]);
-    let mut findings: Vec<_> = lossy(facts, failed, full).into_iter().collect();
+    let mut findings: Vec<_> = (lossy(facts, counts, full).or_else(|| crowded(facts, counts)))
+        .into_iter()
+        .collect();
     let through = receiving::code(facts, is_tracking);
     if let (true, Some(through)) = (findings.is_empty(), &through)
         && through.percent >= PART
@@ -85,78 +92,140 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     }
     Outcome::or_ruled_out(findings, || {
         let code = receiving::not_in_code(through.as_ref(), "connection tracking", PART);
-        match failed {
-            Some(failed) => format!(
+        match counts {
+            Some(counts) => format!(
                 "{code}; {} drops and failed inserts (less than 10/s)",
-                rate(failed)
+                rate(counts.lost)
             ),
             None => code,
         }
     })
 }
 
-fn lossy(facts: &Facts<'_>, failed: Option<f64>, full: Option<&str>) -> Option<Finding> {
-    let failed = failed.filter(|failed| *failed >= DROPS);
-    let what = match (full, failed) {
+/// Packets are lost.
+fn lossy(facts: &Facts<'_>, counts: Option<Counts>, full: Option<&str>) -> Option<Finding> {
+    let lost = counts
+        .map(|counts| counts.lost)
+        .filter(|lost| *lost >= DROPS);
+    let what = match (full, lost) {
         (Some(_), _) => {
             "the table of connections is full, and packets of new ones are dropped".to_owned()
         }
-        (None, Some(failed)) => format!(
+        (None, Some(lost)) => format!(
             "connection tracking drops packets or cannot insert connections, {}",
-            rate(failed)
+            rate(lost)
         ),
         (None, None) => return None,
     };
-    let most = facts.sysctls.number("net.netfilter.nf_conntrack_max");
-    let now = facts.sysctls.number("net.netfilter.nf_conntrack_count");
-    let used = match (now, most) {
-        (Some(now), Some(most)) => format!(" ({now} of {most} entries)"),
-        _ => String::new(),
-    };
-    let confidence = if used.is_empty() {
-        Confidence::Medium
-    } else {
-        Confidence::High
-    };
-    let mut draft = Draft::new(&RULE.page, Severity::Crit, confidence)
+    let used = used(facts);
+    let clause = used
+        .as_ref()
+        .map_or(String::new(), |used| format!(" ({used})"));
+    let mut draft = draft(facts, Severity::Crit, used, counts)
         .title("Connection tracking drops packets")
-        .statement(format!("Packets are lost: {what}{used}."))
-        .step("configuration", used.trim())
-        .missing_if(used.is_empty(), "nf_conntrack_count and nf_conntrack_max");
+        .statement(format!("Packets are lost: {what}{clause}."));
     if let Some(line) = full {
         draft = draft.evidence("summary.log", line);
-    }
-    if let Some(failed) = failed {
-        draft = draft.evidence(
-            facts.reference(FILE),
-            format!("drop, early_drop, insert_failed: {}", rate(failed)),
-        );
     }
     Some(draft.done())
 }
 
-/// Sum of drop, early_drop and insert_failed over CPUs, a second. Which column is which differs by kernel: the header says.
-fn failures(facts: &Facts<'_>) -> Option<f64> {
-    let sample = |phase| {
-        let text = facts.evidence.text(phase, FILE)?;
-        let mut lines = text.lines();
-        let header: Vec<&str> = lines.next()?.split_whitespace().collect();
-        let wanted = ["drop", "early_drop", "insert_failed"];
-        let columns: Vec<usize> = (header.iter().enumerate())
-            .filter(|(_, name)| wanted.contains(name))
-            .map(|(at, _)| at)
-            .collect();
-        let of_line = |line: &str| {
-            let cells: Vec<&str> = line.split_whitespace().collect();
-            let values = columns
-                .iter()
-                .filter_map(|at| u64::from_str_radix(cells.get(*at)?, 16).ok());
-            values.fold(0, u64::saturating_add)
-        };
-        Some(lines.map(of_line).fold(0, u64::saturating_add))
+/// The table is full, and older connections make room. No packet is lost by that.
+fn crowded(facts: &Facts<'_>, counts: Option<Counts>) -> Option<Finding> {
+    let evicted = counts?.evicted;
+    if evicted < DROPS {
+        return None;
+    }
+    let used = used(facts);
+    let clause = used
+        .as_ref()
+        .map_or(String::new(), |used| format!(", {used}"));
+    let draft = draft(facts, Severity::Warn, used, counts)
+        .title("The table of connections is full")
+        .statement(format!(
+            "The table of connections is full: {} that had no answer yet are forgotten to make room for new ones{clause}.",
+            rate(evicted)
+        ));
+    Some(draft.done())
+}
+
+/// Entries and their limit, in words.
+fn used(facts: &Facts<'_>) -> Option<String> {
+    let most = facts.sysctls.number("net.netfilter.nf_conntrack_max")?;
+    let now = facts.sysctls.number("net.netfilter.nf_conntrack_count")?;
+    let (now, most) = (number(now as f64), number(most as f64));
+    Some(format!("{now} of {most} entries when the window began"))
+}
+
+fn draft(
+    facts: &Facts<'_>,
+    severity: Severity,
+    used: Option<String>,
+    counts: Option<Counts>,
+) -> Draft {
+    let confidence = match used {
+        Some(_) => Confidence::High,
+        None => Confidence::Medium,
     };
-    let (before, after) = (sample(Phase::Before)?, sample(Phase::After)?);
-    Some(facts.grown_rate(after.saturating_sub(before)))
+    let draft = Draft::new(&RULE.page, severity, confidence)
+        .missing_if(used.is_none(), "nf_conntrack_count and nf_conntrack_max")
+        .step("configuration", used.unwrap_or_default());
+    match counts {
+        Some(counts) => draft.evidence(
+            facts.reference(FILE),
+            format!(
+                "drop and insert_failed {}, early_drop {}",
+                rate(counts.lost),
+                rate(counts.evicted)
+            ),
+        ),
+        None => draft,
+    }
+}
+
+/// What connection tracking could not do, a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counts {
+    /// Packets that were dropped, for want of an entry or since their connection could not be inserted (`drop`,
+    /// `insert_failed`).
+    lost: f64,
+    /// Connections without an answer that made room for new ones (`early_drop`, net/netfilter/nf_conntrack_core.c).
+    evicted: f64,
+}
+
+impl Counts {
+    fn of(facts: &Facts<'_>) -> Option<Self> {
+        let grown = |names: &[&str]| {
+            let (before, after) = (
+                sum(facts, Phase::Before, names)?,
+                sum(facts, Phase::After, names)?,
+            );
+            Some(facts.grown_rate(after.saturating_sub(before)))
+        };
+        Some(Self {
+            lost: grown(&["drop", "insert_failed"])?,
+            evicted: grown(&["early_drop"])?,
+        })
+    }
+}
+
+/// Sum of columns over CPUs. Which column is which differs by kernel: the header says.
+fn sum(facts: &Facts<'_>, phase: Phase, wanted: &[&str]) -> Option<u64> {
+    let text = facts.evidence.text(phase, FILE)?;
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next()?.split_whitespace().collect();
+    let columns: Vec<usize> = (header.iter().enumerate())
+        .filter(|(_, name)| wanted.contains(name))
+        .map(|(at, _)| at)
+        .collect();
+    let of_line = |line: &str| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let values = columns
+            .iter()
+            .filter_map(|at| u64::from_str_radix(cells.get(*at)?, 16).ok());
+        values.fold(0, u64::saturating_add)
+    };
+    Some(lines.map(of_line).fold(0, u64::saturating_add))
 }
 
 #[cfg(test)]
@@ -185,7 +254,28 @@ mod tests {
         assert_eq!(diagnosis.findings[0].id, "NET-CT");
         assert_eq!(
             diagnosis.first_line,
-            "Packets are lost: connection tracking drops packets or cannot insert connections, 20/s (100 of 100 entries)."
+            "Packets are lost: connection tracking drops packets or cannot insert connections, 20/s (100 of 100 entries when the window began)."
+        );
+        // One that makes room is no packet.
+        let evicted = |count: u32| line(5).replace("00000000\n", &format!("{count:08x}\n"));
+        let crowded = evidence(&[
+            ("before/proc/net/stat/nf_conntrack", &evicted(1)),
+            ("after/proc/net/stat/nf_conntrack", &evicted(501)),
+        ]);
+        let diagnosis = of(&summary(), &crowded);
+        assert_eq!(
+            (
+                diagnosis.findings[0].id.as_str(),
+                diagnosis.findings[0].severity
+            ),
+            ("NET-CT", Severity::Warn)
+        );
+        assert!(
+            diagnosis
+                .first_line
+                .contains("is full: 50/s that had no answer"),
+            "{}",
+            diagnosis.first_line
         );
         // Invalid packets and the like are no loss.
         let quiet = evidence(&[

@@ -138,7 +138,22 @@ fn finding(
             format!("{} of {}", rate(facts.rate(packets)), rate(facts.rate(all))),
         )
         .missing("packets by flow: kctx looks into none");
-    Some(draft.done())
+    Some(hash(facts, draft, device).done())
+}
+
+/// What the device tells flows apart by, where that is known.
+fn hash(facts: &Facts<'_>, draft: Draft, device: &str) -> Draft {
+    let Some(fields) = facts.hashed_fields(device, "udp4") else {
+        return draft.missing("what the device hashes");
+    };
+    let draft = draft.evidence(format!("ethtool/{device}.json hashed_fields.udp4"), &fields);
+    if fields.contains(['f', 'n']) {
+        return draft.step("configuration", "UDP is hashed by addresses and ports");
+    }
+    draft.step(
+        "configuration",
+        "UDP is hashed without ports: all flows between two hosts go to one queue",
+    )
 }
 
 #[cfg(test)]
@@ -179,6 +194,19 @@ mod tests {
         assert_eq!(
             (&finding.scope.cpus[..], &finding.scope.devices[..]),
             (&[2][..], &["eth0".to_owned()][..])
+        );
+        assert!(finding.missing.iter().any(|what| what.contains("hashes")));
+        let hashed = evidence(&[(
+            "before/ethtool/eth0.json",
+            r#"{"hashed_fields": {"udp4": "sd"}}"#,
+        )]);
+        let diagnosis_of_hash = of(&summary, &hashed);
+        let told = found(&diagnosis_of_hash, "NET-FLOW").unwrap();
+        assert!(
+            told.chain
+                .iter()
+                .any(|step| step.value.starts_with("UDP is hashed without ports")),
+            "{told:?}"
         );
         // A backup is one flow, and that CPU has time left.
         assert_eq!(finding.severity, Severity::Info);

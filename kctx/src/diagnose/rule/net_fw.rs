@@ -91,6 +91,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     };
     Outcome::or_ruled_out(findings, || {
         let rules = match &facts.netfilter {
+            Some(known) if known.rules == 1 => "; one rule".to_owned(),
             Some(known) => format!("; {} rules", known.rules),
             None => String::new(),
         };

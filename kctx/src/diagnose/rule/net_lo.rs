@@ -119,15 +119,20 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         .iter()
         .filter(|(origin, _)| origin.kind == OriginKind::Task);
     let (sender, part) = tasks.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let where_it_is = match seen {
-        true => "over loopback",
-        false => {
-            "over loopback or another virtual device of a network namespace that kctx is not in"
-        }
+    let (short, where_it_is) = match (seen, over_lo) {
+        (true, _) => (" over loopback", "over loopback"),
+        (false, Some(_)) => (
+            "",
+            "over loopback or another virtual device of a network namespace that kctx is not in",
+        ),
+        (false, None) => ("", "over loopback or another virtual device"),
     };
     let pid = sender.number.unwrap_or(0);
     let draft = Draft::new(&RULE.page, severity, confidence)
-        .title(format!("CPU {}: {} receives its own packets over loopback", receive.cpu, sender.name))
+        .title(format!(
+            "CPU {}: {} receives its own packets{short}",
+            receive.cpu, sender.name
+        ))
         .statement(format!(
             "CPU {} spends {} of its time receiving packets that {} (pid {pid}) itself sends {where_it_is}: {}; no network device or \
              interrupt is in it{}.",
@@ -147,8 +152,9 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
                 percent(*part)
             ),
         )
+        .missing_if(over_lo.is_none(), "packets by device: /proc/net/dev")
         .missing_if(
-            !seen,
+            !seen && over_lo.is_some(),
             "lo counts fewer packets than are received: it is another device or network namespace",
         );
     if let Some(over_lo) = over_lo {

@@ -59,6 +59,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn judge(facts: &Facts<'_>) -> Outcome {
     let mut timers = facts.interrupt_vector("LOC");
+    let for_softirqs = take_out_softirqs(facts, &mut timers);
     timers.sort_by(|a, b| b.rate.total_cmp(&a.rate));
     let Some(most) = timers.first() else {
         return Outcome::Silent;
@@ -69,14 +70,37 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             .host
             .hz
             .map_or("?".to_owned(), |hz| hz.to_string());
+        let besides = match for_softirqs {
+            some if some >= SOME => {
+                format!(" besides those for the HRTIMER softirq, {}", rate(some))
+            }
+            _ => String::new(),
+        };
         return Outcome::RuledOut(format!(
-            "CPU {} takes {} timer interrupts/s (HZ is {hz}; less than {})",
+            "CPU {} takes {} timer interrupts/s{besides} (HZ is {hz}; less than {})",
             most.cpu,
             number(most.rate),
             rate(SOME)
         ));
     }
     Outcome::Found(vec![finding(facts, most, &timers)])
+}
+
+/// Takes out the interrupts whose timers run in the HRTIMER softirq: no task sleeps by those (TMR-HRSOFT). Gives how many there
+/// are on the CPU with most of them, a second.
+fn take_out_softirqs(facts: &Facts<'_>, timers: &mut [Taken]) -> f64 {
+    let mut most = 0.0;
+    for runs in facts.vector("HRTIMER") {
+        let timer = timers.iter_mut().find(|timer| timer.cpu == runs.cpu);
+        if let Some(timer) = timer.filter(|timer| timer.rate > 0.0) {
+            // Some are raised by the softirq itself.
+            let part = (runs.rate / timer.rate).min(1.0);
+            most = runs.rate.max(most);
+            timer.rate *= 1.0 - part;
+            timer.percent *= 1.0 - part;
+        }
+    }
+    most
 }
 
 fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
@@ -172,6 +196,16 @@ mod tests {
             let diagnosis = of(&summary, &stat(system));
             assert_eq!(found(&diagnosis, "TMR-HARD").unwrap().severity, severity);
         }
+        // Those that TCP paces by are no task's.
+        summary.softirq = vec![softirq("HRTIMER", 0, "irq_tail", 215_000, percent(24))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        assert_eq!(diagnosis.findings[0].id, "TMR-HRSOFT");
+        assert!(
+            ruled_out(&diagnosis, "TMR-HARD")
+                .unwrap()
+                .contains("besides those for the HRTIMER softirq, 21,500/s"),
+            "{diagnosis:?}"
+        );
         summary.softirq = vec![softirq("NET_TX", 0, "ksoftirqd", 200_000, percent(20))];
         assert!(found(&of(&summary, &evidence(&[])), "TMR-HARD").is_none());
         summary.softirq.clear();

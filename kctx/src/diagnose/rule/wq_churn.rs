@@ -59,7 +59,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         do_not: &["Look for a kworker to blame or to kill: they do what others queue."],
     },
-    explained_by: &["IRQ-GPE", "WQ-CG"],
+    explained_by: &["IRQ-GPE", "WQ-CG", "WQ-WB"],
     judge,
 };
 
@@ -87,7 +87,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
 }
 
 /// Part of a CPU that the work takes, with its kworkers' way to it where it is most of what they do.
-fn share(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
+pub(super) fn share(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
     let own = facts.percent(work.cpu_ns);
     let all: u64 = facts.works().iter().map(|other| other.count).sum();
     if work.count < all / 2 {
@@ -154,7 +154,7 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
 mod tests {
     use crate::diagnose::{
         finding::{Confidence, Severity},
-        fixture::{evidence, found, kthread, of, percent, ruled_out, summary, work},
+        fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary, work},
     };
 
     #[test]
@@ -188,6 +188,38 @@ mod tests {
         let diagnosis = of(&summary, &evidence(&[]));
         assert!(
             found(&diagnosis, "WQ-CHURN").is_none() && ruled_out(&diagnosis, "WQ-CHURN").is_some()
+        );
+    }
+
+    /// Function calls to the CPUs of those that it wakes up are no news beside it.
+    #[test]
+    fn kworkers_that_are_busy_together_come_first() {
+        let mut summary = summary();
+        summary.hardirq = vec![hardirq(None, "CAL", 1, 170_000, percent(6))];
+        summary.workqueue = vec![work(
+            "events_unbound",
+            "flush_to_ldisc",
+            320_000,
+            percent(4),
+        )];
+        summary.kthread = [8, 7, 6]
+            .map(|share| {
+                let mut thread = kthread("kworker", "kworker/u8:1", percent(share));
+                thread.workqueue = "events_unbound".to_owned();
+                thread
+            })
+            .to_vec();
+        let diagnosis = of(&summary, &evidence(&[]));
+        let ids: Vec<_> = (diagnosis.findings.iter())
+            .map(|finding| finding.id.as_str())
+            .collect();
+        assert_eq!(ids, ["WQ-CHURN", "IRQ-IPI"]);
+        assert!(
+            diagnosis
+                .first_line
+                .starts_with("Busy, without harm: kworkers spend 21 % of a CPU"),
+            "{}",
+            diagnosis.first_line
         );
     }
 }

@@ -54,7 +54,7 @@ pub(super) static RULE: Rule = Rule {
             "Change a workqueue's flags: \"consider switching to WQ_UNBOUND\" is said to its developers.",
         ],
     },
-    explained_by: &["WQ-CG", "VM-STEAL"],
+    explained_by: &["WQ-CG", "WQ-WB", "VM-STEAL"],
     judge,
 };
 

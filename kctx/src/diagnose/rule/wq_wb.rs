@@ -1,11 +1,14 @@
 use super::{Outcome, Rule};
-use crate::diagnose::{
-    draft::Draft,
-    facts::Facts,
-    figures::{percent, time},
-    finding::{Confidence, Severity},
-    harm::{BUSY, FULL},
-    page::{Page, look_alike, owner, read, threshold},
+use crate::{
+    aggregate::window::OriginKind,
+    diagnose::{
+        draft::Draft,
+        facts::{Facts, origins},
+        figures::{percent, time},
+        finding::{Confidence, Severity},
+        harm::{BUSY, FULL},
+        page::{Page, look_alike, owner, read, threshold},
+    },
 };
 
 /// How the functions of file systems, loop devices and encryption begin.
@@ -47,6 +50,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         next: &[
             read("See which device it is.", "iostat -x 1 5"),
+            read("See which file a loop device is.", "losetup --list"),
             read(
                 "See how much waits to be written.",
                 "grep -E 'Dirty|Writeback:' /proc/meminfo ; cat /proc/pressure/io",
@@ -82,10 +86,16 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     } else {
         Severity::Info
     };
-    let finding = Draft::new(&RULE.page, severity, Confidence::Medium)
+    let queued = most.queued_by();
+    let by = queued.map_or(String::new(), origins::words);
+    let most_by = match by.is_empty() {
+        true => String::new(),
+        false => format!("; most are queued by {by}"),
+    };
+    let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("{} and its like take {} of a CPU", most.function, percent(share)))
         .statement(format!(
-            "Works of file systems and block devices take {} of a CPU and {} in wall time, most of it {} of {} (at most {} at a time).",
+            "Works of file systems and block devices take {} of a CPU and {} in wall time, most of it {} of {} (at most {} at a time){most_by}.",
             percent(share),
             percent(wall),
             most.function,
@@ -94,9 +104,15 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         ))
         .function(most.function)
         .step("work", format!("{} of {}", most.function, most.workqueue))
-        .evidence(format!("summary.workqueue[function={}]", most.function), format!("{} on CPUs", percent(facts.percent(most.cpu_ns))))
-        .done();
-    Outcome::Found(vec![finding])
+        .step("queued by", by)
+        .evidence(format!("summary.workqueue[function={}]", most.function), format!("{} on CPUs", percent(facts.percent(most.cpu_ns))));
+    if let Some(origin) = queued
+        && origin.kind == OriginKind::Task
+        && let Some(pid) = origin.number
+    {
+        draft = draft.process(&origin.name, pid);
+    }
+    Outcome::Found(vec![draft.done()])
 }
 
 #[cfg(test)]
