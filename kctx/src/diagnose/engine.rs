@@ -1,5 +1,7 @@
 //! From facts to a diagnosis: every rule is asked, causes take the place of what they explain, and the worst comes first.
 
+use std::collections::BTreeSet;
+
 use super::{
     Case,
     facts::Facts,
@@ -9,6 +11,7 @@ use super::{
         Verdict,
     },
     rule::{self, Outcome, Rule, hot},
+    takers::Takers,
     trust,
 };
 use crate::report::human::{duration, name};
@@ -17,16 +20,17 @@ use crate::report::human::{duration, name};
 pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     let facts = Facts::of(case);
     let trust = trust::judge(&facts);
+    let takers = Takers::of(&facts);
     let Asked {
         mut findings,
         mut ruled_out,
         beside,
-    } = ask(&facts);
+    } = ask(&facts, &takers);
     ruled_out.extend(explain(&mut findings, &beside));
     for finding in &mut findings {
         finding.confidence = finding.confidence.min(trust.most);
     }
-    rank(&facts, &mut findings);
+    rank(&takers, &mut findings);
     let worst = findings.first().map(|finding| finding.severity);
     let verdict = match (worst, &trust.blind) {
         (Some(Severity::Warn | Severity::Crit), _) => Verdict::Hot,
@@ -36,7 +40,7 @@ pub(super) fn run(case: &Case<'_>) -> Diagnosis {
     let first_line = match (verdict, findings.first(), &trust.blind) {
         (Verdict::Hot, Some(finding), _) => finding.statement.clone(),
         (Verdict::Inconclusive, _, Some(why)) => format!("Inconclusive, because {why}."),
-        _ => harmless(&facts, &findings),
+        _ => harmless(&facts, &takers, &findings),
     };
     // A probe's reason, a flag or a row's name may hold anything; findings have been made safe already.
     let safe = |texts: Vec<String>| texts.iter().map(|text| name(text)).collect();
@@ -88,12 +92,12 @@ impl Asked {
     }
 }
 
-fn ask(facts: &Facts<'_>) -> Asked {
+fn ask(facts: &Facts<'_>, takers: &Takers) -> Asked {
     let mut asked = Asked::default();
     for rule in rule::RULES {
         asked.take(rule.page.id, (rule.judge)(facts));
     }
-    let left = hot::judge(facts, &asked.findings);
+    let left = hot::judge(facts, takers, &asked.findings);
     asked.take(hot::PAGE.id, left);
     asked
 }
@@ -151,8 +155,8 @@ fn reaches(cause: &Finding, effect: &Finding) -> bool {
 }
 
 /// The first line where nothing does harm: what is busy, else that nothing is, and what else was seen.
-fn harmless(facts: &Facts<'_>, findings: &[Finding]) -> String {
-    let busy = findings.iter().find(|finding| hot::is_busy(facts, finding));
+fn harmless(facts: &Facts<'_>, takers: &Takers, findings: &[Finding]) -> String {
+    let busy = findings.iter().find(|finding| takers.are_in(finding));
     match (busy, findings.first()) {
         (Some(busy), _) => format!("Busy, without harm: {}", busy.statement),
         (None, Some(seen)) => format!("{} Also seen: {}.", nothing_hot(facts), seen.title),
@@ -161,9 +165,9 @@ fn harmless(facts: &Facts<'_>, findings: &[Finding]) -> String {
 }
 
 /// The worst first; of equals what keeps a CPU busy, works on no CPU in particular too; of those that which takes most.
-fn rank(facts: &Facts<'_>, findings: &mut [Finding]) {
+fn rank(takers: &Takers, findings: &mut [Finding]) {
     let share = |finding: &Finding| finding.share.as_ref().map_or(0.0, |share| share.percent);
-    let busy = |finding: &Finding| hot::is_busy(facts, finding);
+    let busy = |finding: &Finding| takers.are_in(finding);
     findings.sort_by(|a, b| {
         (b.severity.cmp(&a.severity))
             .then_with(|| busy(b).cmp(&busy(a)))
@@ -172,19 +176,17 @@ fn rank(facts: &Facts<'_>, findings: &mut [Finding]) {
 }
 
 fn nothing_hot(facts: &Facts<'_>) -> String {
-    let vectors = facts
-        .summary
-        .softirq
-        .iter()
-        .map(|row| (row.vector.as_str(), row.cpu));
-    let busiest = vectors
-        .map(|(vector, cpu)| {
-            let taken = facts
+    let vectors: BTreeSet<&str> = (facts.summary.softirq.iter())
+        .map(|row| row.vector.as_str())
+        .collect();
+    let busiest = (vectors.into_iter())
+        .flat_map(|vector| {
+            facts
                 .vector(vector)
                 .into_iter()
-                .find(|taken| taken.cpu == cpu);
-            (taken.map_or(0.0, |taken| taken.percent), vector, cpu)
+                .map(move |taken| (taken, vector))
         })
+        .map(|(taken, vector)| (taken.percent, vector, taken.cpu))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let waits = facts.summary.softirq.iter().map(|row| row.wait.max_ns);
     let window = duration(facts.summary.window.duration_ns);

@@ -142,7 +142,7 @@ fn of_many_findings_the_worst_are_told() {
         finding("c", Severity::Crit, 10.0),
         finding("d", Severity::Warn, 40.0),
     ];
-    rank(&facts, &mut findings);
+    rank(&Takers::of(&facts), &mut findings);
     let ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(ids, ["c", "d", "b", "a", "e", "f"]);
 }

@@ -17,6 +17,7 @@ mod harm;
 pub mod markdown;
 mod page;
 mod rule;
+mod takers;
 pub mod text;
 mod trust;
 mod wrap;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Facts;
-use crate::report::summary::{OriginSummary, WorkqueueSummary};
+use crate::{
+    diagnose::harm::BUSY,
+    report::summary::{KthreadSummary, OriginSummary, WorkqueueSummary},
+};
 
 /// A work function's executions, of all its workqueues.
 #[derive(Clone, Debug)]
@@ -48,9 +51,34 @@ impl Facts<'_> {
         works.sort_by(|a, b| b.cpu_ns.cmp(&a.cpu_ns).then(a.function.cmp(b.function)));
         works
     }
+
+    /// Those of `works` that take a tenth of a CPU, and how much in per cent: with their kworkers' way to it where it is most of
+    /// what those do.
+    pub(in crate::diagnose) fn busy_works<'w>(
+        &self,
+        works: &'w [Work<'w>],
+    ) -> impl Iterator<Item = (&'w Work<'w>, f64)> {
+        let all: u64 = works.iter().map(|work| work.count).sum();
+        let share = move |work: &Work<'_>| {
+            let own = self.percent(work.cpu_ns);
+            if work.count < all / 2 {
+                return own;
+            }
+            let threads = (self.summary.kthread.iter()).filter(|row| work.may_be_run_by(row));
+            own.max(self.percent(threads.map(|row| row.cpu_ns).sum()))
+        };
+        (works.iter())
+            .map(move |work| (work, share(work)))
+            .filter(|(_, share)| *share >= BUSY)
+    }
 }
 
 impl<'a> Work<'a> {
+    /// Whether a thread is a kworker of its queue, or of one that is not known.
+    pub(in crate::diagnose) fn may_be_run_by(&self, row: &KthreadSummary) -> bool {
+        row.role == "kworker" && (row.workqueue == self.workqueue || row.workqueue.is_empty())
+    }
+
     /// What queued it most.
     pub(in crate::diagnose) fn queued_by(&self) -> Option<&'a OriginSummary> {
         self.row.queued_by.first().map(|queued| &queued.origin)

@@ -1,18 +1,16 @@
 //! What is hot and no rule knows why: it looks at what the others found, and says what is left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Outcome, vectors::Busy, wq_churn};
-use crate::{
-    diagnose::{
-        draft::Draft,
-        facts::{Facts, origins, works::Work},
-        figures::{percent, rate, time},
-        finding::{Confidence, Finding, Severity},
-        harm::{BUSY, FULL, HOT},
-        page::{Page, look_alike, owner, read, threshold},
-    },
-    report::human::name,
+use super::{Outcome, vectors::Busy};
+use crate::diagnose::{
+    draft::Draft,
+    facts::{Facts, origins},
+    figures::{percent, rate, time},
+    finding::{Confidence, Finding, Severity},
+    harm::{FULL, HOT},
+    page::{Page, look_alike, owner, read, threshold},
+    takers::{Taker, Takers, What},
 };
 
 pub(in crate::diagnose) static PAGE: Page = Page {
@@ -50,61 +48,13 @@ pub(in crate::diagnose) static PAGE: Page = Page {
     do_not: &["Tune anything before it is known what it is."],
 };
 
-/// What takes a part of a CPU.
-#[derive(Clone, Debug)]
-struct Taker {
-    what: What,
-    /// Where; `None` of what is on no CPU by itself.
-    cpu: Option<u32>,
-    percent: f64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Vector(String),
-    /// Its label in /proc/interrupts.
-    Line(String),
-    /// A kernel thread: comm, pid, and the functions of a kworker's queue.
-    Thread(String, u32, Vec<String>),
-    Work(String),
-}
-
-impl Taker {
-    /// Whether a finding is about it.
-    fn is_in(&self, finding: &Finding) -> bool {
-        let scope = &finding.scope;
-        // A scope has names as they are printed.
-        let has = |names: &[String], known: &str| names.contains(&name(known));
-        let there = self.cpu.is_some_and(|cpu| scope.cpus.contains(&cpu));
-        match &self.what {
-            What::Vector(vector) => there && has(&scope.vectors, vector),
-            What::Line(label) => there && has(&scope.irqs, label),
-            What::Thread(comm, _, works) => {
-                has(&scope.comms, comm) || works.iter().any(|work| has(&scope.functions, work))
-            }
-            What::Work(function) => has(&scope.functions, function),
-        }
-    }
-
-    /// `NET_RX on CPU 1`, `kswapd0`
-    fn words(&self) -> String {
-        let what = match &self.what {
-            What::Line(label) if label.parse::<u32>().is_ok() => format!("interrupt {label}"),
-            What::Vector(what) | What::Line(what) | What::Thread(what, ..) | What::Work(what) => {
-                what.clone()
-            }
-        };
-        match self.cpu {
-            Some(cpu) => format!("{what} on CPU {cpu}"),
-            None => what,
-        }
-    }
-}
-
 /// What is left over from the others' findings.
-pub(in crate::diagnose) fn judge(facts: &Facts<'_>, others: &[Finding]) -> Outcome {
-    let takers = takers(facts);
-    let Some(largest) = takers.first() else {
+pub(in crate::diagnose) fn judge(
+    facts: &Facts<'_>,
+    takers: &Takers,
+    others: &[Finding],
+) -> Outcome {
+    let Some(largest) = takers.largest() else {
         return Outcome::Silent;
     };
     if largest.percent < HOT {
@@ -117,12 +67,12 @@ pub(in crate::diagnose) fn judge(facts: &Facts<'_>, others: &[Finding]) -> Outco
     let known = |taker: &Taker| others.iter().any(|finding| taker.is_in(finding));
     // The same on several CPUs is one finding; of each CPU the largest is told.
     let mut cpus = Vec::new();
-    let mut left: BTreeMap<What, Vec<Taker>> = BTreeMap::new();
-    for taker in takers {
+    let mut left: BTreeMap<&What, Vec<&Taker>> = BTreeMap::new();
+    for taker in takers.busy() {
         let first = taker.cpu.is_none_or(|cpu| !cpus.contains(&cpu));
-        if taker.percent >= HOT && first && !known(&taker) {
+        if taker.percent >= HOT && first && !known(taker) {
             cpus.extend(taker.cpu);
-            left.entry(taker.what.clone()).or_default().push(taker);
+            left.entry(&taker.what).or_default().push(taker);
         }
     }
     let findings: Vec<_> = left
@@ -135,72 +85,7 @@ pub(in crate::diagnose) fn judge(facts: &Facts<'_>, others: &[Finding]) -> Outco
     }
 }
 
-/// Whether a finding is about something that takes a tenth of a CPU or more.
-pub(in crate::diagnose) fn is_busy(facts: &Facts<'_>, finding: &Finding) -> bool {
-    let share = finding.share.as_ref().map_or(0.0, |share| share.percent);
-    share >= BUSY
-        || takers(facts)
-            .iter()
-            .any(|taker| taker.percent >= BUSY && taker.is_in(finding))
-        || is_of_busy_kworkers(facts, finding)
-}
-
-/// Whether it is about a work that kworkers together spend a tenth of a CPU on, each of them less.
-fn is_of_busy_kworkers(facts: &Facts<'_>, finding: &Finding) -> bool {
-    (facts.works().iter())
-        .filter(|work| (finding.scope.functions.iter()).any(|function| function == work.function))
-        .any(|work| wq_churn::share(facts, work) >= BUSY)
-}
-
-/// All that takes a part of a CPU, the most first.
-fn takers(facts: &Facts<'_>) -> Vec<Taker> {
-    let mut takers = Vec::new();
-    let vectors: BTreeSet<&str> = (facts.summary.softirq.iter())
-        .map(|row| row.vector.as_str())
-        .collect();
-    for vector in vectors {
-        takers.extend(facts.vector(vector).into_iter().map(|taken| Taker {
-            what: What::Vector(vector.to_owned()),
-            cpu: Some(taken.cpu),
-            percent: taken.percent,
-        }));
-    }
-    takers.extend(facts.lines().into_iter().map(|line| Taker {
-        what: What::Line(line.label),
-        cpu: Some(line.cpu),
-        percent: line.percent,
-    }));
-    let works = facts.works();
-    takers.extend(works.iter().map(|work| Taker {
-        what: What::Work(work.function.to_owned()),
-        cpu: None,
-        percent: facts.percent(work.cpu_ns),
-    }));
-    // What ksoftirqd does is in the vectors.
-    let threads =
-        (facts.summary.kthread.iter()).filter(|row| !row.overflow && row.role != "ksoftirqd");
-    for thread in threads {
-        let of_queue = |work: &&Work<'_>| {
-            thread.role == "kworker"
-                && (thread.workqueue.is_empty() || work.workqueue == thread.workqueue)
-        };
-        // One work that takes so much is told itself, and not the thread that runs it.
-        let own = works.iter().filter(of_queue);
-        if own.clone().any(|work| facts.percent(work.cpu_ns) >= HOT) {
-            continue;
-        }
-        let own = own.map(|work| work.function.to_owned()).collect();
-        takers.push(Taker {
-            what: What::Thread(thread.comm.clone(), thread.pid, own),
-            cpu: None,
-            percent: facts.percent(thread.cpu_net_ns),
-        });
-    }
-    takers.sort_by(|a, b| b.percent.total_cmp(&a.percent));
-    takers
-}
-
-fn finding(facts: &Facts<'_>, what: &What, takers: &[Taker]) -> Option<Finding> {
+fn finding(facts: &Facts<'_>, what: &What, takers: &[&Taker]) -> Option<Finding> {
     let most = takers.first()?;
     let severity = match most.percent >= FULL {
         true => Severity::Warn,

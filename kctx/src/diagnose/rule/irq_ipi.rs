@@ -97,13 +97,19 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
             ),
             Confidence::High,
         ),
-        Some(flushes) => (
-            format!(
-                "only {} of them drop TLB entries: memory barriers of a process (membarrier), wake-ups or code patching",
-                rate(flushes)
-            ),
-            Confidence::Medium,
-        ),
+        Some(flushes) => {
+            let few = match flushes {
+                some if some < 1.0 => "none".to_owned(),
+                some => format!("only {}", rate(some)),
+            };
+            (
+                format!(
+                    "{few} of them drop TLB entries: they are wake-ups of tasks there, memory barriers of a process (membarrier) or code \
+                     patching"
+                ),
+                Confidence::Medium,
+            )
+        }
         None => ("what for is not known".to_owned(), Confidence::Low),
     };
     let sender = (facts.stat.iter().flatten())

@@ -9,7 +9,6 @@ use crate::{
         harm::{BUSY, FULL, HOT},
         page::{Page, look_alike, owner, read, threshold},
     },
-    report::summary::KthreadSummary,
 };
 
 /// Executions of one function, a second.
@@ -66,13 +65,10 @@ pub(super) static RULE: Rule = Rule {
 fn judge(facts: &Facts<'_>) -> Outcome {
     let works = facts.works();
     let most = works.iter().max_by_key(|work| work.count);
-    let churns = |work: &&Work<'_>| facts.rate(work.count) >= MANY && share(facts, work) >= BUSY;
-    if let Some(work) = works
-        .iter()
-        .filter(churns)
-        .max_by(|a, b| share(facts, a).total_cmp(&share(facts, b)))
-    {
-        return Outcome::Found(vec![finding(facts, work)]);
+    let busy = facts.busy_works(&works);
+    let churns = busy.filter(|(work, _)| facts.rate(work.count) >= MANY);
+    if let Some((work, share)) = churns.max_by(|a, b| a.1.total_cmp(&b.1)) {
+        return Outcome::Found(vec![finding(facts, work, share)]);
     }
     match most {
         None => Outcome::Silent,
@@ -86,30 +82,13 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     }
 }
 
-/// Part of a CPU that the work takes, with its kworkers' way to it where it is most of what they do.
-pub(super) fn share(facts: &Facts<'_>, work: &Work<'_>) -> f64 {
-    let own = facts.percent(work.cpu_ns);
-    let all: u64 = facts.works().iter().map(|other| other.count).sum();
-    if work.count < all / 2 {
-        return own;
-    }
-    let threads = facts.summary.kthread.iter().filter(|row| runs(row, work));
-    own.max(facts.percent(threads.map(|row| row.cpu_ns).sum()))
-}
-
-/// Whether a thread is a kworker of the work's queue, or of one that is not known.
-fn runs(row: &KthreadSummary, work: &Work<'_>) -> bool {
-    row.role == "kworker" && (row.workqueue == work.workqueue || row.workqueue.is_empty())
-}
-
-fn finding(facts: &Facts<'_>, work: &Work<'_>) -> Finding {
-    let share = share(facts, work);
+fn finding(facts: &Facts<'_>, work: &Work<'_>, share: f64) -> Finding {
     let severity = match share {
         share if share >= HOT => Severity::Warn,
         _ => Severity::Info,
     };
     let threads: Vec<_> = (facts.summary.kthread.iter())
-        .filter(|row| runs(row, work) && facts.percent(row.cpu_ns) >= 1.0)
+        .filter(|row| work.may_be_run_by(row) && facts.percent(row.cpu_ns) >= 1.0)
         .take(5)
         .map(|row| format!("{} {}", row.comm, percent(facts.percent(row.cpu_ns))))
         .collect();
