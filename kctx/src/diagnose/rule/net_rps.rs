@@ -118,11 +118,11 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
             other.cpu != receive.cpu && other.runs > 100.0 && other.runs >= receive.runs / 4.0
         })
         .collect();
-    let handing: f64 = (senders
-        .iter()
-        .filter(|other| other.packets < other.runs / 2.0))
-    .map(|other| other.percent)
-    .sum();
+    let hands = |other: &&&Receive| other.packets < other.runs / 2.0;
+    let handing = senders.iter().filter(hands).map(|other| other.cpu);
+    let handing_cpus: Vec<u32> = handing.collect();
+    let handing = senders.iter().filter(hands).map(|other| other.percent);
+    let handing: f64 = handing.sum();
     let senders: Vec<_> = senders.iter().map(|other| other.cpu.to_string()).collect();
     let harm = Harm::of_receive(facts, receive);
     // That another CPU is interrupted for each few packets is no way to be healthy.
@@ -157,7 +157,9 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
             percent(receive.percent),
             harm.clause()
         ));
+    // What those do is said with it.
     let mut draft = receiving::chain(facts, draft, receive)
+        .cpus(handing_cpus)
         .irq("CAL")
         .step("configuration", masks.join("; "))
         .missing_if(
@@ -206,7 +208,7 @@ mod tests {
         let first = &diagnosis.findings[0];
         assert_eq!(
             (first.id.as_str(), first.severity, &first.scope.cpus[..]),
-            ("NET-RPS", Severity::Warn, &[0][..])
+            ("NET-RPS", Severity::Warn, &[0, 1][..])
         );
         assert!(
             diagnosis
@@ -215,6 +217,10 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
+        // Who hands over is not hot for an unknown reason.
+        summary.softirq[1] = softirq("NET_RX", 1, "task", 580_000, percent(40));
+        let diagnosis = of(&summary, &softnet(0, 0, 0, 58_500));
+        assert!(found(&diagnosis, "HOT").is_none(), "{diagnosis:?}");
         let diagnosis = of(&summary, &softnet(0, 0, 0, 10));
         assert!(found(&diagnosis, "NET-RPS").is_none());
         assert_eq!(
