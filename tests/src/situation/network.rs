@@ -19,6 +19,10 @@ use crate::{
 /// Sends datagrams over loopback as fast as one CPU can; to be called in a network namespace made for it.
 pub fn flood(from: u32) -> Result<Load> {
     let (receiver, sender) = pair("127.0.0.1", "127.0.0.1")?;
+    flood_from(from, receiver, sender)
+}
+
+fn flood_from(from: u32, receiver: UdpSocket, sender: UdpSocket) -> Result<Load> {
     let mut pinned = false;
     Load::start(move || {
         let _full = &receiver;
@@ -40,15 +44,7 @@ pub fn steered(from: u32, to: u32) -> Result<Load> {
 pub fn filtered_by_bpf(from: u32) -> Result<Load> {
     let (receiver, sender) = pair("127.0.0.1", "127.0.0.1")?;
     let _program = socket_filter::attach(&receiver)?;
-    let mut pinned = false;
-    Load::start(move || {
-        let _full = &receiver;
-        if !pinned {
-            pin(from)?;
-            pinned = true;
-        }
-        burst(&sender)
-    })
+    flood_from(from, receiver, sender)
 }
 
 /// Datagrams each of which is a connection of its own, where connections are tracked.
