@@ -163,6 +163,13 @@ fn vm_a_module_whose_init_fails_says_so() -> Result<()> {
     Ok(())
 }
 
+/// A diagnosis of it finds this, among what emulated CPUs are busy with.
+pub(crate) fn check_found(bundle: &Bundle, id: &str) {
+    let found = bundle.findings();
+    println!("found: {found:?}");
+    assert!(found.iter().any(|known| known == id), "{id}: {found:?}");
+}
+
 /// What a broken host does all day.
 #[test]
 #[ignore = "loads a module over and over: in a VM only, by cargo xtask vm"]
@@ -185,6 +192,7 @@ fn vm_modules_in_a_loop_are_all_seen() -> Result<()> {
             .all(|pair| pair[0].time_unix_ns < pair[1].time_unix_ns);
         assert!(in_order, "{of_dummy:?}");
     }
+    check_found(&bundle, "MOD-LOOP");
     crate::conservation::check_conservation(&bundle.summary);
     Ok(())
 }

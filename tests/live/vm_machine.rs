@@ -363,6 +363,7 @@ fn vm_taint_and_log_are_seen_as_they_come() -> Result<()> {
         assert_eq!((change.before, change.after), (before, before | 512));
         assert_eq!(change.added, "W");
         assert!(span.contains(&change.time_unix_ns), "{change:?}");
+        crate::vm::check_found(&bundle, "TAINT");
     }
     let log = &bundle.summary.log;
     let line = (log.lines.iter()).find(|line| line.text.starts_with("sysrq: HELP"));

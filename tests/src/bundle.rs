@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, Result, bail};
 use kctx::{
     aggregate::{table::RowLimits, window::FAMILIES},
-    capture::bundle::{BundleReader, MANIFEST, Manifest, ReadLimits, SUMMARY, Step},
+    capture::{
+        bundle::{BundleReader, MANIFEST, Manifest, ReadLimits, SUMMARY, Step},
+        evidence_set::EvidenceSet,
+    },
+    diagnose::{Case, diagnose},
     pipeline::Pipeline,
     report::summary::Summary,
     resolve::{Recorded, Resolver},
@@ -51,6 +55,24 @@ impl Bundle {
         let bytes = self.members.get(path);
         let bytes = bytes.with_context(|| format!("the bundle has no {path}"))?;
         Ok(std::str::from_utf8(bytes)?)
+    }
+
+    /// Ids of what a diagnosis of it finds, the worst first.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        let mut evidence = EvidenceSet::default();
+        for (path, bytes) in &self.members {
+            // What is no evidence is none of it.
+            let _ = evidence.take(path, bytes.clone());
+        }
+        let summary = &self.summary;
+        let diagnosis = diagnose(&Case {
+            summary,
+            evidence: &evidence,
+        });
+        let told = diagnosis.findings.into_iter().map(|finding| finding.id);
+        told.chain(diagnosis.also_seen.into_iter().map(|seen| seen.id))
+            .collect()
     }
 }
 
