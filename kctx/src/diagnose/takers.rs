@@ -62,7 +62,7 @@ impl Taker {
 
 /// All that is busy.
 pub(super) struct Takers {
-    /// The most first; the largest of all, and what takes a tenth of a CPU.
+    /// What takes a tenth of a CPU, the most first; where nothing does, the largest.
     takers: Vec<Taker>,
     /// Functions of works that kworkers together spend a tenth of a CPU on, each of them less.
     functions: BTreeSet<String>,
@@ -110,17 +110,20 @@ impl Takers {
             || functions.iter().any(|f| self.functions.contains(f))
     }
 
-    /// Keeps what is busy, and of others the largest.
+    /// Keeps what is busy; until something is, the largest alone.
     fn add(&mut self, percent: f64, cpu: Option<u32>, what: impl FnOnce() -> What) {
-        let most = self.takers.iter().map(|taker| taker.percent);
-        if percent >= BUSY || most.fold(f64::NEG_INFINITY, f64::max) < percent {
-            self.takers.retain(|taker| taker.percent >= BUSY);
-            self.takers.push(Taker {
-                what: what(),
-                cpu,
-                percent,
-            });
+        match self.takers.first() {
+            Some(largest) if largest.percent < BUSY && largest.percent < percent => {
+                self.takers.clear();
+            }
+            Some(_) if percent < BUSY => return,
+            _ => {}
         }
+        self.takers.push(Taker {
+            what: what(),
+            cpu,
+            percent,
+        });
     }
 
     fn add_softirqs_and_lines(&mut self, facts: &Facts<'_>) {

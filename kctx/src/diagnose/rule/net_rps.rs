@@ -118,11 +118,11 @@ fn finding(facts: &Facts<'_>, receive: &Receive, woken: Option<f64>) -> Option<F
             other.cpu != receive.cpu && other.runs > 100.0 && other.runs >= receive.runs / 4.0
         })
         .collect();
-    let hands = |other: &&&Receive| other.packets < other.runs / 2.0;
-    let handing = senders.iter().filter(hands).map(|other| other.cpu);
-    let handing_cpus: Vec<u32> = handing.collect();
-    let handing = senders.iter().filter(hands).map(|other| other.percent);
-    let handing: f64 = handing.sum();
+    let handing: Vec<&Receive> = (senders.iter().copied())
+        .filter(|other| other.packets < other.runs / 2.0)
+        .collect();
+    let handing_cpus = handing.iter().map(|other| other.cpu);
+    let handing: f64 = handing.iter().map(|other| other.percent).sum();
     let senders: Vec<_> = senders.iter().map(|other| other.cpu.to_string()).collect();
     let harm = Harm::of_receive(facts, receive);
     // That another CPU is interrupted for each few packets is no way to be healthy.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
@@ -64,46 +66,54 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     let Some(most) = timers.first() else {
         return Outcome::Silent;
     };
+    let besides = |runs: Option<&f64>| match runs {
+        Some(runs) if *runs >= SOME => {
+            format!(" besides those for the HRTIMER softirq, {}", rate(*runs))
+        }
+        _ => String::new(),
+    };
     if most.rate < SOME {
         let hz = facts
             .summary
             .host
             .hz
             .map_or("?".to_owned(), |hz| hz.to_string());
-        let besides = match for_softirqs {
-            some if some >= SOME => {
-                format!(" besides those for the HRTIMER softirq, {}", rate(some))
-            }
-            _ => String::new(),
-        };
+        let most_runs = for_softirqs.values().max_by(|a, b| a.total_cmp(b));
         return Outcome::RuledOut(format!(
-            "CPU {} takes {} timer interrupts/s{besides} (HZ is {hz}; less than {})",
+            "CPU {} takes {} timer interrupts/s (HZ is {hz}; less than {}){}",
             most.cpu,
             number(most.rate),
-            rate(SOME)
+            rate(SOME),
+            besides(most_runs)
         ));
     }
-    Outcome::Found(vec![finding(facts, most, &timers)])
+    Outcome::Found(vec![finding(
+        facts,
+        most,
+        &timers,
+        &besides(for_softirqs.get(&most.cpu)),
+    )])
 }
 
 /// Takes out the interrupts whose timers run in the HRTIMER softirq: no task sleeps by those (TMR-HRSOFT). Gives how many there
-/// are on the CPU with most of them, a second.
-fn take_out_softirqs(facts: &Facts<'_>, timers: &mut [Taken]) -> f64 {
-    let mut most = 0.0;
-    for runs in facts.vector("HRTIMER") {
-        let timer = timers.iter_mut().find(|timer| timer.cpu == runs.cpu);
-        if let Some(timer) = timer.filter(|timer| timer.rate > 0.0) {
+/// are, a second, by CPU.
+fn take_out_softirqs(facts: &Facts<'_>, timers: &mut [Taken]) -> BTreeMap<u32, f64> {
+    let runs = facts.vector("HRTIMER").into_iter();
+    let runs: BTreeMap<u32, f64> = runs.map(|runs| (runs.cpu, runs.rate)).collect();
+    for timer in timers {
+        if let Some(runs) = runs.get(&timer.cpu)
+            && timer.rate > 0.0
+        {
             // Some are raised by the softirq itself.
-            let part = (runs.rate / timer.rate).min(1.0);
-            most = runs.rate.max(most);
-            timer.rate *= 1.0 - part;
-            timer.percent *= 1.0 - part;
+            let left = 1.0 - (runs / timer.rate).min(1.0);
+            timer.rate *= left;
+            timer.percent *= left;
         }
     }
-    most
+    runs
 }
 
-fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
+fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> Finding {
     let hz = facts
         .summary
         .host
@@ -133,7 +143,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken]) -> Finding {
     let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("CPU {} takes {} timer interrupts/s", most.cpu, number(most.rate)))
         .statement(format!(
-            "CPU {} takes {} timer interrupts/s{hz}, {} of its time in their handlers at {} each{system}{by}.",
+            "CPU {} takes {} timer interrupts/s{besides}{hz}, {} of its time in their handlers at {} each{system}{by}.",
             most.cpu,
             number(most.rate),
             percent(most.percent),
@@ -205,6 +215,17 @@ mod tests {
                 .unwrap()
                 .contains("besides those for the HRTIMER softirq, 21,500/s"),
             "{diagnosis:?}"
+        );
+        // Both kinds on one CPU.
+        summary.softirq = vec![softirq("HRTIMER", 0, "irq_tail", 100_000, percent(9))];
+        let diagnosis = of(&summary, &evidence(&[]));
+        let both = found(&diagnosis, "TMR-HARD").unwrap();
+        assert!(
+            both.statement.starts_with(
+                "CPU 0 takes 11,700 timer interrupts/s besides those for the HRTIMER softirq, 10,000/s"
+            ),
+            "{}",
+            both.statement
         );
         summary.softirq = vec![softirq("NET_TX", 0, "ksoftirqd", 200_000, percent(20))];
         assert!(found(&of(&summary, &evidence(&[])), "TMR-HARD").is_none());

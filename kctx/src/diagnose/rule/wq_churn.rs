@@ -131,27 +131,35 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>, share: f64) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::{
-        finding::{Confidence, Severity},
-        fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary, work},
+    use crate::{
+        diagnose::{
+            finding::{Confidence, Severity},
+            fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary, work},
+        },
+        report::summary::Summary,
     };
 
-    #[test]
-    fn a_function_that_runs_all_the_time_is_told_with_who_queues_it() {
+    /// A work and the kworkers of its queue, in per cent of a CPU.
+    fn churning(own: u64, threads: &[u64]) -> Summary {
         let mut summary = summary();
         summary.workqueue = vec![work(
             "events_unbound",
             "flush_to_ldisc",
             320_000,
-            percent(40),
+            percent(own),
         )];
-        summary.kthread = [40, 24, 21, 18, 16]
-            .map(|share| {
-                let mut thread = kthread("kworker", "kworker/u8:1", percent(share));
-                thread.workqueue = "events_unbound".to_owned();
-                thread
-            })
-            .to_vec();
+        let threads = threads.iter().map(|share| {
+            let mut thread = kthread("kworker", "kworker/u8:1", percent(*share));
+            thread.workqueue = "events_unbound".to_owned();
+            thread
+        });
+        summary.kthread = threads.collect();
+        summary
+    }
+
+    #[test]
+    fn a_function_that_runs_all_the_time_is_told_with_who_queues_it() {
+        let mut summary = churning(40, &[40, 24, 21, 18, 16]);
         let diagnosis = of(&summary, &evidence(&[]));
         let first = &diagnosis.findings[0];
         assert_eq!(
@@ -173,21 +181,8 @@ mod tests {
     /// Function calls to the CPUs of those that it wakes up are no news beside it.
     #[test]
     fn kworkers_that_are_busy_together_come_first() {
-        let mut summary = summary();
+        let mut summary = churning(4, &[8, 7, 6]);
         summary.hardirq = vec![hardirq(None, "CAL", 1, 170_000, percent(6))];
-        summary.workqueue = vec![work(
-            "events_unbound",
-            "flush_to_ldisc",
-            320_000,
-            percent(4),
-        )];
-        summary.kthread = [8, 7, 6]
-            .map(|share| {
-                let mut thread = kthread("kworker", "kworker/u8:1", percent(share));
-                thread.workqueue = "events_unbound".to_owned();
-                thread
-            })
-            .to_vec();
         let diagnosis = of(&summary, &evidence(&[]));
         let ids: Vec<_> = (diagnosis.findings.iter())
             .map(|finding| finding.id.as_str())

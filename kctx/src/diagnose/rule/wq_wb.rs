@@ -137,4 +137,25 @@ mod tests {
                 .contains("2.0 % of a CPU (less than 10 %), 80 % in wall time")
         );
     }
+
+    /// That it runs often and for long is what copying is.
+    #[test]
+    fn a_loop_device_is_told_with_who_writes_to_it_and_as_nothing_else() {
+        let mut summary = summary();
+        let mut copies = work("loop0", "loop_workfn", 80_000, percent(45));
+        copies.service_net.max_ns = 18_500_000;
+        summary.workqueue = vec![copies];
+        let diagnosis = of(&summary, &evidence(&[]));
+        assert_eq!(diagnosis.findings.len(), 1, "{diagnosis:?}");
+        let finding = found(&diagnosis, "WQ-WB").unwrap();
+        assert!(
+            finding
+                .statement
+                .ends_with("; most are queued by ptywriter (pid 4711)."),
+            "{}",
+            finding.statement
+        );
+        let effects = finding.chain.iter().filter(|step| step.step == "effect");
+        assert_eq!(effects.count(), 2, "{finding:?}");
+    }
 }
