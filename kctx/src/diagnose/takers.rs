@@ -165,3 +165,26 @@ impl Takers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn takers(percents: &[f64]) -> Vec<f64> {
+        let mut takers = Takers {
+            takers: Vec::new(),
+            functions: BTreeSet::new(),
+        };
+        for percent in percents {
+            takers.add(*percent, None, || What::Work("f".to_owned()));
+        }
+        takers.takers.iter().map(|taker| taker.percent).collect()
+    }
+
+    #[test]
+    fn what_is_busy_is_kept_and_else_the_largest() {
+        assert_eq!(takers(&[1.0, 3.0, 2.0]), [3.0]);
+        assert_eq!(takers(&[1.0, 30.0, 2.0, 12.0]), [30.0, 12.0]);
+        assert!(takers(&[]).is_empty());
+    }
+}
