@@ -30,9 +30,6 @@ use windows::Windows;
 /// Reads a configuration again, as it was read at the start.
 pub type ReadAgain<'a> = &'a mut dyn FnMut() -> Result<Config, ConfigError>;
 
-/// Pieces of the stream that may wait for the pipeline: at 256 KiB a batch, 16 MiB.
-pub const CHANNEL_ITEMS: usize = 64;
-
 /// How long an orderly end may take after a signal.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -103,7 +100,7 @@ pub fn run_live(
     let terminals = reload::Terminals::now();
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
-    let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = crate::source::outlet::channel();
     let (mut prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
     // Not before: where nothing can be attached what runs instead ends at a SIGHUP, as other commands do.
     (signals.catch_hangup()).context("cannot catch signals")?;

@@ -1,10 +1,12 @@
 //! One measured duration of one row: exact count, sum and maximum, and a histogram.
 
-use std::sync::LazyLock;
-
 use hdrhistogram::Histogram;
 
-use super::tally::Tally;
+use super::{
+    few::{Few, Sorted},
+    hdr_bucket::Bucket,
+    tally::Tally,
+};
 
 /// Significant figures of the histograms: a bucket is at most 1/128 as wide as what is in it.
 pub const SIGNIFICANT_FIGURES: u8 = 2;
@@ -16,33 +18,37 @@ pub const SIGNIFICANT_FIGURES: u8 = 2;
 /// 0.8 % for a streamed value, 4 % for a spilled one (a quantile is the upper edge of its bucket).
 #[derive(Clone, Debug, Default)]
 pub struct Durations {
-    /// Only where there is a value: many a row has a duration that is never measured.
-    histogram: Option<Box<Histogram<u64>>>,
+    values: Values,
     sum_ns: u64,
     max_ns: u64,
 }
 
-/// What stands for the histogram of a duration that was never measured.
-static EMPTY: LazyLock<Histogram<u64>> = LazyLock::new(empty);
-
-/// Has two kibibytes to begin with, and grows.
-pub(super) fn empty() -> Histogram<u64> {
-    up_to(u64::from(u8::MAX))
+#[derive(Clone, Debug)]
+enum Values {
+    Few(Sorted),
+    Many(Box<Histogram<u64>>),
 }
 
-/// Has room for so long a duration, from 255 ns on: a kibibyte for each doubling. It grows with a longer one.
-pub(super) fn up_to(ns: u64) -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1, ns.max(2), SIGNIFICANT_FIGURES)
-        .expect("the lowest is 1, the highest 2 or more");
-    histogram.auto(true);
-    histogram
+impl Default for Values {
+    fn default() -> Self {
+        Self::Few(Sorted::default())
+    }
 }
 
 impl Durations {
-    /// Of a histogram, if there was any, and the exact sum and maximum.
-    pub(super) fn new(histogram: Option<Box<Histogram<u64>>>, sum_ns: u64, max_ns: u64) -> Self {
+    /// A few, and their exact sum and maximum.
+    pub(super) fn of_few(few: Few, sum_ns: u64, max_ns: u64) -> Self {
         Self {
-            histogram,
+            values: Values::Few(few.sorted()),
+            sum_ns,
+            max_ns,
+        }
+    }
+
+    /// Of a histogram, and the exact sum and maximum.
+    pub(super) fn of_many(histogram: Box<Histogram<u64>>, sum_ns: u64, max_ns: u64) -> Self {
+        Self {
+            values: Values::Many(histogram),
             sum_ns,
             max_ns,
         }
@@ -50,11 +56,7 @@ impl Durations {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        if let Some(histogram) = &other.histogram {
-            // Cannot fail: auto-resize is on and both have the same significant figures.
-            let sum = self.histogram.get_or_insert_with(|| Box::new(empty()));
-            let _ = sum.add(&**histogram);
-        }
+        self.values.merge(&other.values);
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
     }
@@ -62,9 +64,10 @@ impl Durations {
     /// How many durations were recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.histogram
-            .as_ref()
-            .map_or(0, |histogram| histogram.len())
+        match &self.values {
+            Values::Few(sorted) => sorted.few().len() as u64,
+            Values::Many(histogram) => histogram.len(),
+        }
     }
 
     /// Exact sum in nanoseconds.
@@ -82,15 +85,62 @@ impl Durations {
     /// The value at a quantile in nanoseconds, never above the exact maximum; 0 when empty.
     #[must_use]
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
-        self.histogram()
-            .value_at_quantile(quantile)
-            .min(self.max_ns)
+        let value = match &self.values {
+            Values::Few(sorted) => sorted.value_at_quantile(quantile),
+            Values::Many(histogram) => histogram.value_at_quantile(quantile),
+        };
+        value.min(self.max_ns)
     }
 
-    /// The histogram itself, for re-bucketing.
-    #[must_use]
-    pub fn histogram(&self) -> &Histogram<u64> {
-        self.histogram.as_deref().unwrap_or(&EMPTY)
+    /// Hands out each bucket that something fell into, the shortest first.
+    pub fn each_bucket(&self, mut take: impl FnMut(Bucket)) {
+        match &self.values {
+            Values::Few(sorted) => sorted.buckets().for_each(take),
+            Values::Many(histogram) => {
+                for step in histogram.iter_recorded() {
+                    let value = step.value_iterated_to();
+                    take(Bucket {
+                        lowest_ns: histogram.lowest_equivalent(value),
+                        highest_ns: histogram.highest_equivalent(value),
+                        count: step.count_at_value(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Values {
+    fn merge(&mut self, other: &Self) {
+        if let (Self::Few(few), Self::Few(others)) = (&mut *self, other)
+            && few.append(others)
+        {
+            return;
+        }
+        match other {
+            Self::Many(others) if self.is_empty() => *self = Self::Many(others.clone()),
+            Self::Few(others) => others.few().add_to(self.many()),
+            // Cannot fail: auto-resize is on and both have the same significant figures.
+            Self::Many(others) => drop(self.many().add(&**others)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(few) => few.few().len() == 0,
+            Self::Many(histogram) => histogram.is_empty(),
+        }
+    }
+
+    /// As a histogram.
+    fn many(&mut self) -> &mut Histogram<u64> {
+        if let Self::Few(few) = self {
+            *self = Self::Many(Box::new(few.few().histogram()));
+        }
+        let Self::Many(histogram) = self else {
+            unreachable!("it was made many")
+        };
+        histogram
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A change of the kernel's taint.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct TaintRow {
-    /// When it was seen, in nanoseconds since the Unix epoch: up to a quarter of a second after it happened.
+    /// When it was seen, in nanoseconds since the Unix epoch: up to half a second after it happened.
     pub time_unix_ns: u64,
     /// /proc/sys/kernel/tainted before.
     pub before: u64,

@@ -3,7 +3,9 @@
 pub mod accounting;
 mod contexts;
 pub mod duration;
+mod few;
 pub mod happened;
+mod hdr_bucket;
 mod modules;
 mod observed;
 pub(crate) mod origin;

@@ -1,6 +1,6 @@
 //! A bounded window with evidence of its edges, of which nothing is kept but what it was: for a diagnosis.
 
-use std::{sync::mpsc, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use super::{evidence::Sampler, evidence_set::EvidenceSet, progress::Progress, se
 use crate::{
     aggregate::window::Window,
     config::Config,
-    daemon::{CHANNEL_ITEMS, live_settings},
+    daemon::live_settings,
     governor::CpuShare,
     host::HostRoot,
     meter::Sample,
@@ -39,7 +39,7 @@ pub fn observe(config: &Config, window: Duration) -> anyhow::Result<Observed> {
     settings.cpu_limit = CpuShare::from_ppm(0);
     settings.sample =
         Sample::Never("not counted in a diagnosis: the counting would be in its times");
-    let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = crate::source::outlet::channel();
     let sampler = Sampler::new(&root, &config.capture.evidence.limits());
     // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
     sampler.take_privileged();

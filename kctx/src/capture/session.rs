@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     aggregate::window::Window,
     config::Config,
-    daemon::{CHANNEL_ITEMS, live_settings},
+    daemon::live_settings,
     host::HostRoot,
     meter::Sample,
     pipeline::Pipeline,
@@ -111,7 +111,7 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     settings.cpu_limit = config.capture.max_cpu;
     // Counting the programs' run time would be in the times that it measures.
     settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");
-    let (to_pipeline, stream) = mpsc::sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = crate::source::outlet::channel();
     let sampler = Sampler::new(&root, &evidence_limits);
     // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
     sampler.take_privileged();

@@ -6,7 +6,7 @@ use crate::{
     aggregate::window::Window,
     capture::{evidence::Phase, evidence_set::EvidenceSet},
     diagnose::{self, Case, Severity},
-    host::{HostIdentity, HostRoot},
+    host::{HostIdentity, HostRoot, Reread},
     report::summary::Summary,
 };
 
@@ -21,8 +21,8 @@ const COUNTS_BYTES: usize = 1 << 20;
 /// Diagnoses windows.
 pub(super) struct Findings {
     host: HostIdentity,
-    /// `None` in a replay: this machine's counts are not those of the recorded one.
-    root: Option<HostRoot>,
+    /// Open as long as it runs. `None` in a replay: this machine's counts are not those of the recorded one.
+    counts: Option<Reread>,
     every: Duration,
     next: Option<Instant>,
     before: Option<Vec<u8>>,
@@ -41,7 +41,7 @@ impl Findings {
         let root = HostRoot::system();
         Self {
             host: HostIdentity::collect(&root),
-            root: Some(root),
+            counts: root.reread(&format!("/{COUNTS}")).ok(),
             every,
             next: None,
             before: None,
@@ -52,7 +52,7 @@ impl Findings {
     pub(super) fn of_a_recording() -> Self {
         Self {
             host: HostIdentity::default(),
-            root: None,
+            counts: None,
             every: Duration::ZERO,
             next: None,
             before: None,
@@ -62,10 +62,8 @@ impl Findings {
     /// Ids of the findings of a window that has just closed, but for those that are mere information; `None` when it is not
     /// time to look.
     pub(super) fn look(&mut self, window: &Window) -> Option<Vec<String>> {
-        let now = self.root.as_ref().and_then(|root| {
-            let read = root.read_bounded(&format!("/{COUNTS}"), COUNTS_BYTES);
-            Some(read.ok()?.bytes)
-        });
+        let now = (self.counts.as_ref()).and_then(|file| file.read_all(COUNTS_BYTES).ok());
+        let now = now.map(String::into_bytes);
         let before = std::mem::replace(&mut self.before, now.clone());
         let moment = Instant::now();
         if self.next.is_some_and(|next| moment < next) {

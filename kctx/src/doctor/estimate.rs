@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     config::Config,
-    daemon::{CHANNEL_ITEMS, PATIENCE, live_settings, pump},
+    daemon::{PATIENCE, live_settings, pump},
     meter::{
         Sample,
         estimate::{Estimate, Tally},
@@ -23,7 +23,7 @@ pub fn estimate(config: &Config, duration: Duration) -> anyhow::Result<Estimate>
     let mut signals = Signals::install().context("cannot catch signals")?;
     let mut settings = live_settings(config, Some(config.run.interval), Some(duration));
     settings.sample = Sample::Throughout;
-    let (to_pipeline, stream) = std::sync::mpsc::sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = crate::source::outlet::channel();
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let mut pipeline = Pipeline::new(config.rows(), resolver);
     let mut session = prepared.start(Edges::default())?;

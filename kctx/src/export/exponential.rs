@@ -87,16 +87,16 @@ impl ExponentialHistogram {
 
     /// Adds what was seen in one window.
     pub fn absorb(&mut self, durations: &Durations) {
-        let histogram = durations.histogram();
         let mut buckets: Vec<(i32, u64)> = Vec::new();
-        for step in histogram.iter_recorded() {
-            let count = step.count_at_value();
-            let midpoint = histogram.median_equivalent(step.value_iterated_to());
+        let mut shortest = None;
+        durations.each_bucket(|bucket| {
+            let (count, midpoint) = (bucket.count, bucket.midpoint_ns());
+            shortest.get_or_insert(bucket.lowest_ns);
             self.count += count;
             if midpoint == 0 {
                 // Only an exact 0 ns: a wider zero bucket would be read as 0 s by Prometheus.
                 self.zero_count += count;
-                continue;
+                return;
             }
             // Midpoints rise, so indices do too: equal ones are neighbours.
             let index = index_at_max_scale(midpoint);
@@ -104,11 +104,11 @@ impl ExponentialHistogram {
                 Some((last, n)) if *last == index => *n += count,
                 _ => buckets.push((index, count)),
             }
-        }
-        if durations.count() > 0 {
+        });
+        if let Some(shortest) = shortest {
             // A spilled duration is in the histogram with its bucket's upper edge: no minimum is above the mean.
             let mean = durations.sum_ns() / durations.count();
-            self.min_ns = self.min_ns.min(histogram.min().min(mean));
+            self.min_ns = self.min_ns.min(shortest.min(mean));
         }
         self.sum_ns = self.sum_ns.saturating_add(durations.sum_ns());
         self.max_ns = self.max_ns.max(durations.max_ns());

@@ -280,7 +280,7 @@ impl Books {
 
     /// What the probes counted since the last call, by family, over all CPUs. Staged records count as
     /// streamed when they were taken, and while they wait not at all yet. Refused runs are as of the last
-    /// [`Self::programs`].
+    /// [`Self::renew_programs`].
     pub fn counted(&mut self, staged: Staged) -> Result<[FamilyAccounting; FAMILIES], MapError> {
         let mut total = [FamilyCounters::default(); FAMILIES];
         for state in self.cpu.get(&0, 0)?.iter() {
@@ -363,10 +363,14 @@ impl Books {
         Ok(observed)
     }
 
-    /// What the programs ran, and what made them run, since they were loaded. The CPUs that are online are those of the
-    /// last [`Self::contexts`].
-    pub fn programs(&mut self) -> Result<Reading, MapError> {
+    /// Asks the kernel anew what its account of each program is: a file each.
+    pub fn renew_programs(&mut self) {
         self.programs.renew();
+    }
+
+    /// What the programs ran, as of [`Self::renew_programs`], and what made them run, since they were loaded. The CPUs that are online are those of the
+    /// last [`Self::contexts`].
+    pub fn programs(&self) -> Result<Reading, MapError> {
         let states = self.cpu.get(&0, 0)?;
         let drivers = |(cpu, state): (&u32, &CpuState)| {
             let mut counts = state.counters.family.map(|family| family.observed);

@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use bytes::BytesMut;
 use super::{
     Control, Item, RunningThread, batches,
     metering::Metering,
+    outlet::{Disconnected, Outlet},
     pace::{LOOK_EVERY, SHORTEST_SLEEP, after, next_sleep, windows_a_second},
     rings::Ring,
     warden::Warden,
@@ -64,7 +65,7 @@ pub struct Drain {
     /// The machine; travels in the stream.
     pub host: HostIdentity,
     /// Where the stream goes. When it is full the drain waits, the rings fill, and the kernel spills.
-    pub out: SyncSender<Item>,
+    pub out: Outlet,
     /// How often a window closes; `None`: only at the end.
     pub window: Option<Duration>,
     /// When to end by itself.
@@ -165,9 +166,6 @@ struct Asked {
     bounds: Receiver<Bounds>,
 }
 
-/// The receiver went away: whoever it was has ended, and so does the drain.
-struct Disconnected;
-
 impl Drain {
     /// Starts draining, with the gate open.
     pub fn spawn(self) -> std::io::Result<Handle> {
@@ -209,6 +207,7 @@ impl Drain {
         };
         self.books.open_gate()?;
         let (_, running) = self.books.contexts()?;
+        self.books.renew_programs();
         self.metering.start(self.books.programs()?);
         if self
             .send(start)
@@ -236,7 +235,7 @@ impl Drain {
     }
 
     /// Sends the records that were still waiting to go into a ring.
-    fn send_staged(&self) -> anyhow::Result<Result<(), Disconnected>> {
+    fn send_staged(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
         for (cpu, batch) in self.books.staged()? {
             if self.out.send(Item::Records { cpu, batch }).is_err() {
                 return Ok(Err(Disconnected));
@@ -307,6 +306,9 @@ impl Drain {
                     .sweep_pending(clock::monotonic_ns(), PENDING_AGE.as_nanos() as u64);
                 next_sweep = now + SWEEP_EVERY;
             }
+            if self.out.flush().is_err() {
+                break;
+            }
             sleep = next_sleep(sleep, fullest);
             let end = self.end_after.map(|after| started + after);
             let deadlines = [next_window, end].into_iter().flatten();
@@ -334,6 +336,7 @@ impl Drain {
     /// What kctx costs is looked at, and what follows from it done.
     fn govern(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
         if self.metering.is_due() {
+            self.books.renew_programs();
             self.metering.end_sample(self.books.programs()?);
         }
         let now_ns = clock::monotonic_ns();
@@ -347,10 +350,8 @@ impl Drain {
         Ok(Ok(()))
     }
 
-    fn send(&self, control: Control) -> Result<(), Disconnected> {
-        self.out
-            .send(Item::Control(Box::new(control)))
-            .map_err(|_| Disconnected)
+    fn send(&mut self, control: Control) -> Result<(), Disconnected> {
+        self.out.send(Item::Control(Box::new(control)))
     }
 
     /// Empties the rings that are at least this full, and the one for rare events; how full the fullest was found, from
@@ -360,18 +361,30 @@ impl Drain {
         for (cpu, ring) in &mut self.rings {
             let full = ring.filled() as f64 / ring.size() as f64;
             if full >= worth {
-                drain_ring(ring, Some(*cpu), buffer, &self.out, &mut self.metering)?;
+                drain_ring(ring, Some(*cpu), buffer, &mut self.out, &mut self.metering)?;
             }
             fullest = fullest.max(full);
         }
-        drain_ring(&mut self.rare, None, buffer, &self.out, &mut self.metering)?;
+        drain_ring(
+            &mut self.rare,
+            None,
+            buffer,
+            &mut self.out,
+            &mut self.metering,
+        )?;
         Ok(fullest)
     }
 
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
-        let mut drained = drain_ring(&mut self.rare, None, buffer, &self.out, &mut self.metering)?;
+        let mut drained = drain_ring(
+            &mut self.rare,
+            None,
+            buffer,
+            &mut self.out,
+            &mut self.metering,
+        )?;
         for (cpu, ring) in &mut self.rings {
-            drained += drain_ring(ring, Some(*cpu), buffer, &self.out, &mut self.metering)?;
+            drained += drain_ring(ring, Some(*cpu), buffer, &mut self.out, &mut self.metering)?;
         }
         Ok(drained)
     }
@@ -384,6 +397,9 @@ impl Drain {
         watched: Closed,
     ) -> anyhow::Result<Result<(), Disconnected>> {
         let last = staged == Staged::Taken;
+        if last || self.metering.wants_programs(clock::monotonic_ns()) {
+            self.books.renew_programs();
+        }
         let programs = self.books.programs()?;
         let counted = Box::new(self.books.counted(staged)?);
         let mut controls = vec![Control::Contexts(times), Control::Running(running)];
@@ -416,13 +432,12 @@ fn drain_ring(
     ring: &mut Ring,
     cpu: Option<u32>,
     buffer: &mut BytesMut,
-    out: &SyncSender<Item>,
+    out: &mut Outlet,
     metering: &mut Metering,
 ) -> Result<usize, Disconnected> {
     let drained = batches::of_ring(ring, buffer, |batch| {
         let cpu = cpu.unwrap_or_default();
         out.send(Item::Records { cpu, batch })
-            .map_err(|_| Disconnected)
     })?;
     metering.drained(cpu, drained, ring.size());
     Ok(drained)

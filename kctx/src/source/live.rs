@@ -2,10 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        mpsc::{Sender, SyncSender},
-    },
+    sync::{Arc, mpsc::Sender},
     time::Duration,
 };
 
@@ -13,9 +10,9 @@ use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
 
 use super::{
-    Item,
     drain::{Bounds, Drain, Edges, Handle},
     metering::Metering,
+    outlet::Outlet,
     warden::Warden,
     watch::Watch,
 };
@@ -102,10 +99,7 @@ pub struct Prepared {
 impl Prepared {
     /// Loads and attaches, and gives up what privileges are no longer needed. Fails where no probe at all
     /// could be attached.
-    pub fn attach(
-        settings: &LiveSettings,
-        out: SyncSender<Item>,
-    ) -> anyhow::Result<(Self, Resolver)> {
+    pub fn attach(settings: &LiveSettings, out: Outlet) -> anyhow::Result<(Self, Resolver)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
         let (mut attached, mut probes) = attach::attach(&mut loaded, settings.samples, |spec| {

@@ -14,6 +14,10 @@ use crate::{
     probe::programs::BpfStats,
 };
 
+/// How often the kernel is asked what its account of each program is, while it does not count their time: what is left then
+/// is how often one was refused.
+const PROGRAMS_EVERY: Duration = Duration::from_secs(10);
+
 /// Owns the account of what kctx costs.
 pub struct Metering {
     files: Files,
@@ -25,6 +29,8 @@ pub struct Metering {
     hold: Option<Duration>,
     /// When it is given back.
     until_ns: Option<u64>,
+    /// When the programs were asked for last.
+    programs_ns: u64,
     /// Why there is no sample.
     reason: Option<String>,
     /// One was asked for.
@@ -56,6 +62,7 @@ impl Metering {
             stats,
             hold,
             until_ns: None,
+            programs_ns: 0,
             reason,
             wanted: !matches!(sample, Sample::Never(_)),
             ring_bytes: 0,
@@ -82,6 +89,16 @@ impl Metering {
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.stats.is_some() && self.until_ns.is_some_and(|at| clock::monotonic_ns() >= at)
+    }
+
+    /// Whether a window that closes now wants a new reading of the programs.
+    pub fn wants_programs(&mut self, now_ns: u64) -> bool {
+        let since = now_ns.saturating_sub(self.programs_ns);
+        let wants = self.stats.is_some() || since >= PROGRAMS_EVERY.as_nanos() as u64;
+        if wants {
+            self.programs_ns = now_ns;
+        }
+        wants
     }
 
     /// The kernel need no longer count.

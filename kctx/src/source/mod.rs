@@ -19,6 +19,8 @@ pub mod live;
 #[cfg(kctx_live)]
 pub mod metering;
 #[cfg(kctx_live)]
+pub mod outlet;
+#[cfg(kctx_live)]
 mod pace;
 pub mod recorded;
 pub mod rings;

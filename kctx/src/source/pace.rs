@@ -8,7 +8,7 @@ pub(super) const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 const LONGEST_SLEEP: Duration = LOOK_EVERY;
 
 /// How often the log, the taint and which CPUs are online are looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How many windows a second has, at least one.
 pub(super) fn windows_a_second(window: Option<Duration>) -> u32 {
@@ -57,7 +57,7 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(next_sleep(ms(100), 1.0), ms(25));
         assert_eq!(next_sleep(ms(10), 0.0), ms(20));
-        assert_eq!(next_sleep(ms(200), 0.0), ms(250));
+        assert_eq!(next_sleep(ms(300), 0.0), ms(500));
         assert_eq!(next_sleep(ms(1), 1.0), ms(1));
         assert_eq!(next_sleep(ms(20), 0.25), ms(20));
     }

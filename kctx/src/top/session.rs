@@ -42,11 +42,11 @@ enum Stream {
 #[cfg(kctx_live)]
 pub fn run_live(config: &Config) -> anyhow::Result<()> {
     use crate::{
-        daemon::{CHANNEL_ITEMS, live_settings},
+        daemon::live_settings,
         source::{drain::Edges, live::Prepared},
     };
     let settings = live_settings(config, Some(config.top.interval), None);
-    let (to_pipeline, stream) = sync_channel(CHANNEL_ITEMS);
+    let (to_pipeline, stream) = crate::source::outlet::channel();
     let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
     let pipeline = Pipeline::new(config.rows(), resolver);
     let mut session = prepared.start(Edges::default())?;

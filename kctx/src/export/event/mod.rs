@@ -131,7 +131,7 @@ pub static MODULE_UNLOADED: Event = Event {
 pub static TAINT_CHANGED: Event = Event {
     name: "kctx.kernel.taint.changed",
     severity: "WARN; ERROR of `machine_check`, `bad_page`, `die`, `softlockup`",
-    description: "A flag of the kernel's taint is new; its time is when that was seen, up to a quarter of a second later.",
+    description: "A flag of the kernel's taint is new; its time is when that was seen, up to half a second later.",
     body: "the kernel is tainted: <flag> (<letter>): <what the flag means>",
     attributes: &[
         &Attribute {
