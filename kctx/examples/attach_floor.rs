@@ -1,6 +1,7 @@
-//! Attaches the empty programs of `floor`, an object that `cargo xtask bench` builds, until its standard input ends.
+//! Attaches programs of `floor`, an object that `cargo xtask bench` builds, until its standard input ends: a tracepoint's
+//! empty one by the tracepoint's name, the one that reads the clock by that name and `_clock`.
 //!
-//! `cargo run --release --example attach_floor -- OBJECT TRACEPOINT...`
+//! `cargo run --release --example attach_floor -- OBJECT PROGRAM...`
 
 use std::io::Read as _;
 
@@ -10,17 +11,18 @@ use aya::{Btf, Ebpf, programs::BtfTracePoint};
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let Some(object) = args.next() else {
-        bail!("give the object, and the tracepoints to attach to");
+        bail!("give the object, and the programs to attach");
     };
     let mut ebpf = Ebpf::load_file(&object).with_context(|| format!("cannot load {object}"))?;
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let mut attached = 0;
-    for tracepoint in args {
-        let program = (ebpf.program_mut(&tracepoint))
-            .with_context(|| format!("{object} has no program for {tracepoint}"))?;
+    for name in args {
+        let tracepoint = name.strip_suffix("_clock").unwrap_or(&name);
+        let program =
+            (ebpf.program_mut(&name)).with_context(|| format!("{object} has no program {name}"))?;
         let program: &mut BtfTracePoint = program.try_into()?;
         // Not each kernel has each: what is measured beside it is not attached there either.
-        if let Err(error) = program.load(&tracepoint, &btf) {
+        if let Err(error) = program.load(tracepoint, &btf) {
             eprintln!("{tracepoint} is left out: {error}");
             continue;
         }

@@ -1,9 +1,40 @@
-//! Empty programs on the tracepoints that the hot ones of kctx use: what a benchmark takes for the floor, since nobody
-//! who attaches there can cost less.
+//! Programs on the tracepoints that the hot ones of kctx use, for benchmarks: empty ones, the floor, since nobody who
+//! attaches there can cost less; and for softirqs ones that read the clock and keep what it said, since nobody who measures
+//! a time there can.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    btf_maps::PerCpuArray,
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+
+/// What the clock said last, on this CPU.
+#[btf_map]
+static LAST: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+macro_rules! clock {
+    ($($tracepoint:literal $name:ident),* $(,)?) => {
+        $(
+            #[btf_tracepoint(function = $tracepoint)]
+            pub fn $name(_ctx: BtfTracePointContext) -> i32 {
+                if let Some(last) = LAST.get_ptr_mut(0) {
+                    // SAFETY: the map's element lives as long as the program, and belongs to this CPU.
+                    unsafe { *last = bpf_ktime_get_ns() };
+                }
+                0
+            }
+        )*
+    };
+}
+
+clock!(
+    "softirq_raise" softirq_raise_clock,
+    "softirq_entry" softirq_entry_clock,
+    "softirq_exit" softirq_exit_clock,
+);
 
 macro_rules! empty {
     ($($tracepoint:literal $name:ident),* $(,)?) => {

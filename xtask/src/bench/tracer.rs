@@ -85,6 +85,11 @@ const ALL: Mode = Mode {
 };
 
 const SOFTIRQ_POINTS: [&str; 3] = ["softirq_raise", "softirq_entry", "softirq_exit"];
+const SOFTIRQ_CLOCKS: [&str; 3] = [
+    "softirq_raise_clock",
+    "softirq_entry_clock",
+    "softirq_exit_clock",
+];
 const VECTOR_POINTS: [&str; 4] = [
     "irq_handler_entry",
     "irq_handler_exit",
@@ -146,6 +151,25 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
                     "empty programs at entry and exit",
                     SOFTIRQ_POINTS[1],
                     SOFTIRQ_POINTS[2],
+                ],
+            ));
+            tracers.push(floor(
+                programs,
+                "clock, 3 programs",
+                &[
+                    "three programs that read the clock, and no more",
+                    SOFTIRQ_CLOCKS[0],
+                    SOFTIRQ_CLOCKS[1],
+                    SOFTIRQ_CLOCKS[2],
+                ],
+            ));
+            tracers.push(floor(
+                programs,
+                "clock, 2 programs",
+                &[
+                    "programs that read the clock at entry and exit, and no more",
+                    SOFTIRQ_CLOCKS[1],
+                    SOFTIRQ_CLOCKS[2],
                 ],
             ));
             for mode in [&SOFTIRQ, &NO_RAISE, &SOFTIRQ_KTHREAD, &ALL] {
@@ -220,7 +244,7 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
     Ok((tracers, missing))
 }
 
-/// `points`: what it is, then the tracepoints.
+/// `points`: what it is, then its programs.
 fn floor(programs: &Programs<'_>, name: &'static str, points: &[&'static str]) -> Tracer {
     let (what, points) = points.split_first().unwrap_or((&"", &[]));
     let mut argv = vec![text(programs.attach), text(programs.floor)];
