@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Case, Diagnosis, Finding, diagnose};
+use super::{Case, Diagnosis, Finding, diagnose, fixture_bundle};
 
 /// Length of the windows here.
 pub(super) const SECONDS: u64 = 10;
@@ -289,9 +289,12 @@ pub(super) fn busy() -> Summary {
     summary
 }
 
-/// Diagnoses a summary and evidence.
+/// Diagnoses a summary and evidence; as they come out of a bundle, too.
 pub(super) fn of(summary: &Summary, evidence: &EvidenceSet) -> Diagnosis {
-    diagnose(&Case { summary, evidence })
+    let case = Case { summary, evidence };
+    let diagnosis = diagnose(&case);
+    fixture_bundle::assert_same(&case, &diagnosis);
+    diagnosis
 }
 
 /// The finding of that id, told in full.

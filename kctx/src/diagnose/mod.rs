@@ -50,3 +50,5 @@ pub fn pages() -> impl Iterator<Item = &'static Page> {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fixture_bundle;
