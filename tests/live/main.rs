@@ -24,6 +24,7 @@ mod triggers;
 mod vm;
 mod vm_cost;
 mod vm_cpus;
+mod vm_diagnosed;
 mod vm_machine;
 mod vm_network;
 mod witness;

@@ -267,7 +267,7 @@ fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
 
 /// `KDSKBLED` (include/uapi/linux/kd.h): has the keyboard's lights set, which a tasklet does (`set_leds`,
 /// drivers/tty/vt/keyboard.c).
-const KDSKBLED: libc::Ioctl = 0x4b65;
+pub(crate) const KDSKBLED: libc::Ioctl = 0x4b65;
 
 #[test]
 #[ignore = "sets a keyboard's lights: in a VM only, by cargo xtask vm"]

@@ -61,6 +61,11 @@ impl Load {
         })
     }
 
+    /// It is to end after this round; nobody waits for that yet.
+    pub fn end_soon(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Rounds so far.
     #[must_use]
     pub fn rounds(&self) -> u64 {
@@ -70,7 +75,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.end_soon();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,6 +39,25 @@ fn flood_from(from: u32, receiver: UdpSocket, sender: UdpSocket) -> Result<Load>
 pub fn steered(from: u32, to: u32) -> Result<Load> {
     netns::steer(&format!("{:x}", 1_u64 << to))?;
     flood(from)
+}
+
+/// A hundred at once, received by another CPU, and then none for a while.
+pub fn bursts(from: u32, to: u32) -> Result<Load> {
+    netns::steer(&format!("{:x}", 1_u64 << to))?;
+    let (receiver, sender) = pair("127.0.0.1", "127.0.0.1")?;
+    let mut pinned = false;
+    Load::start(move || {
+        let _full = &receiver;
+        if !pinned {
+            pin(from)?;
+            pinned = true;
+        }
+        for _ in 0..100 {
+            let _ = sender.send(&[0; 16]);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    })
 }
 
 /// The same to a socket whose filter, a BPF program, takes a microsecond or so for each.
