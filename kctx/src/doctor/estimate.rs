@@ -18,19 +18,25 @@ use crate::{
     source::{drain::Edges, live::Prepared},
 };
 
+/// An address at which no function begins.
+const ANY_FUNCTION: u64 = 1;
+
 /// Measures for `duration`, or until a signal.
 pub fn estimate(config: &Config, duration: Duration) -> anyhow::Result<Estimate> {
     let mut signals = Signals::install().context("cannot catch signals")?;
     let mut settings = live_settings(config, Some(config.run.interval), Some(duration));
     settings.sample = Sample::Throughout;
     let (to_pipeline, stream) = crate::source::outlet::channel();
-    let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
-    let mut pipeline = Pipeline::new(config.rows(), resolver);
+    let (prepared, mut resolver) = Prepared::attach(&settings, to_pipeline)?;
+    let rows = config.rows();
     let mut session = prepared.start(Edges::default())?;
     let (done, mut is_done) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
         .name("kctx-pipeline".to_owned())
         .spawn(move || -> anyhow::Result<Tally> {
+            // All names of functions are read when the first is asked for: now, in the first window, which does not count.
+            resolver.function(ANY_FUNCTION);
+            let mut pipeline = Pipeline::new(rows, resolver);
             let mut tally = Tally::default();
             let stream = stream.into_iter().map(Ok);
             pump(stream, &mut pipeline, None, &mut |window| {
