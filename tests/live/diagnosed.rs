@@ -175,6 +175,12 @@ fn works_of_a_loop_device() -> Result<()> {
     check("wq-wb", wanted("WQ-WB", false, None))
 }
 
+/// BPF maps that take long to free.
+#[test]
+fn a_work_that_keeps_a_cpu_for_itself() -> Result<()> {
+    check("wq-hog", wanted("WQ-HOG", false, None))
+}
+
 #[test]
 fn works_of_a_pseudoterminal() -> Result<()> {
     check("wq-churn", wanted("WQ-CHURN", false, None))

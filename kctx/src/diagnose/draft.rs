@@ -1,10 +1,11 @@
 //! A finding in the making.
 
 use super::{
+    facts::{origins, works::Work},
     finding::{Confidence, EvidenceRef, Finding, Scope, Severity, Share, Step},
     page::Page,
 };
-use crate::report::human::name;
+use crate::{aggregate::window::OriginKind, report::human::name};
 
 /// The longest title.
 const TITLE: usize = 80;
@@ -109,6 +110,18 @@ impl Draft {
     pub(super) fn process(mut self, comm: &str, pid: u32) -> Self {
         self.fill("pid", pid.to_string());
         self.comm(comm)
+    }
+
+    /// Who queues the work, and as a process where it is one.
+    pub(super) fn queued_by(self, work: &Work<'_>) -> Self {
+        let Some(origin) = work.queued_by() else {
+            return self;
+        };
+        let draft = self.step("queued by", origins::words(origin));
+        match (origin.kind, origin.number) {
+            (OriginKind::Task, Some(pid)) => draft.process(&origin.name, pid),
+            _ => draft,
+        }
     }
 
     pub(super) fn step(mut self, step: &str, value: impl AsRef<str>) -> Self {

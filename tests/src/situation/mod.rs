@@ -7,6 +7,7 @@ pub mod other;
 mod socket_filter;
 mod socket_option;
 pub mod tcp;
+mod trie;
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Situation {
 }
 
 /// Names of all.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 25] = [
     "net-lo",
     "net-rps",
     "net-fw",
@@ -47,6 +48,7 @@ pub const NAMES: [&str; 24] = [
     "wq-churn",
     "wq-cg",
     "wq-wb",
+    "wq-hog",
     "rcu-flood",
     "rt-starve",
     "irq-ipi",
@@ -83,6 +85,7 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
         "wq-churn" => vec![other::pty_writer(cpu)?],
         "wq-cg" => vec![other::namespaces()?],
         "wq-wb" => vec![other::loop_device()?],
+        "wq-hog" => vec![other::tries(cpu)?, other::tries(other)?],
         "rcu-flood" => vec![other::sockets(cpu)?],
         "rt-starve" => vec![
             network::steered(other, cpu)?,

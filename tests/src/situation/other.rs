@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt as _,
     process::Command,
@@ -18,7 +18,10 @@ use rustix::{
     },
 };
 
-use crate::load::{Load, Pty, pin, real_time};
+use crate::{
+    load::{Load, Pty, pin, real_time},
+    situation::trie::Addresses,
+};
 
 /// A timer that is due each 20 us, and a thread of that CPU that waits for each.
 pub fn timers(cpu: u32) -> Result<Load> {
@@ -73,6 +76,20 @@ struct Block([u8; 4096]);
 /// The same, more of it at once.
 #[repr(align(4096))]
 struct Aligned([u8; 256 << 10]);
+
+/// A large BPF map after another, which a work has to free.
+pub fn tries(cpu: u32) -> Result<Load> {
+    let addresses = Addresses::new(200_000);
+    let mut pinned = false;
+    Load::start(move || {
+        if !pinned {
+            pin(cpu)?;
+            pinned = true;
+        }
+        drop(addresses.map().map_err(io::Error::other)?);
+        Ok(())
+    })
+}
 
 /// Reads of 4 KiB past the page cache.
 pub fn direct_reads(cpu: u32) -> Result<Load> {

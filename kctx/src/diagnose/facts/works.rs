@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Facts;
+use super::{Facts, origins};
 use crate::{
     diagnose::harm::BUSY,
     report::summary::{KthreadSummary, OriginSummary, WorkqueueSummary},
@@ -77,6 +77,15 @@ impl<'a> Work<'a> {
     /// Whether a thread is a kworker of its queue, or of one that is not known.
     pub(in crate::diagnose) fn may_be_run_by(&self, row: &KthreadSummary) -> bool {
         row.role == "kworker" && (row.workqueue == self.workqueue || row.workqueue.is_empty())
+    }
+
+    /// The same for a sentence about it: empty where nothing is known to have queued it.
+    pub(in crate::diagnose) fn most_queued_by(&self) -> String {
+        let words = self.queued_by().map(origins::words).unwrap_or_default();
+        match words.is_empty() {
+            true => words,
+            false => format!("; most are queued by {words}"),
+        }
     }
 
     /// What queued it most.

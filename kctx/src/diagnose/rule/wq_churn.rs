@@ -3,7 +3,7 @@ use crate::{
     aggregate::window::OriginKind,
     diagnose::{
         draft::Draft,
-        facts::{Facts, origins, works::Work},
+        facts::{Facts, works::Work},
         figures::{list, percent, rate, time},
         finding::{Confidence, Finding, Severity},
         harm::{BUSY, FULL, HOT},
@@ -92,17 +92,14 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>, share: f64) -> Finding {
         .take(5)
         .map(|row| format!("{} {}", row.comm, percent(facts.percent(row.cpu_ns))))
         .collect();
-    let queued = work.queued_by();
-    let by = queued.map_or(String::new(), |origin| {
-        format!("; most are queued by {}", origins::words(origin))
-    });
+    let by = work.most_queued_by();
     let mean = work.service_ns as f64 / work.count.max(1) as f64;
-    let confidence = match queued {
+    let confidence = match work.queued_by() {
         Some(origin) if origin.kind != OriginKind::Unknown => Confidence::High,
         _ => Confidence::Medium,
     };
     let full = if share >= FULL { " in all" } else { "" };
-    let mut draft = Draft::new(&RULE.page, severity, confidence)
+    Draft::new(&RULE.page, severity, confidence)
         .title(format!("{} runs {} on {}", work.function, rate(facts.rate(work.count)), work.workqueue))
         .statement(format!(
             "kworkers spend {} of a CPU{full} on {} of the workqueue {}: it runs {} for {} each{by}.",
@@ -115,18 +112,12 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>, share: f64) -> Finding {
         .function(work.function)
         .step("threads", list(&threads))
         .step("work", format!("{} of {}, {}", work.function, work.workqueue, rate(facts.rate(work.count))))
-        .step("queued by", by.trim_start_matches("; most are queued by "))
+        .queued_by(work)
         .evidence(
             format!("summary.workqueue[function={}]", work.function),
             format!("{} executions, {} on CPUs", rate(facts.rate(work.count)), percent(facts.percent(work.cpu_ns))),
-        );
-    if let Some(origin) = queued
-        && origin.kind == OriginKind::Task
-        && let Some(pid) = origin.number
-    {
-        draft = draft.process(&origin.name, pid);
-    }
-    draft.done()
+        )
+        .done()
 }
 
 #[cfg(test)]

@@ -101,15 +101,17 @@ fn finding(facts: &Facts<'_>, work: &Work<'_>, logged: Option<&str>) -> Finding 
     let mut draft = Draft::new(&RULE.page, Severity::Warn, confidence)
         .title(format!("{} keeps a CPU for up to {}", work.function, time(work.row.service_net.max_ns as f64)))
         .statement(format!(
-            "{} of the workqueue {} keeps a CPU for up to {} at a time, {} of one in all ({} executions).",
+            "{} of the workqueue {} keeps a CPU for up to {} at a time, {} of one in all ({} executions){}.",
             work.function,
             work.workqueue,
             time(work.row.service_net.max_ns as f64),
             percent(facts.percent(work.cpu_ns)),
-            rate(facts.rate(work.count))
+            rate(facts.rate(work.count)),
+            work.most_queued_by()
         ))
         .function(work.function)
         .step("work", format!("{} of {}", work.function, work.workqueue))
+        .queued_by(work)
         .evidence(
             format!("summary.workqueue[function={}].service_net", work.function),
             format!("max {}, {} of a CPU", time(work.row.service_net.max_ns as f64), percent(facts.percent(work.cpu_ns))),
@@ -133,9 +135,14 @@ mod tests {
         hog.service_net = durations(200, percent(45), 40_000_000);
         summary.workqueue = vec![hog];
         let diagnosis = of(&summary, &evidence(&[]));
-        assert_eq!(
-            found(&diagnosis, "WQ-HOG").unwrap().scope.functions,
-            ["drm_fb_helper_damage_work"]
+        let finding = found(&diagnosis, "WQ-HOG").unwrap();
+        assert_eq!(finding.scope.functions, ["drm_fb_helper_damage_work"]);
+        assert!(
+            finding
+                .statement
+                .ends_with("; most are queued by ptywriter (pid 4711)."),
+            "{}",
+            finding.statement
         );
         // All of it was sleep.
         summary.workqueue[0].service_net = durations(200, percent(1), 1_000_000);

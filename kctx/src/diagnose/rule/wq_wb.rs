@@ -1,14 +1,11 @@
 use super::{Outcome, Rule};
-use crate::{
-    aggregate::window::OriginKind,
-    diagnose::{
-        draft::Draft,
-        facts::{Facts, origins},
-        figures::{percent, time},
-        finding::{Confidence, Severity},
-        harm::{BUSY, FULL},
-        page::{Page, look_alike, owner, read, threshold},
-    },
+use crate::diagnose::{
+    draft::Draft,
+    facts::Facts,
+    figures::{percent, time},
+    finding::{Confidence, Severity},
+    harm::{BUSY, FULL},
+    page::{Page, look_alike, owner, read, threshold},
 };
 
 /// How the functions of file systems, loop devices and encryption begin.
@@ -86,13 +83,8 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     } else {
         Severity::Info
     };
-    let queued = most.queued_by();
-    let by = queued.map_or(String::new(), origins::words);
-    let most_by = match by.is_empty() {
-        true => String::new(),
-        false => format!("; most are queued by {by}"),
-    };
-    let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
+    let most_by = most.most_queued_by();
+    let draft = Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("{} and its like take {} of a CPU", most.function, percent(share)))
         .statement(format!(
             "Works of file systems and block devices take {} of a CPU and {} in wall time, most of it {} of {} (at most {} at a time){most_by}.",
@@ -104,14 +96,8 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         ))
         .function(most.function)
         .step("work", format!("{} of {}", most.function, most.workqueue))
-        .step("queued by", by)
+        .queued_by(most)
         .evidence(format!("summary.workqueue[function={}]", most.function), format!("{} on CPUs", percent(facts.percent(most.cpu_ns))));
-    if let Some(origin) = queued
-        && origin.kind == OriginKind::Task
-        && let Some(pid) = origin.number
-    {
-        draft = draft.process(&origin.name, pid);
-    }
     Outcome::Found(vec![draft.done()])
 }
 
