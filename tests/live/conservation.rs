@@ -188,16 +188,22 @@ fn spilled_quantiles_are_those_of_large_rings() -> Result<()> {
     }
     assert!(!small.is_empty(), "the load did not run in {rounds} rounds");
     drop(udp);
-    for (name, quantile) in [
-        ("p50", (|d| d.p50_ns) as fn(&DurationSummary) -> u64),
-        ("p90", |d| d.p90_ns),
+    // To spill is more work between one softirq and the next, which costs what comes after it its caches: some machines'
+    // slower runs are then half as long again. Which bucket a duration is in a test of its own checks exactly.
+    for (name, quantile, (low, high)) in [
+        (
+            "p50",
+            (|d| d.p50_ns) as fn(&DurationSummary) -> u64,
+            (0.75, 1.33),
+        ),
+        ("p90", |d| d.p90_ns, (0.6, 1.75)),
     ] {
         let of = |runs: &[DurationSummary]| -> Vec<u64> { runs.iter().map(quantile).collect() };
         let (spilled, streamed) = (of(&small), of(&large));
         println!("{name}: spilled {spilled:?}, streamed {streamed:?}");
         let ratio = median(spilled) / median(streamed);
         // An emulated CPU has no steady speed.
-        let (low, high) = if in_vm() { (0.3, 3.3) } else { (0.75, 1.33) };
+        let (low, high) = if in_vm() { (0.3, 3.3) } else { (low, high) };
         assert!((low..high).contains(&ratio), "{name}: {ratio}");
     }
     Ok(())
