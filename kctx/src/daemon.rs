@@ -100,8 +100,7 @@ pub fn run_live(
     let terminals = reload::Terminals::now();
     let mut signals = Signals::install().context("cannot catch signals")?;
     let settings = live_settings(config, Some(config.run.interval), duration);
-    let (to_pipeline, stream) = crate::source::outlet::channel();
-    let (mut prepared, resolver) = crate::source::live::Prepared::attach(&settings, to_pipeline)?;
+    let (mut prepared, resolver, stream) = crate::source::live::Prepared::attach(&settings)?;
     // Not before: where nothing can be attached what runs instead ends at a SIGHUP, as other commands do.
     (signals.catch_hangup()).context("cannot catch signals")?;
     for probe in prepared.probes().iter().filter(|p| p.reason.is_some()) {

@@ -236,9 +236,8 @@ fn attempt(config: &Config) -> (Vec<ProbeStatus>, Option<String>) {
     let mut settings = crate::daemon::live_settings(config, None, None);
     // Nothing runs long enough to be counted.
     settings.sample = crate::meter::Sample::Never("only tried");
-    let (out, _inlet) = crate::source::outlet::channel();
-    match crate::source::live::Prepared::attach(&settings, out) {
-        Ok((prepared, _)) => (prepared.probes().to_vec(), None),
+    match crate::source::live::Prepared::attach(&settings) {
+        Ok((prepared, ..)) => (prepared.probes().to_vec(), None),
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     }
 }

@@ -2,12 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kctx_tests::{
     bundle::Bundle,
     left_out::left_out,
@@ -18,7 +17,7 @@ use kctx_tests::{
 use crate::{
     alone,
     vm::check_found,
-    vm_machine::{KDSKBLED, capture_during},
+    vm_machine::{Restore, capture_during, keyboard, set_lights},
 };
 
 /// How long each lasts.
@@ -27,24 +26,17 @@ const LASTS: Duration = Duration::from_secs(4);
 /// A driver that defers to a tasklet all the time: the keyboard's lights.
 #[test]
 #[ignore = "sets a keyboard's lights: in a VM only, by cargo xtask vm"]
-#[allow(unsafe_code)]
 fn vm_tasklets_without_end_are_found() -> Result<()> {
-    use std::os::fd::AsRawFd as _;
     let _alone = alone();
     let bundle = capture_during(|| {
-        let console = fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/tty1")?;
+        let keyboard = keyboard()?;
         // All of it on one CPU.
         load::pin(1)?;
         let begun = Instant::now();
         let mut lights = 0;
         while begun.elapsed() < LASTS {
             lights += 1;
-            // SAFETY: the argument is a number.
-            let result = unsafe { libc::ioctl(console.as_raw_fd(), KDSKBLED, lights & 7) };
-            anyhow::ensure!(result == 0, "{}", std::io::Error::last_os_error());
+            set_lights(&keyboard, lights)?;
         }
         Ok(())
     })?;
@@ -81,15 +73,13 @@ fn vm_bursts_beyond_the_backlog_are_found() -> Result<()> {
         return Ok(());
     }
     let bundle = capture_during(|| {
-        fs::write(BACKLOG, "8").with_context(|| BACKLOG.to_owned())?;
+        let _restore = Restore::after(BACKLOG, "8")?;
         situation::in_network(|| {
             let bursts = situation::network::bursts(1, 0)?;
             std::thread::sleep(LASTS);
             drop(bursts);
             Ok(())
-        })?;
-        fs::write(BACKLOG, "1000")?;
-        Ok(())
+        })
     })?;
     check_found(&bundle, "NET-BACKLOG");
     Ok(())

@@ -143,13 +143,20 @@ fn slow_helper(script: &str) -> Result<Restore> {
     let path = "/tmp/slow-modprobe";
     fs::write(path, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    let setting = "/proc/sys/kernel/modprobe";
-    let before = fs::read_to_string(setting)?;
-    fs::write(setting, path)?;
-    Ok(Restore(setting, before))
+    Restore::after("/proc/sys/kernel/modprobe", path)
 }
 
-struct Restore(&'static str, String);
+/// A setting as it was before.
+pub(crate) struct Restore(&'static str, String);
+
+impl Restore {
+    /// Sets it until this is dropped.
+    pub(crate) fn after(setting: &'static str, value: &str) -> Result<Self> {
+        let before = fs::read_to_string(setting).context(setting)?;
+        fs::write(setting, value).context(setting)?;
+        Ok(Self(setting, before))
+    }
+}
 
 impl Drop for Restore {
     fn drop(&mut self) {
@@ -267,13 +274,28 @@ fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
 
 /// `KDSKBLED` (include/uapi/linux/kd.h): has the keyboard's lights set, which a tasklet does (`set_leds`,
 /// drivers/tty/vt/keyboard.c).
-pub(crate) const KDSKBLED: libc::Ioctl = 0x4b65;
+const KDSKBLED: libc::Ioctl = 0x4b65;
+
+/// The console, whose keyboard has lights.
+pub(crate) fn keyboard() -> Result<fs::File> {
+    let mut options = fs::File::options();
+    let console = options.read(true).write(true).open("/dev/tty1");
+    console.context("cannot open /dev/tty1")
+}
+
+/// Another pattern for each number.
+#[allow(unsafe_code)]
+pub(crate) fn set_lights(keyboard: &fs::File, number: u64) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: the argument is a number.
+    let result = unsafe { libc::ioctl(keyboard.as_raw_fd(), KDSKBLED, number & 7) };
+    anyhow::ensure!(result == 0, "{}", std::io::Error::last_os_error());
+    Ok(())
+}
 
 #[test]
 #[ignore = "sets a keyboard's lights: in a VM only, by cargo xtask vm"]
-#[allow(unsafe_code)]
 fn vm_tasklets_are_counted_by_function() -> Result<()> {
-    use std::os::fd::AsRawFd as _;
     const TIMES: u64 = 50;
     let _alone = alone();
     let has_tracepoint = Path::new("/sys/kernel/tracing/events/irq/tasklet_exit").is_dir();
@@ -281,14 +303,9 @@ fn vm_tasklets_are_counted_by_function() -> Result<()> {
         .then(|| Trace::start(&["irq/tasklet_exit"]))
         .transpose()?;
     let bundle = capture_during(|| {
-        let console = fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/tty1")?;
+        let keyboard = keyboard()?;
         for i in 0..TIMES {
-            // SAFETY: the argument is a number.
-            let result = unsafe { libc::ioctl(console.as_raw_fd(), KDSKBLED, i & 7) };
-            anyhow::ensure!(result == 0, "{}", std::io::Error::last_os_error());
+            set_lights(&keyboard, i)?;
             // Not two at once: one that is pending already is not scheduled again.
             std::thread::sleep(Duration::from_millis(10));
         }

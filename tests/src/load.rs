@@ -61,6 +61,21 @@ impl Load {
         })
     }
 
+    /// The same, on one CPU.
+    pub(crate) fn start_on(
+        cpu: u32,
+        mut round: impl FnMut() -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let mut pinned = false;
+        Self::start(move || {
+            if !pinned {
+                pin(cpu)?;
+                pinned = true;
+            }
+            round()
+        })
+    }
+
     /// It is to end after this round; nobody waits for that yet.
     pub fn end_soon(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -156,12 +171,7 @@ pub fn steered_udp(from: u32, to: u32, pause: Duration) -> Result<Load> {
 
 /// A task of one CPU that never sleeps.
 pub fn spinner(cpu: u32) -> Result<Load> {
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
+    Load::start_on(cpu, move || {
         for _ in 0..1000 {
             std::hint::spin_loop();
         }
@@ -173,14 +183,7 @@ pub fn spinner(cpu: u32) -> Result<Load> {
 pub fn reader(cpu: u32) -> Result<Load> {
     let mut zeros = File::open("/dev/zero")?;
     let mut buffer = vec![0; 1 << 20];
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
-        zeros.read_exact(&mut buffer)
-    })
+    Load::start_on(cpu, move || zeros.read_exact(&mut buffer))
 }
 
 /// Bottom halves of one CPU are held off for some milliseconds again and again: what comes for it meanwhile piles up.
@@ -217,14 +220,7 @@ fn membarrier(command: libc::c_int) -> std::io::Result<()> {
 pub fn function_calls(from: u32) -> Result<Load> {
     let [call, register] = MEMBARRIER;
     membarrier(register)?;
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(from)?;
-            pinned = true;
-        }
-        membarrier(call)
-    })
+    Load::start_on(from, move || membarrier(call))
 }
 
 /// Small writes to a file in `folder`, each brought to the disk.

@@ -65,7 +65,7 @@ impl Durations {
     #[must_use]
     pub fn count(&self) -> u64 {
         match &self.values {
-            Values::Few(sorted) => sorted.few().len() as u64,
+            Values::Few(sorted) => sorted.len() as u64,
             Values::Many(histogram) => histogram.len(),
         }
     }
@@ -112,35 +112,38 @@ impl Durations {
 
 impl Values {
     fn merge(&mut self, other: &Self) {
+        if self.is_empty() {
+            *self = other.clone();
+            return;
+        }
         if let (Self::Few(few), Self::Few(others)) = (&mut *self, other)
             && few.append(others)
         {
             return;
         }
+        let mut sum = std::mem::take(self).into_histogram();
         match other {
-            Self::Many(others) if self.is_empty() => *self = Self::Many(others.clone()),
-            Self::Few(others) => others.few().add_to(self.many()),
-            // Cannot fail: auto-resize is on and both have the same significant figures.
-            Self::Many(others) => drop(self.many().add(&**others)),
+            Self::Few(others) => others.add_to(&mut sum),
+            Self::Many(others) => {
+                // Cannot fail: auto-resize is on and both have the same significant figures.
+                let _ = sum.add(&**others);
+            }
         }
+        *self = Self::Many(sum);
     }
 
     fn is_empty(&self) -> bool {
         match self {
-            Self::Few(few) => few.few().len() == 0,
+            Self::Few(few) => few.len() == 0,
             Self::Many(histogram) => histogram.is_empty(),
         }
     }
 
-    /// As a histogram.
-    fn many(&mut self) -> &mut Histogram<u64> {
-        if let Self::Few(few) = self {
-            *self = Self::Many(Box::new(few.few().histogram()));
+    fn into_histogram(self) -> Box<Histogram<u64>> {
+        match self {
+            Self::Few(few) => Box::new(few.histogram()),
+            Self::Many(histogram) => histogram,
         }
-        let Self::Many(histogram) = self else {
-            unreachable!("it was made many")
-        };
-        histogram
     }
 }
 

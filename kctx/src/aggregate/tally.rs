@@ -111,7 +111,7 @@ impl Tally {
         let beyond = self.beyond;
         let mut histogram = beyond.unwrap_or_else(|| Box::new(up_to(longest)));
         pour(&self.counts, &mut histogram);
-        self.few.add_to(&mut histogram);
+        self.few.sorted().add_to(&mut histogram);
         Durations::of_many(histogram, self.sum_ns, self.max_ns)
     }
 }

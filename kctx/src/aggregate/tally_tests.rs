@@ -102,6 +102,7 @@ proptest! {
         assert_same(&closed_gross, &recorded(&[gross, spilled].concat()));
         assert_same(&closed_net, &recorded(&net));
     }
+
     #[test]
     fn windows_add_up(windows in prop::collection::vec(durations(), 0..5)) {
         let mut sum = Durations::default();

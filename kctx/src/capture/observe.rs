@@ -39,11 +39,10 @@ pub fn observe(config: &Config, window: Duration) -> anyhow::Result<Observed> {
     settings.cpu_limit = CpuShare::from_ppm(0);
     settings.sample =
         Sample::Never("not counted in a diagnosis: the counting would be in its times");
-    let (to_pipeline, stream) = crate::source::outlet::channel();
     let sampler = Sampler::new(&root, &config.capture.evidence.limits());
     // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
     sampler.take_privileged();
-    let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
+    let (prepared, resolver, stream) = Prepared::attach(&settings)?;
     let samples = Samples::default();
     let mut session = prepared.start(samples.at_edges(sampler, &Progress::default()))?;
 

@@ -111,11 +111,10 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     settings.cpu_limit = config.capture.max_cpu;
     // Counting the programs' run time would be in the times that it measures.
     settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");
-    let (to_pipeline, stream) = crate::source::outlet::channel();
     let sampler = Sampler::new(&root, &evidence_limits);
     // Attaching gives up privileges; and so kctx's own programs are not among the machine's.
     sampler.take_privileged();
-    let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
+    let (prepared, resolver, stream) = Prepared::attach(&settings)?;
     let (samples, progress) = (Samples::default(), Progress::default());
     let mut session = prepared.start(samples.at_edges(sampler, &progress))?;
 

@@ -26,8 +26,7 @@ pub fn estimate(config: &Config, duration: Duration) -> anyhow::Result<Estimate>
     let mut signals = Signals::install().context("cannot catch signals")?;
     let mut settings = live_settings(config, Some(config.run.interval), Some(duration));
     settings.sample = Sample::Throughout;
-    let (to_pipeline, stream) = crate::source::outlet::channel();
-    let (prepared, mut resolver) = Prepared::attach(&settings, to_pipeline)?;
+    let (prepared, mut resolver, stream) = Prepared::attach(&settings)?;
     let rows = config.rows();
     let mut session = prepared.start(Edges::default())?;
     let (done, mut is_done) = oneshot::channel::<()>();

@@ -368,8 +368,8 @@ impl Books {
         self.programs.renew();
     }
 
-    /// What the programs ran, as of [`Self::renew_programs`], and what made them run, since they were loaded. The CPUs that are online are those of the
-    /// last [`Self::contexts`].
+    /// What the programs ran, as of [`Self::renew_programs`], and what made them run, since they were loaded. The CPUs
+    /// that are online are those of the last [`Self::contexts`].
     pub fn programs(&self) -> Result<Reading, MapError> {
         let states = self.cpu.get(&0, 0)?;
         let drivers = |(cpu, state): (&u32, &CpuState)| {

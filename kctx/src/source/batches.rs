@@ -16,9 +16,11 @@ pub fn of_ring<E>(
     let mut total = 0;
     // Not more than a ring's worth, so that one busy CPU does not keep the others waiting for ever.
     while total < ring.size() {
-        // Reuses the allocation once all batches split off it before are gone.
-        buffer.reserve(BATCH_BYTES);
-        let len = ring.drain(BATCH_BYTES, buffer);
+        // No more than there is to take: many rings with little in them share an allocation, which is used again once all
+        // batches split off it are gone.
+        let limit = ring.filled().min(BATCH_BYTES);
+        buffer.reserve(limit);
+        let len = ring.drain(limit, buffer);
         if len == 0 {
             break;
         }

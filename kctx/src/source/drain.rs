@@ -365,24 +365,17 @@ impl Drain {
             }
             fullest = fullest.max(full);
         }
-        drain_ring(
-            &mut self.rare,
-            None,
-            buffer,
-            &mut self.out,
-            &mut self.metering,
-        )?;
+        self.drain_rare(buffer)?;
         Ok(fullest)
     }
 
+    fn drain_rare(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
+        let (rare, out) = (&mut self.rare, &mut self.out);
+        drain_ring(rare, None, buffer, out, &mut self.metering)
+    }
+
     fn drain_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Disconnected> {
-        let mut drained = drain_ring(
-            &mut self.rare,
-            None,
-            buffer,
-            &mut self.out,
-            &mut self.metering,
-        )?;
+        let mut drained = self.drain_rare(buffer)?;
         for (cpu, ring) in &mut self.rings {
             drained += drain_ring(ring, Some(*cpu), buffer, &mut self.out, &mut self.metering)?;
         }

@@ -12,7 +12,7 @@ use rustix::thread::CapabilitySet;
 use super::{
     drain::{Bounds, Drain, Edges, Handle},
     metering::Metering,
-    outlet::Outlet,
+    outlet::{self, Inlet},
     warden::Warden,
     watch::Watch,
 };
@@ -98,8 +98,8 @@ pub struct Prepared {
 
 impl Prepared {
     /// Loads and attaches, and gives up what privileges are no longer needed. Fails where no probe at all
-    /// could be attached.
-    pub fn attach(settings: &LiveSettings, out: Outlet) -> anyhow::Result<(Self, Resolver)> {
+    /// could be attached. The stream comes out of the inlet once it is started.
+    pub fn attach(settings: &LiveSettings) -> anyhow::Result<(Self, Resolver, Inlet)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
         let (mut attached, mut probes) = attach::attach(&mut loaded, settings.samples, |spec| {
@@ -127,6 +127,7 @@ impl Prepared {
         // With the privileges that the names will be asked for with.
         let shown = Kallsyms::shown(Path::new(kallsyms::PATH));
         probes.push(ProbeStatus::of_file(Source::Symbols, kallsyms::PATH, shown));
+        let (out, inlet) = outlet::channel();
         let drain = Drain {
             rings: std::mem::take(&mut loaded.rings),
             rare: loaded.take_rare()?,
@@ -150,7 +151,8 @@ impl Prepared {
             attached,
             probes,
         };
-        Ok((prepared, Resolver::new(Box::new(Live::new(names, symbols)))))
+        let resolver = Resolver::new(Box::new(Live::new(names, symbols)));
+        Ok((prepared, resolver, inlet))
     }
 
     /// Each probe, and whether it is attached.

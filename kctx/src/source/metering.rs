@@ -140,3 +140,18 @@ impl Metering {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_asked_for_now_and_then_once_nobody_counts() {
+        let mut metering = Metering::prepare(Sample::Never("not here"));
+        let second = |n: u64| n * 1_000_000_000;
+        let asked: Vec<_> = [20, 21, 29, 30, 31, 40]
+            .map(|at| metering.wants_programs(second(at)))
+            .into();
+        assert_eq!(asked, [true, false, false, true, false, true]);
+    }
+}

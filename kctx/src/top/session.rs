@@ -46,8 +46,7 @@ pub fn run_live(config: &Config) -> anyhow::Result<()> {
         source::{drain::Edges, live::Prepared},
     };
     let settings = live_settings(config, Some(config.top.interval), None);
-    let (to_pipeline, stream) = crate::source::outlet::channel();
-    let (prepared, resolver) = Prepared::attach(&settings, to_pipeline)?;
+    let (prepared, resolver, stream) = Prepared::attach(&settings)?;
     let pipeline = Pipeline::new(config.rows(), resolver);
     let mut session = prepared.start(Edges::default())?;
     let stream = stream.into_iter().map(Ok);

@@ -24,13 +24,8 @@ pub fn flood(from: u32) -> Result<Load> {
 }
 
 fn flood_from(from: u32, receiver: UdpSocket, sender: UdpSocket) -> Result<Load> {
-    let mut pinned = false;
-    Load::start(move || {
+    Load::start_on(from, move || {
         let _full = &receiver;
-        if !pinned {
-            pin(from)?;
-            pinned = true;
-        }
         burst(&sender)
     })
 }
@@ -45,13 +40,8 @@ pub fn steered(from: u32, to: u32) -> Result<Load> {
 pub fn bursts(from: u32, to: u32) -> Result<Load> {
     netns::steer(&format!("{:x}", 1_u64 << to))?;
     let (receiver, sender) = pair("127.0.0.1", "127.0.0.1")?;
-    let mut pinned = false;
-    Load::start(move || {
+    Load::start_on(from, move || {
         let _full = &receiver;
-        if !pinned {
-            pin(from)?;
-            pinned = true;
-        }
         for _ in 0..100 {
             let _ = sender.send(&[0; 16]);
         }
@@ -73,13 +63,8 @@ pub fn connections(from: u32) -> Result<Load> {
         "table inet track {\n chain in {\n  type filter hook input priority 0; policy accept;\n  ct state new counter\n }\n}\n",
     )?;
     let sender = UdpSocket::bind("0.0.0.0:0")?;
-    let mut pinned = false;
     let mut next = 0_u32;
-    Load::start(move || {
-        if !pinned {
-            pin(from)?;
-            pinned = true;
-        }
+    Load::start_on(from, move || {
         for _ in 0..64 {
             next = next.wrapping_add(1);
             // 127.64.0.0 and so on: twenty bits, and nobody listens there.
@@ -215,12 +200,7 @@ pub fn bridged(cpu: u32) -> Result<Load> {
     let sender = UdpSocket::bind("192.0.2.1:0")?;
     sender.connect("192.0.2.9:9")?;
     offload::segments(&sender, 100)?;
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
+    Load::start_on(cpu, move || {
         let _ = sender.send(&[0; 64 * 100]);
         Ok(())
     })

@@ -30,27 +30,16 @@ pub fn timers(cpu: u32) -> Result<Load> {
         tv_sec: 0,
         tv_nsec: 20_000,
     };
-    let mut timer: Option<File> = {
-        timerfd_settime(
-            &timer,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec {
-                it_interval: each,
-                it_value: each,
-            },
-        )?;
-        Some(timer.into())
-    };
-    let mut file = None;
-    Load::start(move || {
-        if file.is_none() {
-            pin(cpu)?;
-            file = timer.take();
-        }
-        let mut expired = [0; 8];
-        file.as_mut()
-            .map_or(Ok(()), |file| file.read_exact(&mut expired))
-    })
+    timerfd_settime(
+        &timer,
+        TimerfdTimerFlags::empty(),
+        &Itimerspec {
+            it_interval: each,
+            it_value: each,
+        },
+    )?;
+    let mut file = File::from(timer);
+    Load::start_on(cpu, move || file.read_exact(&mut [0; 8]))
 }
 
 /// Threads that wait for datagrams that never come, a millisecond at a time (`SO_RCVTIMEO`).
@@ -80,12 +69,7 @@ struct Aligned([u8; 256 << 10]);
 /// A large BPF map after another, which a work has to free.
 pub fn tries(cpu: u32) -> Result<Load> {
     let addresses = Addresses::new(200_000);
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
+    Load::start_on(cpu, move || {
         drop(addresses.map().map_err(io::Error::other)?);
         Ok(())
     })
@@ -108,10 +92,7 @@ pub fn direct_reads(cpu: u32) -> Result<Load> {
     let mut file = file?;
     let mut block = Box::new(Block([0; 4096]));
     let mut read = 0_u64;
-    Load::start(move || {
-        if read == 0 {
-            pin(cpu)?;
-        }
+    Load::start_on(cpu, move || {
         if read.is_multiple_of(SIZE >> 12) {
             file.rewind()?;
         }
@@ -159,12 +140,7 @@ pub fn loop_device() -> Result<Load> {
 
 /// Sockets that come and go: those with a port are taken apart by RCU (`SOCK_RCU_FREE`).
 pub fn sockets(cpu: u32) -> Result<Load> {
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
+    Load::start_on(cpu, move || {
         for _ in 0..64 {
             drop(UdpSocket::bind("127.0.0.1:0")?);
         }
@@ -175,14 +151,7 @@ pub fn sockets(cpu: u32) -> Result<Load> {
 /// Bytes through a pseudoterminal that nobody reads but to keep it from filling up.
 pub fn pty_writer(cpu: u32) -> Result<Load> {
     let mut pty = Pty::open()?;
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
-        pty.carry(256).map_err(std::io::Error::other)
-    })
+    Load::start_on(cpu, move || pty.carry(256).map_err(std::io::Error::other))
 }
 
 /// Network namespaces that come and go: what is left of each is taken down by a work.

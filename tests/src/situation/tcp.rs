@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    load::{Load, pin},
+    load::Load,
     situation::{
         network::{ip, run},
         socket_option,
@@ -30,14 +30,7 @@ pub fn shaped(cpu: u32) -> Result<Load> {
         let mut buffer = vec![0; 1 << 16];
         while receiver.read(&mut buffer).is_ok_and(|n| n > 0) {}
     });
-    let mut pinned = false;
-    Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
-        sender.write_all(&[0; 1 << 15])
-    })
+    Load::start_on(cpu, move || sender.write_all(&[0; 1 << 15]))
 }
 
 /// Connections of [`paced`], and what each may send.
@@ -60,12 +53,7 @@ pub fn paced(cpu: u32) -> Result<Vec<Load>> {
         receivers.push(receiver);
     }
     let bytes = vec![0; 1 << 18];
-    let mut pinned = false;
-    let sending = Load::start(move || {
-        if !pinned {
-            pin(cpu)?;
-            pinned = true;
-        }
+    let sending = Load::start_on(cpu, move || {
         senders
             .iter_mut()
             .try_for_each(|sender| unless_full(sender.write(&bytes)))?;

@@ -19,10 +19,10 @@ fn references(load: &LoadFigures) -> Vec<&str> {
     let names = load.tracers.iter().map(|tracer| tracer.tracer.as_str());
     names
         .filter(|name| {
-            name.starts_with("floor")
-                || name.starts_with("clock")
-                || name.ends_with(" -d")
-                || name.starts_with("perf")
+            let is_one = ["floor", "clock", "perf"]
+                .iter()
+                .any(|known| name.starts_with(known));
+            is_one || name.ends_with(" -d")
         })
         .collect()
 }

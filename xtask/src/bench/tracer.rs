@@ -134,44 +134,30 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
     let perf_data = text(&programs.folder.join("perf.data"));
     match load {
         Load::Udp => {
-            tracers.push(floor(
-                programs,
-                "floor, 3 programs",
-                &[
+            for (name, what, names) in [
+                (
+                    "floor, 3 programs",
                     "three empty programs",
-                    SOFTIRQ_POINTS[0],
-                    SOFTIRQ_POINTS[1],
-                    SOFTIRQ_POINTS[2],
-                ],
-            ));
-            tracers.push(floor(
-                programs,
-                "floor, 2 programs",
-                &[
+                    &SOFTIRQ_POINTS[..],
+                ),
+                (
+                    "floor, 2 programs",
                     "empty programs at entry and exit",
-                    SOFTIRQ_POINTS[1],
-                    SOFTIRQ_POINTS[2],
-                ],
-            ));
-            tracers.push(floor(
-                programs,
-                "clock, 3 programs",
-                &[
+                    &SOFTIRQ_POINTS[1..],
+                ),
+                (
+                    "clock, 3 programs",
                     "three programs that read the clock, and no more",
-                    SOFTIRQ_CLOCKS[0],
-                    SOFTIRQ_CLOCKS[1],
-                    SOFTIRQ_CLOCKS[2],
-                ],
-            ));
-            tracers.push(floor(
-                programs,
-                "clock, 2 programs",
-                &[
+                    &SOFTIRQ_CLOCKS[..],
+                ),
+                (
+                    "clock, 2 programs",
                     "programs that read the clock at entry and exit, and no more",
-                    SOFTIRQ_CLOCKS[1],
-                    SOFTIRQ_CLOCKS[2],
-                ],
-            ));
+                    &SOFTIRQ_CLOCKS[1..],
+                ),
+            ] {
+                tracers.push(floor(programs, name, what, names));
+            }
             for mode in [&SOFTIRQ, &NO_RAISE, &SOFTIRQ_KTHREAD, &ALL] {
                 tracers.push(kctx(programs, mode)?);
             }
@@ -204,9 +190,8 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
             tracers.extend(peers.into_iter().flatten());
         }
         Load::Timer | Load::Disk => {
-            let mut points = vec!["empty programs at handlers and the local timer"];
-            points.extend(VECTOR_POINTS);
-            tracers.push(floor(programs, "floor, 4 programs", &points));
+            let what = "empty programs at handlers and the local timer";
+            tracers.push(floor(programs, "floor, 4 programs", what, &VECTOR_POINTS));
             for mode in [&HARDIRQ, &ALL] {
                 tracers.push(kctx(programs, mode)?);
             }
@@ -227,9 +212,8 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
             tracers.extend(peers.into_iter().flatten());
         }
         Load::Work => {
-            let mut points = vec!["four empty programs"];
-            points.extend(WORK_POINTS);
-            tracers.push(floor(programs, "floor, 4 programs", &points));
+            let what = "four empty programs";
+            tracers.push(floor(programs, "floor, 4 programs", what, &WORK_POINTS));
             for mode in [&WORKQUEUE, &ALL] {
                 tracers.push(kctx(programs, mode)?);
             }
@@ -244,11 +228,15 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
     Ok((tracers, missing))
 }
 
-/// `points`: what it is, then its programs.
-fn floor(programs: &Programs<'_>, name: &'static str, points: &[&'static str]) -> Tracer {
-    let (what, points) = points.split_first().unwrap_or((&"", &[]));
+/// Those of the floor's programs that have these names.
+fn floor(
+    programs: &Programs<'_>,
+    name: &'static str,
+    what: &'static str,
+    names: &[&str],
+) -> Tracer {
     let mut argv = vec![text(programs.attach), text(programs.floor)];
-    argv.extend(points.iter().map(|point| (*point).to_owned()));
+    argv.extend(names.iter().map(|name| (*name).to_owned()));
     Tracer {
         name,
         what,
