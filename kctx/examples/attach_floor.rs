@@ -1,5 +1,5 @@
 //! Attaches programs of `floor`, an object that `cargo xtask bench` builds, until its standard input ends: a tracepoint's
-//! empty one by the tracepoint's name, the one that reads the clock by that name and `_clock`.
+//! empty one by the tracepoint's name, the one that reads the clock by that name and `_clock`, the one that adds up by `_sum`.
 //!
 //! `cargo run --release --example attach_floor -- OBJECT PROGRAM...`
 
@@ -17,7 +17,10 @@ fn main() -> anyhow::Result<()> {
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let mut attached = 0;
     for name in args {
-        let tracepoint = name.strip_suffix("_clock").unwrap_or(&name);
+        let tracepoint = ["_clock", "_sum"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(&name);
         let program =
             (ebpf.program_mut(&name)).with_context(|| format!("{object} has no program {name}"))?;
         let program: &mut BtfTracePoint = program.try_into()?;
@@ -28,6 +31,9 @@ fn main() -> anyhow::Result<()> {
         }
         program.attach()?;
         attached += 1;
+    }
+    if attached == 0 {
+        bail!("none of them can be attached");
     }
     println!("attached {attached}");
     std::io::stdin().read_to_end(&mut Vec::new())?;

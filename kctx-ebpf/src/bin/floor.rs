@@ -1,6 +1,6 @@
 //! Programs on the tracepoints that the hot ones of kctx use, for benchmarks: empty ones, the floor, since nobody who
 //! attaches there can cost less; and for softirqs ones that read the clock and keep what it said, since nobody who measures
-//! a time there can.
+//! a time there can, and ones that add up waits and runs, of all vectors together, since nobody who measures both can.
 #![no_std]
 #![no_main]
 
@@ -34,6 +34,55 @@ clock!(
     "softirq_raise" softirq_raise_clock,
     "softirq_entry" softirq_entry_clock,
     "softirq_exit" softirq_exit_clock,
+);
+
+/// The least that waits and runs can be told by.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sums {
+    /// 0 where none is pending.
+    raised_ns: u64,
+    entered_ns: u64,
+    waited_ns: u64,
+    ran_ns: u64,
+}
+
+#[btf_map]
+static SUMS: PerCpuArray<Sums, 1> = PerCpuArray::new();
+
+macro_rules! sum {
+    ($($tracepoint:literal $name:ident $do:expr),* $(,)?) => {
+        $(
+            #[btf_tracepoint(function = $tracepoint)]
+            pub fn $name(_ctx: BtfTracePointContext) -> i32 {
+                if let Some(sums) = SUMS.get_ptr_mut(0) {
+                    // SAFETY: the map's element lives as long as the program, and belongs to this CPU.
+                    let (sums, now) = unsafe { (&mut *sums, bpf_ktime_get_ns()) };
+                    let each: fn(&mut Sums, u64) = $do;
+                    each(sums, now);
+                }
+                0
+            }
+        )*
+    };
+}
+
+sum!(
+    "softirq_raise" softirq_raise_sum |sums, now| {
+        if sums.raised_ns == 0 {
+            sums.raised_ns = now;
+        }
+    },
+    "softirq_entry" softirq_entry_sum |sums, now| {
+        let raised_ns = core::mem::replace(&mut sums.raised_ns, 0);
+        if raised_ns != 0 {
+            sums.waited_ns += now - raised_ns;
+        }
+        sums.entered_ns = now;
+    },
+    "softirq_exit" softirq_exit_sum |sums, now| {
+        sums.ran_ns += now - sums.entered_ns;
+    },
 );
 
 macro_rules! empty {

@@ -90,6 +90,7 @@ const SOFTIRQ_CLOCKS: [&str; 3] = [
     "softirq_entry_clock",
     "softirq_exit_clock",
 ];
+const SOFTIRQ_SUMS: [&str; 3] = ["softirq_raise_sum", "softirq_entry_sum", "softirq_exit_sum"];
 const VECTOR_POINTS: [&str; 4] = [
     "irq_handler_entry",
     "irq_handler_exit",
@@ -154,6 +155,11 @@ pub(crate) fn all(load: Load, programs: &Programs<'_>) -> Result<(Vec<Tracer>, V
                     "clock, 2 programs",
                     "programs that read the clock at entry and exit, and no more",
                     &SOFTIRQ_CLOCKS[1..],
+                ),
+                (
+                    "sums, 3 programs",
+                    "three programs that add up waits and runs of all vectors together, and no more",
+                    &SOFTIRQ_SUMS[..],
                 ),
             ] {
                 tracers.push(floor(programs, name, what, names));
