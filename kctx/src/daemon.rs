@@ -52,7 +52,10 @@ pub fn live_settings(
             bpf_log: config.kernel.bpf_log,
             outlier_ns: config.governor.outlier.as_nanos() as u64,
         },
-        samples: u64::from(config.stacks.frequency),
+        sampling: crate::probe::clock::Sampling {
+            frequency: config.stacks.frequency,
+            busy: config.stacks.busy,
+        },
         stacks: config.stacks.most as usize,
         log: config.log.bounds(),
         cpu_limit: config.governor.cpu_limit,

@@ -62,7 +62,9 @@ impl CpuShare {
         self.0
     }
 
-    fn of(cpu_ns: u128, wall_ns: u64) -> Self {
+    /// So long of that time.
+    #[must_use]
+    pub fn of(cpu_ns: u128, wall_ns: u64) -> Self {
         let ppm = cpu_ns.saturating_mul(u128::from(PPM)) / u128::from(wall_ns.max(1));
         Self(u32::try_from(ppm).unwrap_or(u32::MAX))
     }

@@ -18,6 +18,7 @@ mod programs;
 mod provoked;
 mod recorder;
 mod reload;
+mod sampling;
 mod scrape;
 mod top;
 mod triggers;

@@ -110,6 +110,10 @@ pub struct StacksConfig {
     /// Stacks that are told apart in one window, the most frequent first: 10 to 2000. The others are one row.
     #[serde(deserialize_with = "stacks")]
     pub most: u32,
+    /// What softirqs and kernel threads take of a CPU that `kctx run` and `kctx top` sample; 0: each CPU, always. What
+    /// measures for a while and ends samples each.
+    #[serde(deserialize_with = "cpu_limit")]
+    pub busy: CpuShare,
 }
 
 impl Default for StacksConfig {
@@ -117,6 +121,7 @@ impl Default for StacksConfig {
         Self {
             frequency: 49,
             most: 500,
+            busy: CpuShare::from_ppm(20_000),
         }
     }
 }
@@ -238,12 +243,13 @@ mod tests {
     fn the_keys_are_read() {
         let config = Config::parse(
             "[governor]\ncpu_limit = \"0.5%\"\noutlier = \"500us\"\n\
-             [log]\nlines = 0\nrate = 10\n[stacks]\nfrequency = 999\nmost = 2000\n",
+             [log]\nlines = 0\nrate = 10\n[stacks]\nfrequency = 999\nmost = 2000\nbusy = \"5%\"\n",
         )
         .unwrap();
         assert_eq!(config.governor.cpu_limit.ppm(), 5_000);
         assert_eq!(config.governor.outlier, Duration::from_micros(500));
         assert_eq!((config.stacks.frequency, config.stacks.most), (999, 2000));
+        assert_eq!(config.stacks.busy.ppm(), 50_000);
         let bounds = config.log.bounds();
         assert_eq!((bounds.lines_per_window, bounds.lines_per_second), (0, 10));
         assert_eq!(config.stacks.frequency, 999);
@@ -321,6 +327,7 @@ mod tests {
                 "1000 is out of range: from 0 to 999",
             ),
             ("[stacks]\nmost = 2001", "2001 is out of range: from 10"),
+            ("[stacks]\nbusy = \"0.01%\"", "from 0.1% to 100%"),
         ] {
             let message = Config::parse(text).unwrap_err();
             assert!(message.starts_with("line 2: "), "{text:?}: {message}");

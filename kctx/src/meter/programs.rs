@@ -35,10 +35,8 @@ pub struct Counted {
 pub struct Drivers {
     /// The CPU.
     pub cpu: u32,
-    /// Whether it is online.
-    pub online: bool,
-    /// By family: executions; of kernel threads, switches between tasks of any kind. Stacks have none: their clock
-    /// ticks with the time.
+    /// By family: executions; of kernel threads, switches between tasks of any kind; of stacks, nanoseconds that
+    /// their clock ticked.
     pub counts: [u64; FAMILIES],
 }
 
@@ -176,15 +174,11 @@ impl Programs {
     }
 }
 
-/// How the drivers grew, by CPU. A driver of stacks is a nanosecond of a CPU that is online.
+/// How the drivers grew, by CPU.
 fn grown(before: &Reading, now: &Reading) -> Vec<[u64; FAMILIES]> {
-    let passed_ns = now.monotonic_ns.saturating_sub(before.monotonic_ns);
     (now.cpus.iter().zip(&before.cpus))
         .map(|(now, before)| {
-            let mut counts: [u64; FAMILIES] =
-                std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i]));
-            counts[Family::Stack as usize] = if now.online { passed_ns } else { 0 };
-            counts
+            std::array::from_fn(|i| now.counts[i].saturating_sub(before.counts[i]))
         })
         .collect()
 }

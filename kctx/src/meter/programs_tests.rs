@@ -25,11 +25,8 @@ fn reading(state: State) -> Reading {
     let cpus = [0, 1].map(|cpu| {
         let mut counts = [0; FAMILIES];
         counts[Family::Softirq as usize] = state.softirqs[cpu as usize];
-        Drivers {
-            cpu,
-            online: true,
-            counts,
-        }
+        counts[Family::Stack as usize] = state.seconds * SECOND;
+        Drivers { cpu, counts }
     });
     Reading {
         monotonic_ns: state.seconds * SECOND,
@@ -210,14 +207,14 @@ fn without_a_sample_there_is_a_reason_and_no_number() {
 }
 
 #[test]
-fn a_cpu_that_is_away_has_no_part_in_the_clock() {
+fn a_cpu_that_is_not_sampled_has_no_part_in_the_clock() {
     let mut programs = sampled();
     let _ = programs.take(None);
     let mut away = reading(State {
         seconds: 2,
         ..AFTER_SAMPLE
     });
-    away.cpus[0].online = false;
+    away.cpus[0].counts[Family::Stack as usize] = SECOND;
     programs.look(away, false);
     let cost = programs.take(None);
     assert_eq!(cost.of(Family::Stack).run_ns, 25_000);

@@ -8,10 +8,14 @@ use aya::{
     },
 };
 
-use super::{PAIRS, PROBES, ProbeKind, ProbeSpec, clock::CpuClock, load::Loaded};
+use super::{
+    PAIRS, PROBES, ProbeKind, ProbeSpec,
+    clock::{CpuClock, Sampling},
+    load::Loaded,
+};
 use crate::{
     aggregate::window::{Family, ProbeStatus},
-    host::{HostRoot, btf, cpus},
+    host::{HostRoot, btf, clock, cpus},
 };
 
 /// An attachment; dropping it detaches.
@@ -75,10 +79,9 @@ impl Drop for Attached {
 }
 
 /// Attaches every probe of the families that are wanted, and says for each whether, how, or why not.
-/// `samples` is how often a second the stacks' clock ticks; 0 for never.
 pub fn attach(
     loaded: &mut Loaded,
-    samples: u64,
+    sampling: Sampling,
     wanted: impl Fn(&ProbeSpec) -> bool,
 ) -> (Attached, Vec<ProbeStatus>) {
     // The loader's own reading of the same BTF: it needs the ids to attach by. Both are megabytes, and nobody asks them
@@ -93,7 +96,7 @@ pub fn attach(
             // Not even for a moment: what it remembers of a start would stay.
             Err(reason)
         } else if spec.kind == ProbeKind::Clock {
-            start_clock(&mut loaded.ebpf, samples)
+            start_clock(&mut loaded.ebpf, sampling)
         } else {
             attach_one(loaded, ids.as_ref(), index.as_ref(), spec)
         });
@@ -254,14 +257,14 @@ fn attach_classic(loaded: &mut Loaded, spec: &ProbeSpec) -> Result<TracePointLin
     program.take_link(id).map_err(|e| one_line(&e))
 }
 
-fn start_clock(ebpf: &mut Ebpf, samples: u64) -> AttachResult {
-    if samples == 0 {
+fn start_clock(ebpf: &mut Ebpf, sampling: Sampling) -> AttachResult {
+    if sampling.frequency == 0 {
         return Err("switched off by the configuration".to_owned());
     }
     let online = cpus::online(&HostRoot::system())
         .map_err(|error| format!("cannot read which CPUs are online: {error}"))?;
-    let clock = CpuClock::start(ebpf, samples, &online)?;
-    Ok((Link::Clock(clock), None))
+    let started = CpuClock::start(ebpf, sampling, &online, clock::monotonic_ns())?;
+    Ok((Link::Clock(started), None))
 }
 
 /// An error with its causes in one line, without the verifier's log, which is for `KCTX_LOG=debug`.

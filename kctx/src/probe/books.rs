@@ -14,6 +14,7 @@ use kctx_common::{
 use zerocopy::IntoBytes as _;
 
 use super::{
+    clock::CpuClock,
     contexts::{self, ContextTotals},
     load::{LoadError, Loaded},
     programs::Programs,
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     aggregate::window::{ContextTimes, Family, FamilyAccounting},
     decode,
+    governor::CpuShare,
     host::{HostRoot, clock, cpus, kallsyms::Symbols},
     meter::programs::{Drivers, Reading},
     source::RunningThread,
@@ -37,6 +39,8 @@ pub struct Books {
     cpu: PerCpuArray<MapData, CpuState>,
     threads: HashMap<MapData, u64, Thread>,
     totals: Vec<ContextTotals>,
+    /// As of the last [`Self::busy`].
+    looked: Vec<ContextTotals>,
     switches: bool,
     governed: u64,
     open: bool,
@@ -47,8 +51,6 @@ pub struct Books {
     pending: HashMap<MapData, u64, PendingWork>,
     programs: Programs,
     online_list: cpus::Online,
-    /// As of the last [`Self::contexts`].
-    online: Vec<u32>,
     last_counters: [FamilyCounters; FAMILIES],
     last_misses: [u64; FAMILIES],
     aged: u64,
@@ -119,6 +121,7 @@ impl Books {
             cpu: take(loaded, "CPU")?,
             threads: take(loaded, "THREADS")?,
             totals: Vec::new(),
+            looked: Vec::new(),
             switches: false,
             governed: 0,
             open: false,
@@ -136,7 +139,6 @@ impl Books {
             pending: take(loaded, "PENDING")?,
             programs,
             online_list: cpus::Online::open(&HostRoot::system()).map_err(LoadError::Cpus)?,
-            online: Vec::new(),
             last_counters: [FamilyCounters::default(); FAMILIES],
             last_misses: [0; FAMILIES],
             aged: 0,
@@ -209,7 +211,6 @@ impl Books {
                     contexts::gone(state);
                 }
             }
-            self.online = online;
         }
         let totals: Vec<ContextTotals> = states
             .iter()
@@ -231,6 +232,18 @@ impl Books {
             .map(|(state, cpu)| self.running(*cpu, state, now_ns))
             .collect();
         Ok((times, running))
+    }
+
+    /// What softirqs and kernel threads took of each CPU since the last call (the first gives none): where stacks are
+    /// sampled.
+    pub fn busy(&mut self) -> Result<Vec<(u32, CpuShare)>, MapError> {
+        let now_ns = clock::monotonic_ns();
+        let states = self.states()?;
+        let totals = states.iter().map(|state| ContextTotals::at(state, now_ns));
+        let before = std::mem::replace(&mut self.looked, totals.collect());
+        Ok((self.looked.iter().zip(&before).zip(&self.possible))
+            .map(|((now, before), cpu)| (*cpu, now.sampled_share_since(before)))
+            .collect())
     }
 
     /// The CPUs that are online now.
@@ -368,22 +381,19 @@ impl Books {
         self.programs.renew();
     }
 
-    /// What the programs ran, as of [`Self::renew_programs`], and what made them run, since they were loaded. The CPUs
-    /// that are online are those of the last [`Self::contexts`].
-    pub fn programs(&self) -> Result<Reading, MapError> {
+    /// What the programs ran, as of [`Self::renew_programs`], and what made them run, since they were loaded.
+    pub fn programs(&self, clock: Option<&CpuClock>) -> Result<Reading, MapError> {
         let states = self.cpu.get(&0, 0)?;
+        let now_ns = clock::monotonic_ns();
         let drivers = |(cpu, state): (&u32, &CpuState)| {
             let mut counts = state.counters.family.map(|family| family.observed);
             // Its programs run at each switch, whoever it is to.
             counts[Family::Kthread as usize] = state.tasks.begun;
-            Drivers {
-                cpu: *cpu,
-                online: self.online.binary_search(cpu).is_ok(),
-                counts,
-            }
+            counts[Family::Stack as usize] = clock.map_or(0, |clock| clock.ticked_ns(*cpu, now_ns));
+            Drivers { cpu: *cpu, counts }
         };
         Ok(Reading {
-            monotonic_ns: clock::monotonic_ns(),
+            monotonic_ns: now_ns,
             programs: self.programs.counted(),
             cpus: self
                 .possible

@@ -2,7 +2,7 @@
 
 use kctx_common::pairing::{CpuState, role};
 
-use crate::aggregate::window::ContextTimes;
+use crate::{aggregate::window::ContextTimes, governor::CpuShare};
 
 /// Time in each context on one CPU since the programs were loaded. Only differences mean something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,16 @@ impl ContextTotals {
             }
         }
         totals
+    }
+
+    /// What softirqs and kernel threads took of the CPU since `before`.
+    #[must_use]
+    pub fn sampled_share_since(&self, before: &Self) -> CpuShare {
+        let grown = |of: fn(&Self) -> u64| u128::from(of(self).saturating_sub(of(before)));
+        let sampled_ns = grown(|totals| totals.softirq_ns)
+            + grown(|totals| totals.ksoftirqd_ns)
+            + grown(|totals| totals.kthread_ns);
+        CpuShare::of(sampled_ns, self.at_ns.saturating_sub(before.at_ns))
     }
 
     /// The time in each context since `before`. The parts add up to the time between the two; where it was not

@@ -208,7 +208,8 @@ impl Drain {
         self.books.open_gate()?;
         let (_, running) = self.books.contexts()?;
         self.books.renew_programs();
-        self.metering.start(self.books.programs()?);
+        self.metering
+            .start(self.books.programs(self.clock.as_ref())?);
         if self
             .send(start)
             .and_then(|()| self.send(Control::Running(running)))
@@ -279,7 +280,7 @@ impl Drain {
                 if taint.is_some_and(|control| self.send(control).is_err()) {
                     break;
                 }
-                self.follow_cpus();
+                self.follow_cpus()?;
                 next_look = after(next_look, LOOK_EVERY, now);
             }
             if self.govern()?.is_err() {
@@ -319,11 +320,18 @@ impl Drain {
         Ok(())
     }
 
-    /// Has the stacks of CPUs that came online sampled too.
-    fn follow_cpus(&mut self) {
-        if let Some(clock) = &mut self.clock
-            && let Ok(online) = self.books.online_now()
-            && let Err(reason) = clock.follow(&mut self.loaded.ebpf, &online)
+    /// Has the stacks of CPUs that came online sampled too, and where CPUs may rest of those only that are busy.
+    fn follow_cpus(&mut self) -> anyhow::Result<()> {
+        let Some(clock) = &mut self.clock else {
+            return Ok(());
+        };
+        let now_ns = clock::monotonic_ns();
+        if clock.rests() {
+            let busy = self.books.busy()?;
+            clock.heed(&busy, now_ns)?;
+        }
+        if let Ok(online) = self.books.online_now()
+            && let Err(reason) = clock.follow(&online, now_ns)
         {
             tracing::warn!(
                 reason,
@@ -331,13 +339,15 @@ impl Drain {
                  kernel.perf_event_paranoid is 3, which kctx has given up by then)"
             );
         }
+        Ok(())
     }
 
     /// What kctx costs is looked at, and what follows from it done.
     fn govern(&mut self) -> anyhow::Result<Result<(), Disconnected>> {
         if self.metering.is_due() {
             self.books.renew_programs();
-            self.metering.end_sample(self.books.programs()?);
+            let programs = self.books.programs(self.clock.as_ref())?;
+            self.metering.end_sample(programs);
         }
         let now_ns = clock::monotonic_ns();
         if self.warden.is_due(now_ns)
@@ -393,7 +403,7 @@ impl Drain {
         if last || self.metering.wants_programs(clock::monotonic_ns()) {
             self.books.renew_programs();
         }
-        let programs = self.books.programs()?;
+        let programs = self.books.programs(self.clock.as_ref())?;
         let counted = Box::new(self.books.counted(staged)?);
         let mut controls = vec![Control::Contexts(times), Control::Running(running)];
         let spilled = self.books.spilled_ever();

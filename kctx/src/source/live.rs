@@ -31,6 +31,7 @@ use crate::{
     probe::{
         attach::{self, Attached},
         books::Books,
+        clock::Sampling,
         load::{self, LoadError, MapSizes},
     },
     resolve::{Live, Resolver},
@@ -47,8 +48,8 @@ pub struct LiveSettings {
     pub softirq_vectors: u16,
     /// Sizes of what is taken in the kernel.
     pub sizes: MapSizes,
-    /// How often a second the stacks' clock ticks; 0 for never.
-    pub samples: u64,
+    /// How stacks are sampled.
+    pub sampling: Sampling,
     /// Stacks that are told apart in a window.
     pub stacks: usize,
     /// How much of the kernel's log is kept.
@@ -102,7 +103,7 @@ impl Prepared {
     pub fn attach(settings: &LiveSettings) -> anyhow::Result<(Self, Resolver, Inlet)> {
         let mut loaded = load::load(settings.sizes, settings.softirq_vectors)
             .map_err(|error| NotLive::from_load(&error))?;
-        let (mut attached, mut probes) = attach::attach(&mut loaded, settings.samples, |spec| {
+        let (mut attached, mut probes) = attach::attach(&mut loaded, settings.sampling, |spec| {
             settings.families.contains(&spec.family) && !settings.without.contains(&spec.name())
         });
         if !probes.iter().any(|p| p.attached) {
