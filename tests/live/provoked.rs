@@ -26,7 +26,7 @@ fn a_thread_that_a_real_time_task_keeps_waiting_has_waited() -> Result<()> {
             let (spinning, spins) = mpsc::channel();
             let spinner = std::thread::spawn(move || -> Result<()> {
                 load::pin(0)?;
-                load::real_time()?;
+                load::real_time(load::BELOW_IRQ_THREADS)?;
                 let _ = spinning.send(());
                 let start = Instant::now();
                 while start.elapsed() < HELD {

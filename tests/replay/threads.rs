@@ -86,6 +86,31 @@ fn a_thread_has_its_role_its_waits_and_its_workqueue() -> Result<()> {
 }
 
 #[test]
+fn a_thread_that_was_made_just_now_has_its_own_name_and_not_its_makers() {
+    let kthreadd = kthread(2, "kthreadd", START_NS + 500, 3, 100);
+    let first = kthread(77, "kthreadd", START_NS + 900, 3, 10);
+    let then = kthread(77, "irq/3-ttyS1", START_NS + 2000, 3, 500);
+    let nameless = kthread(78, "kthreadd", START_NS + 3000, 3, 10);
+    let mut items = vec![start(), list(Vec::new())];
+    items.push(batch(1, &[kthreadd, first, then, nameless]));
+    items.extend(end(SECOND));
+    let all = summaries(&items, &Names::default());
+    let rows = all[0].kthread.iter();
+    let mut rows: Vec<_> = rows
+        .map(|row| (row.pid, row.comm.as_str(), row.role.as_str(), row.count))
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(
+        rows,
+        [
+            (2, "kthreadd", "kthreadd", 1),
+            (77, "irq/3-ttyS1", "irq", 2),
+            (78, "kthreadd", "kthreadd", 1),
+        ]
+    );
+}
+
+#[test]
 fn a_stretch_of_five_seconds_is_in_each_of_its_windows() {
     // From half a second before the first window to half a second into its sixth.
     let whole = kthread(

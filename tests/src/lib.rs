@@ -4,6 +4,7 @@ pub mod backend;
 pub mod bottom_half;
 mod bpf;
 pub mod bundle;
+pub mod edu;
 pub mod empty_program;
 pub mod kernel;
 pub mod left_out;

@@ -251,11 +251,43 @@ pub fn pin(cpu: u32) -> std::io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Makes the calling thread a real-time one (`SCHED_FIFO`, priority 10): nothing but interrupts and its like takes
+/// Zeros to the second serial line as fast as it takes them: a character or some are an interrupt.
+pub fn serial_line(cpu: u32) -> Result<Load> {
+    let mut line = File::options().write(true).open("/dev/ttyS1")?;
+    let mut settings = tcgetattr(&line)?;
+    settings.make_raw();
+    tcsetattr(&line, OptionalActions::Now, &settings)?;
+    Load::start_on(cpu, move || line.write_all(&[0; 4096]))
+}
+
+/// A priority below that of interrupts' threads, which is 50, and one above it.
+pub const BELOW_IRQ_THREADS: i32 = 10;
+const ABOVE_IRQ_THREADS: i32 = 60;
+
+/// Takes a CPU from all but what is more urgent than interrupts' threads, for so long at a time.
+pub fn real_time_turns(cpu: u32, turn: Duration) -> Result<Load> {
+    let mut ready = false;
+    Load::start_on(cpu, move || {
+        if !ready {
+            real_time(ABOVE_IRQ_THREADS)?;
+            ready = true;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < turn {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(turn / 4);
+        Ok(())
+    })
+}
+
+/// Makes the calling thread a real-time one (`SCHED_FIFO`): nothing but interrupts and its like takes
 /// the CPU from it, for the 950 ms of each second that the kernel allows.
 #[allow(unsafe_code)]
-pub fn real_time() -> std::io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: 10 };
+pub fn real_time(priority: i32) -> std::io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
     // SAFETY: the parameters outlive the call, and 0 is this thread.
     if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } != 0 {
         return Err(std::io::Error::last_os_error());

@@ -30,7 +30,7 @@ impl Situation {
 }
 
 /// Names of all.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 26] = [
     "net-lo",
     "net-rps",
     "net-fw",
@@ -40,6 +40,7 @@ pub const NAMES: [&str; 25] = [
     "net-bpf",
     "net-ct",
     "net-napi-thread",
+    "net-flow",
     "net-tx",
     "tmr-hard",
     "tmr-soft",
@@ -77,6 +78,7 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
         "net-bpf" => vec![network::filtered_by_bpf(cpu)?],
         "net-ct" => vec![network::connections(cpu)?],
         "net-napi-thread" => vec![network::veth(other, true)?],
+        "net-flow" => vec![network::one_flow(cpu)?],
         "net-tx" => vec![tcp::shaped(cpu)?],
         "tmr-hard" => vec![other::timers(cpu)?],
         "tmr-soft" => other::receive_timeouts(300)?,

@@ -139,12 +139,55 @@ pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
     ip("addr add 192.0.2.1/30 dev veth-k0")?;
     ip("link set veth-k0 up")?;
     if threaded {
-        // Only so has it a NAPI of its own.
-        offload::receive_offload("veth-k0")?;
-        offload::no_segmentation_offload("veth-k1")?;
+        polled()?;
         std::fs::write("/sys/class/net/veth-k0/threaded", "1")
             .context("cannot have veth-k0 polled by a thread")?;
     }
+    through_veth(cpu, burst)
+}
+
+/// Queues of [`one_flow`]'s veth.
+const QUEUES: u32 = 4;
+/// Its other flows.
+const FLOWS: u32 = 32;
+
+/// Sends the same way through a pair of veth with several queues: one flow, and now and then a packet of some others.
+pub fn one_flow(cpu: u32) -> Result<Load> {
+    let queues = format!("numrxqueues {QUEUES} numtxqueues {QUEUES}");
+    ip(&format!(
+        "link add veth-k0 {queues} type veth peer name veth-k1 {queues}"
+    ))?;
+    ip("addr add 192.0.2.1/30 dev veth-k0")?;
+    ip("link set veth-k0 up")?;
+    polled()?;
+    let mut others = Vec::new();
+    through_veth(cpu, move |sender| {
+        while others.len() < FLOWS as usize {
+            let other = UdpSocket::bind("192.0.2.2:0")?;
+            other.connect("192.0.2.1:9")?;
+            others.push(other);
+        }
+        for other in &others {
+            let _ = other.send(&[0; 16]);
+        }
+        for _ in 0..10 {
+            burst(sender)?;
+        }
+        Ok(())
+    })
+}
+
+/// Has veth-k0 polled by NAPIs of its own.
+fn polled() -> Result<()> {
+    offload::receive_offload("veth-k0")?;
+    offload::no_segmentation_offload("veth-k1")
+}
+
+/// Sends through veth-k1, from a network namespace that it is moved to.
+fn through_veth(
+    cpu: u32,
+    mut send: impl FnMut(&UdpSocket) -> std::io::Result<()> + Send + 'static,
+) -> Result<Load> {
     let (entered, thread) = mpsc::channel();
     let (moved, ready) = mpsc::channel::<()>();
     let mut sender: Option<UdpSocket> = None;
@@ -168,7 +211,7 @@ pub fn veth(cpu: u32, threaded: bool) -> Result<Load> {
                 sender.insert(made.map_err(std::io::Error::other)?)
             }
         };
-        burst(sender)
+        send(sender)
     })?;
     let thread = thread.recv().context("the sender did not start")?;
     ip(&format!("link set veth-k1 netns {thread}"))?;

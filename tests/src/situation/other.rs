@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use crate::{
-    load::{Load, Pty, pin, real_time},
+    load::{BELOW_IRQ_THREADS, Load, Pty, pin, real_time},
     situation::trie::Addresses,
 };
 
@@ -172,7 +172,7 @@ pub fn real_time_spinner(cpu: u32) -> Result<Load> {
     Load::start(move || {
         if !ready {
             pin(cpu)?;
-            real_time()?;
+            real_time(BELOW_IRQ_THREADS)?;
             ready = true;
         }
         for _ in 0..10_000 {

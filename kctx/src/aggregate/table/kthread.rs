@@ -21,6 +21,11 @@ use crate::{
 /// Two stamps of the same switch are no further apart.
 const SAME_START_NS: u64 = 1000;
 
+/// A thread bears its maker's name until it has its own: `kthread_create_on_node` gave it one only once it ran (kernel/kthread.c;
+/// up to 6.4).
+const MAKER: &str = "kthreadd";
+const MAKERS_PID: u32 = 2;
+
 /// Window ends after which a stretch whose record never came is forgotten.
 const FORGOTTEN_AFTER: u64 = 2;
 
@@ -62,6 +67,8 @@ pub struct KthreadOpen {
     pub wait: Tally,
     /// Time on the CPU at a stretch, with and without interrupts and softirqs.
     pub service: ServedTally,
+    /// Its name is its maker's.
+    unnamed: bool,
 }
 
 impl KthreadOpen {
@@ -69,6 +76,12 @@ impl KthreadOpen {
     fn add_time(&mut self, service_ns: u64, net_ns: u64) {
         self.row.cpu_ns = self.row.cpu_ns.saturating_add(service_ns);
         self.row.cpu_net_ns = self.row.cpu_net_ns.saturating_add(net_ns);
+    }
+
+    fn name(&mut self, comm: String) {
+        self.unnamed = comm == MAKER && self.row.pid != MAKERS_PID;
+        self.row.role = role_of(&comm).as_str();
+        self.row.comm = Arc::from(comm);
     }
 
     fn close(self) -> KthreadRow {
@@ -88,6 +101,7 @@ impl From<KthreadRow> for KthreadOpen {
             row,
             wait: Tally::default(),
             service: ServedTally::default(),
+            unnamed: false,
         }
     }
 }
@@ -232,7 +246,13 @@ impl KthreadTable {
             return (self.overflow_row(), true);
         };
         match self.index.get(&key) {
-            Some(i) => (&mut self.rows[i], false),
+            Some(i) => {
+                let row = &mut self.rows[i];
+                if row.unnamed {
+                    row.name(comm());
+                }
+                (row, false)
+            }
             None => self.new_row(key, limit, names, comm),
         }
     }
@@ -251,10 +271,7 @@ impl KthreadTable {
         let i = self.rows.len();
         self.index.insert(key, i);
         let (pid, workqueue_id) = key;
-        let comm = comm();
         let row = KthreadRow {
-            role: role_of(&comm).as_str(),
-            comm: Arc::from(comm),
             pid,
             workqueue: match workqueue_id {
                 0 => Arc::from(""),
@@ -263,6 +280,7 @@ impl KthreadTable {
             ..empty()
         };
         self.rows.push(row.into());
+        self.rows[i].name(comm());
         (&mut self.rows[i], false)
     }
 

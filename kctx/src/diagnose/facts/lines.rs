@@ -40,6 +40,13 @@ impl Line {
     }
 }
 
+/// The line and the action of an interrupt's thread, by its comm: `irq/36-nvme0q1` (`setup_irq_thread`, kernel/irq/manage.c); a
+/// second one's action begins with `s-`.
+pub(in crate::diagnose) fn of_thread(comm: &str) -> Option<(&str, &str)> {
+    let (number, action) = comm.strip_prefix("irq/")?.split_once('-')?;
+    Some((number, action.strip_prefix("s-").unwrap_or(action)))
+}
+
 impl Facts<'_> {
     /// By time, the most first.
     pub(in crate::diagnose) fn lines(&self) -> Vec<Line> {

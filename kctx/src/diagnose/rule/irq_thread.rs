@@ -1,7 +1,7 @@
 use super::{Outcome, Rule};
 use crate::diagnose::{
     draft::Draft,
-    facts::Facts,
+    facts::{Facts, lines::of_thread},
     figures::time,
     finding::{Confidence, Severity},
     page::{Page, look_alike, owner, read, threshold},
@@ -86,12 +86,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .process(&worst.comm, worst.pid)
         .step("thread", format!("{} (pid {})", worst.comm, worst.pid))
         .evidence(format!("summary.kthread[comm={}].wait", worst.comm), format!("max {}", time(worst.wait.max_ns as f64)));
-    // `irq/36-name`
-    if let Some(number) = worst
-        .comm
-        .strip_prefix("irq/")
-        .and_then(|rest| rest.split('-').next())
-    {
+    if let Some((number, _)) = of_thread(&worst.comm) {
         draft = draft.irq(number);
     }
     if let Some(line) = throttled {
