@@ -255,3 +255,8 @@ fn nothing_is_hot_in_a_light_load() -> Result<()> {
     assert!(worst <= Some(Severity::Info), "{:#?}", document.diagnosis);
     Ok(())
 }
+
+#[test]
+fn packets_of_one_flow_in_one_of_four_queues() -> Result<()> {
+    check("net-flow", wanted("NET-FLOW", true, Some("veth-k0")))
+}

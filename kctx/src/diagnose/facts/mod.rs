@@ -52,6 +52,8 @@ pub(super) struct Facts<'a> {
     pub(super) interrupts: Option<Interrupts>,
     /// By CPU.
     pub(super) stat: Option<BTreeMap<u32, CpuStat>>,
+    /// Between tasks, on all CPUs.
+    pub(super) switches: Option<u64>,
     pub(super) stacks: Stacks<'a>,
     pub(super) packets: BTreeMap<String, Packets>,
     pub(super) devices: BTreeMap<String, Device>,
@@ -82,6 +84,7 @@ impl<'a> Facts<'a> {
             softnet,
             interrupts: Interrupts::of(evidence, apart),
             stat: stat::of(evidence),
+            switches: stat::switches(evidence),
             stacks: Stacks(&summary.stack),
             packets: packets::of(evidence, apart),
             devices: devices::of(evidence),

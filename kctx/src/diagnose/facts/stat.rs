@@ -44,6 +44,15 @@ pub(super) fn of(evidence: &EvidenceSet) -> Option<BTreeMap<u32, CpuStat>> {
     Some(parts.collect())
 }
 
+/// Switches between tasks in between, on all CPUs.
+pub(super) fn switches(evidence: &EvidenceSet) -> Option<u64> {
+    let (before, after) = both(evidence, FILE, |text| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix("ctxt ")?.trim().parse::<u64>().ok())
+    })?;
+    Some(after?.saturating_sub(before?))
+}
+
 /// The first eight columns by CPU: user, nice, system, idle, iowait, irq, softirq, steal. Guests' time is in the first two.
 fn parse(text: &str) -> BTreeMap<u32, Vec<u64>> {
     let lines = text.lines().filter_map(|line| {

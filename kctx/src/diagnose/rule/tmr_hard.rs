@@ -16,16 +16,20 @@ const MANY: f64 = 10_000.0;
 const COSTS: f64 = 5.0;
 /// The same of its system time: whoever is woken.
 const SYSTEM: f64 = 40.0;
+/// Switches for each interrupt, at least, where tasks are woken: it is two, to the task and away from it.
+const WAKES: f64 = 0.5;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
         id: "TMR-HARD",
         title: "High-resolution timers interrupt a CPU",
         means: "The local timer interrupts for each high-resolution timer that is due: sleeps and time-outs of microseconds, timerfd, POSIX timers, sampling. That is \
-                no softirq. Each interrupt as a rule wakes a task, which costs more than the interrupt.",
+                no softirq. Each interrupt as a rule wakes a task, which costs more than the interrupt; where few tasks are switched to, what the timers do is done \
+                in the interrupt: sampling profilers (perf record -F by cpu-clock, on virtual machines above all), hypervisors.",
         signals: &[
             "interrupts of the local timer (LOC) beyond HZ, a second",
             "system time of that CPU",
+            "switches between tasks, a second: few, and nobody is woken by them",
             "softirqs that stay idle",
         ],
         thresholds: &[threshold(
@@ -47,7 +51,11 @@ pub(super) static RULE: Rule = Rule {
             ),
             read(
                 "See which timers are set.",
-                "grep -E 'hrtimer_wakeup|posix_timer_fn|timerfd_tmrproc' /proc/timer_list | sort | uniq -c",
+                "grep -oE 'hrtimer_wakeup|posix_timer_fn|timerfd_tmrproc|perf_swevent_hrtimer' /proc/timer_list | sort | uniq -c",
+            ),
+            read(
+                "See who samples by a clock: processes with perf events.",
+                "find /proc/[0-9]*/fd -lname '*perf_event*' 2>/dev/null | cut -d/ -f3 | sort | uniq -c | sort -n",
             ),
             owner(
                 "Ask the owner of the task for longer periods, or timer slack (prctl PR_SET_TIMERSLACK).",
@@ -135,6 +143,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
             task.comm, task.pid
         )
     });
+    let (asleep, switched) = woken(facts, timers);
     let severity = if most.rate >= MANY && costs {
         Severity::Warn
     } else {
@@ -143,7 +152,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
     let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("CPU {} takes {} timer interrupts/s", most.cpu, number(most.rate)))
         .statement(format!(
-            "CPU {} takes {} timer interrupts/s{besides}{hz}, {} of its time in their handlers at {} each{system}{by}.",
+            "CPU {} takes {} timer interrupts/s{besides}{hz}, {} of its time in their handlers at {} each{system}{by}{asleep}.",
             most.cpu,
             number(most.rate),
             percent(most.percent),
@@ -158,6 +167,11 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
         .step("task", by.trim_start_matches("; "))
         .evidence(format!("summary.hardirq[name=LOC,cpu={}]", most.cpu), format!("{}, {}", rate(most.rate), percent(most.percent)))
         .missing("the functions of the timers: kctx does not trace them");
+    if !switched.is_empty() {
+        draft = draft
+            .step("woken", asleep.trim_start_matches("; "))
+            .evidence(facts.reference(stat::FILE), switched);
+    }
     if !system.is_empty() {
         draft = draft.evidence(facts.reference(stat::FILE), system.trim_start_matches("; "));
     }
@@ -165,6 +179,22 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
         draft = draft.process(&task.comm, task.pid);
     }
     draft.done()
+}
+
+/// Says so where hardly anybody is woken by the timers, with how many switches there were.
+fn woken(facts: &Facts<'_>, timers: &[Taken]) -> (String, String) {
+    let Some(switches) = facts.switches.map(|switches| facts.grown_rate(switches)) else {
+        return (String::new(), String::new());
+    };
+    let all: f64 = timers.iter().map(|taken| taken.rate).sum();
+    if switches >= all * WAKES {
+        return (String::new(), String::new());
+    }
+    let switched = format!("{} switches between tasks/s on all CPUs", number(switches));
+    let words = format!(
+        "; {switched}, so these timers wake hardly any: what they do is done in the interrupt, as by a profiler that samples by the clock"
+    );
+    (words, switched)
 }
 
 #[cfg(test)]
@@ -205,6 +235,19 @@ mod tests {
         for (system, severity) in [(20, Severity::Info), (45, Severity::Warn)] {
             let diagnosis = of(&summary, &stat(system));
             assert_eq!(found(&diagnosis, "TMR-HARD").unwrap().severity, severity);
+        }
+        // Nobody is woken by those that a profiler samples by.
+        for (switches, sampled) in [(500, true), (400_000, false)] {
+            let after = format!("cpu0 10 0 1 89\nctxt {switches}\n");
+            let found_it = of(
+                &summary,
+                &evidence(&[
+                    ("before/proc/stat", "cpu0 0 0 0 0\nctxt 0\n"),
+                    ("after/proc/stat", &after),
+                ]),
+            );
+            let statement = &found(&found_it, "TMR-HARD").unwrap().statement;
+            assert_eq!(statement.contains("a profiler"), sampled, "{statement}");
         }
         // Those that TCP paces by are no task's.
         summary.softirq = vec![softirq("HRTIMER", 0, "irq_tail", 215_000, percent(24))];
