@@ -14,6 +14,9 @@ const SOME: f64 = 5_000.0;
 const MANY: f64 = 20_000.0;
 /// Part of a CPU in their handlers, for many of them to be a warning.
 const COSTS: f64 = 5.0;
+/// Stretches of RCU's thread for expedited grace periods for each call, where the calls are its own: it is woken when one is wanted,
+/// and when the CPUs have answered.
+const OF_GRACE_PERIODS: f64 = 0.5;
 /// A CPU with so much system time may be the sender.
 const SENDER: f64 = 40.0;
 
@@ -22,7 +25,7 @@ pub(super) static RULE: Rule = Rule {
         id: "IRQ-IPI",
         title: "CPUs interrupt each other",
         means: "A CPU has others run a function (CAL) or look at their run queue (RES): to drop TLB entries when memory is unmapped, for memory barriers of a whole \
-                process (JIT runtimes), to wake a task elsewhere, or to change the kernel's own code. Who pays is not who causes it.",
+                process (JIT runtimes), to wake a task elsewhere, for RCU's expedited grace periods, or to change the kernel's own code. Who pays is not who causes it.",
         signals: &[
             "function-call interrupts (CAL) and reschedule interrupts (RES), a second",
             "the TLB row of /proc/interrupts, which tells flushes from other calls",
@@ -84,6 +87,15 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     Outcome::Found(vec![finding(facts, most, rescheduled)])
 }
 
+/// How often RCU's threads for expedited grace periods ran, a second.
+fn expedited(facts: &Facts<'_>) -> Option<f64> {
+    let threads = facts.summary.kthread.iter();
+    threads
+        .filter(|row| row.comm.starts_with("rcu_exp"))
+        .map(|row| facts.rate(row.count))
+        .max_by(f64::total_cmp)
+}
+
 fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Finding {
     let flushes = facts
         .interrupts
@@ -102,11 +114,16 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
                 some if some < 1.0 => "none".to_owned(),
                 some => format!("only {}", rate(some)),
             };
+            let others = match expedited(facts) {
+                Some(stretches) if stretches >= calls.rate * OF_GRACE_PERIODS => {
+                    "RCU's expedited grace periods interrupt all CPUs, and there is one after another (RCU-FLOOD)"
+                }
+                _ => {
+                    "they are wake-ups of tasks there, memory barriers of a process (membarrier) or code patching"
+                }
+            };
             (
-                format!(
-                    "{few} of them drop TLB entries: they are wake-ups of tasks there, memory barriers of a process (membarrier) or code \
-                     patching"
-                ),
+                format!("{few} of them drop TLB entries: {others}"),
                 Confidence::Medium,
             )
         }
@@ -170,7 +187,7 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
 mod tests {
     use crate::diagnose::{
         finding::{Confidence, Severity},
-        fixture::{evidence, found, hardirq, of, percent, ruled_out, summary},
+        fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary},
     };
 
     fn table(tlb: u64) -> String {
@@ -207,6 +224,16 @@ mod tests {
             of(&summary, &files(12)).findings[0].confidence,
             Confidence::Medium
         );
+        // A grace period after another.
+        let mut rcu = kthread("rcu", "rcu_exp_gp_kthr", percent(5));
+        for (stretches, is_rcu) in [(530_000, true), (900, false)] {
+            rcu.count = stretches;
+            summary.kthread = vec![rcu.clone()];
+            let diagnosis = of(&summary, &files(12));
+            let statement = &found(&diagnosis, "IRQ-IPI").unwrap().statement;
+            assert_eq!(statement.contains("grace periods"), is_rcu, "{statement}");
+        }
+        summary.kthread.clear();
         // Many of which nobody takes any harm.
         summary.hardirq = vec![hardirq(None, "CAL", 0, 530_000, percent(3))];
         let cheap = of(&summary, &files(520_000));

@@ -11,13 +11,14 @@ use crate::diagnose::{
 pub(super) static RULE: Rule = Rule {
     page: Page {
         id: "RCU-FLOOD",
-        title: "RCU callbacks take a CPU",
+        title: "RCU takes a CPU",
         means: "What is freed under RCU (files, sockets, dentries, namespaces, BPF map entries) is freed after a grace period, many at once, by \
                 the RCU softirq or by rcuo and rcuc threads. Something that makes and drops such things all the time pays there, and memory \
-                grows while it waits.",
+                grows while it waits. Grace periods cost too where somebody waits for one after another: what mounts, network namespaces and devices \
+                that come and go wait for is as a rule an expedited one, which interrupts all CPUs.",
         signals: &[
             "RCU's share of a CPU, and its longest run",
-            "time of rcuo, rcuc and rcu_preempt threads",
+            "time of rcuo and rcuc threads (callbacks), of rcu_preempt and rcu_exp threads (grace periods)",
             "\"rcu: INFO: ... detected stalls\" in the kernel's log",
         ],
         thresholds: &[
@@ -48,6 +49,10 @@ pub(super) static RULE: Rule = Rule {
             read(
                 "See who makes them: processes that come and go, files and sockets a second.",
                 "vmstat 1 5 ; cat /proc/sys/fs/file-nr /proc/net/sockstat",
+            ),
+            read(
+                "See who waits for grace periods: tasks in it, some times over.",
+                "for i in 1 2 3 4 5; do grep -ls synchronize_rcu /proc/[0-9]*/stack | cut -d/ -f3 | xargs -r ps -o pid,comm -p ; done",
             ),
             owner("rcu_nocbs moves callbacks to threads: a choice of the boot, for its owner."),
         ],
@@ -84,9 +89,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         let finding = Draft::new(&RULE.page, Severity::Info, Confidence::Medium)
             .title(format!("{} takes {share} of a CPU", thread.comm))
             .statement(format!(
-                "{} (pid {}) takes {share} of a CPU for RCU callbacks, {}, at most {} at a time.",
+                "{} (pid {}) takes {share} of a CPU for {}, {}, at most {} at a time.",
                 thread.comm,
                 thread.pid,
+                occupation(&thread.comm),
                 rate(facts.rate(thread.count)),
                 time(thread.service.max_ns as f64)
             ))
@@ -98,6 +104,17 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     match busy.not(facts) {
         None => Outcome::Silent,
         Some(because) => Outcome::RuledOut(because),
+    }
+}
+
+/// What a thread of RCU does (kernel/rcu/tree.c, tree_exp.h, tasks.h).
+fn occupation(comm: &str) -> &'static str {
+    if comm.starts_with("rcuo") || comm.starts_with("rcuc") {
+        "RCU callbacks"
+    } else if comm.starts_with("rcu_exp") {
+        "RCU's expedited grace periods, which interrupt all CPUs: somebody waits for one after another"
+    } else {
+        "RCU's grace periods"
     }
 }
 
@@ -117,9 +134,24 @@ mod tests {
         aggregate::window::LogRow,
         diagnose::{
             finding::Severity,
-            fixture::{evidence, found, of, percent, ruled_out, softirq, stack, summary},
+            fixture::{evidence, found, kthread, of, percent, ruled_out, softirq, stack, summary},
         },
     };
+
+    #[test]
+    fn threads_are_told_by_what_they_do() {
+        for (comm, what) in [
+            ("rcuop/3", "of a CPU for RCU callbacks, "),
+            ("rcu_exp_gp_kthr", "RCU's expedited grace periods"),
+            ("rcu_preempt", "of a CPU for RCU's grace periods, "),
+        ] {
+            let mut summary = summary();
+            summary.kthread = vec![kthread("rcu", comm, percent(14))];
+            let diagnosis = of(&summary, &evidence(&[]));
+            let statement = &found(&diagnosis, "RCU-FLOOD").unwrap().statement;
+            assert!(statement.contains(what), "{statement}");
+        }
+    }
 
     #[test]
     fn callbacks_that_take_much_and_stalls_are_found_and_ordinary_runs_are_not() {
