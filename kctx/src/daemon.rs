@@ -55,6 +55,7 @@ pub fn live_settings(
         sampling: crate::probe::clock::Sampling {
             frequency: config.stacks.frequency,
             busy: config.stacks.busy,
+            at_first: crate::probe::clock::LASTS,
         },
         stacks: config.stacks.most as usize,
         log: config.log.bounds(),

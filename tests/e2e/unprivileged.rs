@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use kctx_tests::program::{self, Ended};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,7 +27,12 @@ impl Open {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let open = Self { folder };
-        fs::copy(program::kctx_path()?, open.path("kctx"))?;
+        // Not by this process: what it holds open for writing another thread's child holds too, until that has executed its own
+        // program, and a file that is open for writing cannot be executed.
+        let copied = Command::new("cp")
+            .args([program::kctx_path()?, open.path("kctx")])
+            .status()?;
+        ensure!(copied.success(), "cp: {copied}");
         fs::copy(sample(), open.path("sample"))?;
         fs::set_permissions(open.path("sample"), Permissions::from_mode(0o644))?;
         Ok(open)

@@ -35,27 +35,25 @@ fn stacks_are_sampled_where_the_kernel_keeps_a_cpu_busy_and_not_where_it_rests()
     let cpus = kernel::online_cpus()?;
     let untraced = timer_interrupts()?;
     // What the machine itself does comes on top.
-    let ticks = |cpu: u32| -> Result<u64> {
+    let are_all = |cpus: &[u32], is: fn(u64) -> bool| -> Result<bool> {
         let now = timer_interrupts()?;
         println!("{now:?}, untraced {untraced:?}");
-        let of = |counts: &BTreeMap<u32, u64>| counts.get(&cpu).copied().unwrap_or_default();
-        Ok(of(&now).saturating_sub(of(&untraced)))
+        let of = |counts: &BTreeMap<u32, u64>, cpu| counts.get(cpu).copied().unwrap_or_default();
+        let mut cpus = cpus.iter();
+        Ok(cpus.all(|cpu| is(of(&now, cpu).saturating_sub(of(&untraced, cpu)))))
     };
+    let sampled: fn(u64) -> bool = |ticks| ticks > MANY;
     let mut run = Running::kctx(["run", "--config", &config, "--duration", "110s"])?;
     run.wait_until_open()?;
-    for cpu in &cpus {
-        let ticks_at_first = soon(|| Ok(ticks(*cpu)? > MANY))?;
-        assert!(ticks_at_first, "CPU {cpu} is not sampled at first");
-    }
+    let at_first = soon(|| are_all(&cpus, sampled))?;
+    assert!(at_first, "a CPU is not sampled at first");
     std::thread::sleep(Duration::from_secs(8));
     // An emulated machine is busy for a while after anything.
-    for cpu in &cpus {
-        let rests = soon(|| Ok(ticks(*cpu)? < FREQUENCY - MANY))?;
-        assert!(rests, "CPU {cpu} is sampled at rest");
-    }
+    let rest = soon(|| are_all(&cpus, |ticks| ticks < FREQUENCY - MANY))?;
+    assert!(rest, "a CPU is sampled at rest");
     let busy = cpus.into_iter().max().context("no CPU")?;
     let udp = load::udp_on(busy)?;
-    let ticks_again = soon(|| Ok(ticks(busy)? > MANY))?;
+    let ticks_again = soon(|| are_all(&[busy], sampled))?;
     drop(udp);
     run.signal(rustix::process::Signal::INT)?;
     run.wait(Duration::from_secs(20))?;

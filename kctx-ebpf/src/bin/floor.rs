@@ -56,7 +56,8 @@ macro_rules! sum {
             #[btf_tracepoint(function = $tracepoint)]
             pub fn $name(_ctx: BtfTracePointContext) -> i32 {
                 if let Some(sums) = SUMS.get_ptr_mut(0) {
-                    // SAFETY: the map's element lives as long as the program, and belongs to this CPU.
+                    // SAFETY: the map's element lives as long as the program, and belongs to this CPU. An interrupt's raise may come
+                    // in between and write the same words: nobody reads the sums.
                     let (sums, now) = unsafe { (&mut *sums, bpf_ktime_get_ns()) };
                     let each: fn(&mut Sums, u64) = $do;
                     each(sums, now);

@@ -37,6 +37,7 @@ pub fn observe(config: &Config, window: Duration) -> anyhow::Result<Observed> {
     let mut settings = live_settings(config, None, Some(window));
     // As of a capture: it is bounded, and asked for.
     settings.cpu_limit = CpuShare::from_ppm(0);
+    // Each CPU: what is asked for is bounded.
     settings.sampling.busy = CpuShare::from_ppm(0);
     settings.sample =
         Sample::Never("not counted in a diagnosis: the counting would be in its times");

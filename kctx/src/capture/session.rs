@@ -110,6 +110,7 @@ pub fn capture(config: &Config, window: Duration, output: &Path) -> anyhow::Resu
     settings.keep = CapabilitySet::DAC_OVERRIDE;
     // Its own limit: it is bounded by its window and its size, and is asked for in order to have the records.
     settings.cpu_limit = config.capture.max_cpu;
+    // Each CPU: what is asked for is bounded.
     settings.sampling.busy = CpuShare::from_ppm(0);
     // Counting the programs' run time would be in the times that it measures.
     settings.sample = Sample::Never("not counted in a capture: the counting would be in its times");

@@ -95,7 +95,7 @@ pub struct CaptureConfig {
     #[serde(deserialize_with = "captures::max_memory")]
     pub max_memory: u64,
     /// The most of one CPU that kctx may use; over it the busiest family goes into the kernel's histograms.
-    #[serde(deserialize_with = "watch::cpu_limit")]
+    #[serde(deserialize_with = "watch::cpu_share")]
     pub max_cpu: CpuShare,
     /// Addresses and secrets are taken out.
     pub redact: bool,

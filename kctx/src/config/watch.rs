@@ -19,7 +19,7 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct GovernorConfig {
     /// What kctx may use of one CPU: `2%`; 0: no limit.
-    #[serde(deserialize_with = "cpu_limit")]
+    #[serde(deserialize_with = "cpu_share")]
     pub cpu_limit: CpuShare,
     /// Durations from this on are streamed even while their family is limited: `1ms`.
     #[serde(deserialize_with = "outlier")]
@@ -110,9 +110,9 @@ pub struct StacksConfig {
     /// Stacks that are told apart in one window, the most frequent first: 10 to 2000. The others are one row.
     #[serde(deserialize_with = "stacks")]
     pub most: u32,
-    /// What softirqs and kernel threads take of a CPU that `kctx run` and `kctx top` sample; 0: each CPU, always. What
-    /// measures for a while and ends samples each.
-    #[serde(deserialize_with = "cpu_limit")]
+    /// What softirqs and kernel threads take of a CPU that `kctx run` and `kctx top` sample; 0: each CPU, always. A capture and
+    /// a diagnosis sample each.
+    #[serde(deserialize_with = "cpu_share")]
     pub busy: CpuShare,
 }
 
@@ -133,14 +133,14 @@ pub fn parse_cpu_share(text: &str) -> Result<CpuShare, String> {
         Some(number) => (number.trim_end(), true),
         None => (trimmed, false),
     };
-    let no_share = || format!("{text:?} is no share of a CPU; write 2%, 0.5%, or 0 for no limit");
+    let no_share = || format!("{text:?} is no share of a CPU; write 2%, 0.5%, or 0");
     let ppm = percent_to_ppm(number).ok_or_else(no_share)?;
     match (ppm, percent) {
         (0, _) => Ok(CpuShare::from_ppm(0)),
         (_, false) => Err(no_share()),
         (1_000..=PPM, true) => Ok(CpuShare::from_ppm(ppm)),
         _ => Err(format!(
-            "{text:?} is out of range: a share of a CPU is from 0.1% to 100%, or 0 for no limit"
+            "{text:?} is out of range: a share of a CPU is from 0.1% to 100%, or 0"
         )),
     }
 }
@@ -206,7 +206,7 @@ fn stacks<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(u32::deserialize(d)?, 10, 2000)
 }
 
-pub(super) fn cpu_limit<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
+pub(super) fn cpu_share<'de, D: Deserializer<'de>>(d: D) -> Result<CpuShare, D::Error> {
     d.deserialize_any(ShareVisitor)
 }
 
@@ -217,7 +217,7 @@ impl Visitor<'_> for ShareVisitor {
     type Value = CpuShare;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a share of a CPU such as \"2%\", or 0 for no limit")
+        f.write_str("a share of a CPU such as \"2%\", or 0")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<CpuShare, E> {

@@ -26,6 +26,8 @@ pub fn estimate(config: &Config, duration: Duration) -> anyhow::Result<Estimate>
     let mut signals = Signals::install().context("cannot catch signals")?;
     let mut settings = live_settings(config, Some(config.run.interval), Some(duration));
     settings.sample = Sample::Throughout;
+    // What it costs in the long run: the first seconds are not that.
+    settings.sampling.at_first = Duration::ZERO;
     let (prepared, mut resolver, stream) = Prepared::attach(&settings)?;
     let rows = config.rows();
     let mut session = prepared.start(Edges::default())?;

@@ -39,7 +39,7 @@ pub struct Books {
     cpu: PerCpuArray<MapData, CpuState>,
     threads: HashMap<MapData, u64, Thread>,
     totals: Vec<ContextTotals>,
-    /// As of the last [`Self::busy`].
+    /// As of the last [`Self::sampled_shares`].
     looked: Vec<ContextTotals>,
     switches: bool,
     governed: u64,
@@ -236,7 +236,7 @@ impl Books {
 
     /// What softirqs and kernel threads took of each CPU since the last call (the first gives none): where stacks are
     /// sampled.
-    pub fn busy(&mut self) -> Result<Vec<(u32, CpuShare)>, MapError> {
+    pub fn sampled_shares(&mut self) -> Result<Vec<(u32, CpuShare)>, MapError> {
         let now_ns = clock::monotonic_ns();
         let states = self.states()?;
         let totals = states.iter().map(|state| ContextTotals::at(state, now_ns));

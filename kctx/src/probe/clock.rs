@@ -25,6 +25,8 @@ pub struct Sampling {
     pub frequency: u32,
     /// What softirqs and kernel threads take of a CPU that is sampled; 0: each is, always.
     pub busy: CpuShare,
+    /// For how long each is at first, [`LASTS`] at most.
+    pub at_first: Duration,
 }
 
 /// The events, by CPU; dropping them ends the sampling.
@@ -42,51 +44,69 @@ pub struct CpuClock {
 struct Ticking {
     event: Counter,
     attention: Attention,
-    /// Since when it ticks.
-    since_ns: Option<u64>,
-    /// How long it ticked before.
-    ticked_ns: u64,
+    ticked: Ticked,
 }
 
 impl Ticking {
-    fn ticked_ns(&self, now_ns: u64) -> u64 {
-        let open_ns = self
-            .since_ns
-            .map_or(0, |since| now_ns.saturating_sub(since));
-        self.ticked_ns + open_ns
-    }
-
     fn set(&mut self, ticks: bool, now_ns: u64) -> std::io::Result<()> {
-        if ticks == self.since_ns.is_some() {
+        if ticks == self.ticked.since_ns.is_some() {
             return Ok(());
         }
         if ticks {
             self.event.enable()?;
-            self.since_ns = Some(now_ns);
         } else {
             self.event.disable()?;
-            self.ticked_ns = self.ticked_ns(now_ns);
-            self.since_ns = None;
         }
+        self.ticked.set(ticks, now_ns);
         Ok(())
     }
 }
 
+/// For how long an event ticked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ticked {
+    /// Since when it does.
+    since_ns: Option<u64>,
+    before_ns: u64,
+}
+
+impl Ticked {
+    fn set(&mut self, ticks: bool, now_ns: u64) {
+        self.before_ns = self.at(now_ns);
+        self.since_ns = ticks.then_some(now_ns);
+    }
+
+    fn at(&self, now_ns: u64) -> u64 {
+        let open_ns = self
+            .since_ns
+            .map_or(0, |since| now_ns.saturating_sub(since));
+        self.before_ns + open_ns
+    }
+}
+
 /// A CPU that was busy is sampled for so long from then on: what comes every few seconds is not missed.
-const LASTS: Duration = Duration::from_secs(10);
+pub const LASTS: Duration = Duration::from_secs(10);
 
 /// Whether a CPU is worth sampling.
 struct Attention {
-    busy_ns: u64,
+    last_busy_ns: u64,
 }
 
 impl Attention {
-    /// Whether to sample it from now on; at the start each is.
+    /// As of a CPU that was busy so long ago that it is sampled for `at_first` more.
+    fn new(now_ns: u64, at_first: Duration) -> Self {
+        let ago = LASTS.saturating_sub(at_first).as_nanos() as u64;
+        Self {
+            last_busy_ns: now_ns.saturating_sub(ago),
+        }
+    }
+
+    /// Whether to sample it from now on.
     fn is_worth(&mut self, now_ns: u64, share: CpuShare, busy: CpuShare) -> bool {
         if share >= busy {
-            self.busy_ns = now_ns;
+            self.last_busy_ns = now_ns;
         }
-        now_ns.saturating_sub(self.busy_ns) < LASTS.as_nanos() as u64
+        now_ns.saturating_sub(self.last_busy_ns) < LASTS.as_nanos() as u64
     }
 }
 
@@ -124,13 +144,12 @@ impl CpuClock {
         }
         self.online = online.to_vec();
         let wanted: BTreeSet<u32> = online.iter().copied().collect();
-        self.events.retain(|cpu, ticking| {
-            let stays = wanted.contains(cpu);
-            if !stays {
-                *self.gone_ns.entry(*cpu).or_default() += ticking.ticked_ns(now_ns);
-            }
-            stays
-        });
+        let gone: Vec<u32> = (self.events.keys().copied())
+            .filter(|cpu| !wanted.contains(cpu))
+            .collect();
+        for cpu in gone {
+            self.forget(cpu, now_ns);
+        }
         let mut result = Ok(());
         for cpu in wanted {
             if self.events.contains_key(&cpu) {
@@ -140,9 +159,11 @@ impl CpuClock {
                 Ok(event) => {
                     let ticking = Ticking {
                         event,
-                        attention: Attention { busy_ns: now_ns },
-                        since_ns: Some(now_ns),
-                        ticked_ns: 0,
+                        attention: Attention::new(now_ns, self.sampling.at_first),
+                        ticked: Ticked {
+                            since_ns: Some(now_ns),
+                            before_ns: 0,
+                        },
                     };
                     self.events.insert(cpu, ticking);
                 }
@@ -172,15 +193,28 @@ impl CpuClock {
         self.sampling.busy.ppm() > 0
     }
 
-    /// Takes what softirqs and kernel threads took of each CPU since it was told last.
-    pub fn heed(&mut self, busy: &[(u32, CpuShare)], now_ns: u64) -> std::io::Result<()> {
-        for (cpu, share) in busy {
-            if let Some(ticking) = self.events.get_mut(cpu) {
-                let ticks = (ticking.attention).is_worth(now_ns, *share, self.sampling.busy);
-                ticking.set(ticks, now_ns)?;
+    /// Takes what softirqs and kernel threads took of each CPU since it was told last. A CPU whose event cannot be stopped or
+    /// started is sampled no more; the last reason why one could not.
+    pub fn heed(&mut self, shares: &[(u32, CpuShare)], now_ns: u64) -> Result<(), String> {
+        let mut result = Ok(());
+        for (cpu, share) in shares {
+            let Some(ticking) = self.events.get_mut(cpu) else {
+                continue;
+            };
+            let ticks = (ticking.attention).is_worth(now_ns, *share, self.sampling.busy);
+            if let Err(error) = ticking.set(ticks, now_ns) {
+                result = Err(format!("CPU {cpu}: {}", one_line(&error)));
+                self.forget(*cpu, now_ns);
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Ends a CPU's event; how long it ticked is still known.
+    fn forget(&mut self, cpu: u32, now_ns: u64) {
+        if let Some(ticking) = self.events.remove(&cpu) {
+            *self.gone_ns.entry(cpu).or_default() += ticking.ticked.at(now_ns);
+        }
     }
 
     /// For how long it has ticked on a CPU.
@@ -188,7 +222,7 @@ impl CpuClock {
     pub fn ticked_ns(&self, cpu: u32, now_ns: u64) -> u64 {
         let gone_ns = self.gone_ns.get(&cpu).copied().unwrap_or(0);
         let ticking = self.events.get(&cpu);
-        gone_ns + ticking.map_or(0, |ticking| ticking.ticked_ns(now_ns))
+        gone_ns + ticking.map_or(0, |ticking| ticking.ticked.at(now_ns))
     }
 }
 
@@ -200,9 +234,7 @@ mod tests {
     fn a_cpu_is_sampled_at_the_start_and_while_it_is_busy_and_for_ten_seconds_more() {
         let second = |n: u64| n * 1_000_000_000;
         let (idle, busy, from) = (500, 20_000, 10_000);
-        let mut attention = Attention {
-            busy_ns: second(100),
-        };
+        let mut attention = Attention::new(second(100), LASTS);
         let mut worth = |at, ppm| {
             let share = CpuShare::from_ppm(ppm);
             attention.is_worth(second(at), share, CpuShare::from_ppm(from))
@@ -216,7 +248,27 @@ mod tests {
     #[test]
     fn where_no_cpu_may_rest_each_is_worth_it() {
         let nothing = CpuShare::from_ppm(0);
-        let mut attention = Attention { busy_ns: 0 };
+        let mut attention = Attention::new(0, LASTS);
         assert!(attention.is_worth(u64::MAX, nothing, nothing));
+    }
+
+    #[test]
+    fn a_cpu_may_be_left_alone_from_the_start() {
+        let mut attention = Attention::new(u64::MAX / 2, Duration::ZERO);
+        let share = CpuShare::from_ppm;
+        assert!(!attention.is_worth(u64::MAX / 2 + 1, share(500), share(10_000)));
+        assert!(attention.is_worth(u64::MAX / 2 + 2, share(10_000), share(10_000)));
+    }
+
+    #[test]
+    fn the_time_that_it_ticked_is_known_while_it_ticks_and_while_it_does_not() {
+        let mut ticked = Ticked::default();
+        assert_eq!(ticked.at(50), 0);
+        ticked.set(true, 100);
+        assert_eq!(ticked.at(130), 30);
+        ticked.set(false, 140);
+        assert_eq!((ticked.at(140), ticked.at(900)), (40, 40));
+        ticked.set(true, 1000);
+        assert_eq!(ticked.at(1001), 41);
     }
 }

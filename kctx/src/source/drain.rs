@@ -280,7 +280,7 @@ impl Drain {
                 if taint.is_some_and(|control| self.send(control).is_err()) {
                     break;
                 }
-                self.follow_cpus()?;
+                self.sample_stacks()?;
                 next_look = after(next_look, LOOK_EVERY, now);
             }
             if self.govern()?.is_err() {
@@ -320,15 +320,18 @@ impl Drain {
         Ok(())
     }
 
-    /// Has the stacks of CPUs that came online sampled too, and where CPUs may rest of those only that are busy.
-    fn follow_cpus(&mut self) -> anyhow::Result<()> {
+    /// Has stacks sampled on CPUs that came online, and no longer on those that went; where CPUs may rest, on those only that are
+    /// busy.
+    fn sample_stacks(&mut self) -> anyhow::Result<()> {
         let Some(clock) = &mut self.clock else {
             return Ok(());
         };
         let now_ns = clock::monotonic_ns();
         if clock.rests() {
-            let busy = self.books.busy()?;
-            clock.heed(&busy, now_ns)?;
+            let shares = self.books.sampled_shares()?;
+            if let Err(reason) = clock.heed(&shares, now_ns) {
+                tracing::warn!(reason, "no more stacks of a CPU");
+            }
         }
         if let Ok(online) = self.books.online_now()
             && let Err(reason) = clock.follow(&online, now_ns)

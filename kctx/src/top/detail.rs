@@ -285,7 +285,7 @@ fn stacks(summary: &Summary, context: &str) -> Vec<String> {
         let frames: Vec<String> = row.frames.iter().rev().map(|frame| name(frame)).collect();
         format!("  {} times {}", count(row.count), frames.join(" < "))
     });
-    titled("sampled stacks, over all CPUs", line.collect())
+    titled("sampled stacks, of all CPUs that were busy", line.collect())
 }
 
 /// Lines under a heading; neither where there is no line.

@@ -22,7 +22,7 @@ use crate::{
 const SAME_START_NS: u64 = 1000;
 
 /// A thread bears its maker's name until it has its own: `kthread_create_on_node` gave it one only once it ran (kernel/kthread.c;
-/// up to 6.4).
+/// before 6.4).
 const MAKER: &str = "kthreadd";
 const MAKERS_PID: u32 = 2;
 

@@ -14,9 +14,8 @@ const SOME: f64 = 5_000.0;
 const MANY: f64 = 20_000.0;
 /// Part of a CPU in their handlers, for many of them to be a warning.
 const COSTS: f64 = 5.0;
-/// Stretches of RCU's thread for expedited grace periods for each call, where the calls are its own: it is woken when one is wanted,
-/// and when the CPUs have answered.
-const OF_GRACE_PERIODS: f64 = 0.5;
+/// Expedited grace periods for each call, where most calls are theirs: one interrupts a CPU once at most (measured: 1.05).
+const OF_GRACE_PERIODS: f64 = 0.7;
 /// A CPU with so much system time may be the sender.
 const SENDER: f64 = 40.0;
 
@@ -46,6 +45,10 @@ pub(super) static RULE: Rule = Rule {
                 "wake-ups of kworkers: a work runs about as often",
             ),
             look_alike("SCHED-LB", "balancing kicks idle CPUs"),
+            look_alike(
+                "RCU-FLOOD",
+                "expedited grace periods: RCU's thread for them, or wait_rcu_exp_gp, runs about as often",
+            ),
         ],
         next: &[
             read(
@@ -87,13 +90,18 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     Outcome::Found(vec![finding(facts, most, rescheduled)])
 }
 
-/// How often RCU's threads for expedited grace periods ran, a second.
-fn expedited(facts: &Facts<'_>) -> Option<f64> {
+/// Expedited grace periods, a second: stretches of RCU's thread for them, or its works where it has none
+/// (`synchronize_rcu_expedited_queue_work`, kernel/rcu/tree_exp.h).
+fn expedited(facts: &Facts<'_>) -> f64 {
     let threads = facts.summary.kthread.iter();
-    threads
-        .filter(|row| row.comm.starts_with("rcu_exp"))
-        .map(|row| facts.rate(row.count))
-        .max_by(f64::total_cmp)
+    let stretches = threads
+        .filter(|row| row.comm.starts_with("rcu_exp_gp"))
+        .map(|row| row.count);
+    let works = facts.summary.workqueue.iter();
+    let works = works
+        .filter(|row| row.function == "wait_rcu_exp_gp")
+        .map(|row| row.count);
+    facts.rate(stretches.chain(works).sum())
 }
 
 fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Finding {
@@ -115,12 +123,11 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
                 some => format!("only {}", rate(some)),
             };
             let others = match expedited(facts) {
-                Some(stretches) if stretches >= calls.rate * OF_GRACE_PERIODS => {
-                    "RCU's expedited grace periods interrupt all CPUs, and there is one after another (RCU-FLOOD)"
-                }
-                _ => {
-                    "they are wake-ups of tasks there, memory barriers of a process (membarrier) or code patching"
-                }
+                periods if periods >= calls.rate * OF_GRACE_PERIODS => format!(
+                    "most come with RCU's expedited grace periods, {}, which interrupt each CPU that is not idle",
+                    rate(periods)
+                ),
+                _ => "they are wake-ups of tasks there, memory barriers of a process (membarrier) or code patching".to_owned(),
             };
             (
                 format!("{few} of them drop TLB entries: {others}"),
@@ -187,7 +194,7 @@ fn finding(facts: &Facts<'_>, calls: &Line, rescheduled: Option<&Line>) -> Findi
 mod tests {
     use crate::diagnose::{
         finding::{Confidence, Severity},
-        fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary},
+        fixture::{evidence, found, hardirq, kthread, of, percent, ruled_out, summary, work},
     };
 
     fn table(tlb: u64) -> String {
@@ -234,6 +241,12 @@ mod tests {
             assert_eq!(statement.contains("grace periods"), is_rcu, "{statement}");
         }
         summary.kthread.clear();
+        // A kernel whose RCU has no thread for them.
+        summary.workqueue = vec![work("rcu_gp", "wait_rcu_exp_gp", 520_000, percent(5))];
+        let diagnosis = of(&summary, &files(12));
+        let statement = &found(&diagnosis, "IRQ-IPI").unwrap().statement;
+        assert!(statement.contains("grace periods, 52,000/s"), "{statement}");
+        summary.workqueue.clear();
         // Many of which nobody takes any harm.
         summary.hardirq = vec![hardirq(None, "CAL", 0, 530_000, percent(3))];
         let cheap = of(&summary, &files(520_000));

@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
         means: "What is freed under RCU (files, sockets, dentries, namespaces, BPF map entries) is freed after a grace period, many at once, by \
                 the RCU softirq or by rcuo and rcuc threads. Something that makes and drops such things all the time pays there, and memory \
                 grows while it waits. Grace periods cost too where somebody waits for one after another: what mounts, network namespaces and devices \
-                that come and go wait for is as a rule an expedited one, which interrupts all CPUs.",
+                that come and go wait for is as a rule an expedited one, which interrupts each CPU that is not idle.",
         signals: &[
             "RCU's share of a CPU, and its longest run",
             "time of rcuo and rcuc threads (callbacks), of rcu_preempt and rcu_exp threads (grace periods)",
@@ -112,7 +112,7 @@ fn occupation(comm: &str) -> &'static str {
     if comm.starts_with("rcuo") || comm.starts_with("rcuc") {
         "RCU callbacks"
     } else if comm.starts_with("rcu_exp") {
-        "RCU's expedited grace periods, which interrupt all CPUs: somebody waits for one after another"
+        "RCU's expedited grace periods, which interrupt each CPU that is not idle: somebody waits for one after another"
     } else {
         "RCU's grace periods"
     }

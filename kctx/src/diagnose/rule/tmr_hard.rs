@@ -24,8 +24,8 @@ pub(super) static RULE: Rule = Rule {
         id: "TMR-HARD",
         title: "High-resolution timers interrupt a CPU",
         means: "The local timer interrupts for each high-resolution timer that is due: sleeps and time-outs of microseconds, timerfd, POSIX timers, sampling. That is \
-                no softirq. Each interrupt as a rule wakes a task, which costs more than the interrupt; where few tasks are switched to, what the timers do is done \
-                in the interrupt: sampling profilers (perf record -F by cpu-clock, on virtual machines above all), hypervisors.",
+                no softirq. Each interrupt as a rule wakes a task, which costs more than the interrupt; where few tasks are switched to, profilers sample by them \
+                (perf record -F by cpu-clock, on virtual machines above all), or they signal a task that runs.",
         signals: &[
             "interrupts of the local timer (LOC) beyond HZ, a second",
             "system time of that CPU",
@@ -143,7 +143,12 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
             task.comm, task.pid
         )
     });
-    let (asleep, switched) = woken(facts, timers);
+    let switches = few_switches(facts, timers);
+    let few = switches.as_ref().map_or(String::new(), |switches| {
+        format!(
+            "; {switches}, so hardly any of these timers wakes a task: a profiler samples by the clock, or they signal the task that runs"
+        )
+    });
     let severity = if most.rate >= MANY && costs {
         Severity::Warn
     } else {
@@ -152,7 +157,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
     let mut draft = Draft::new(&RULE.page, severity, Confidence::Medium)
         .title(format!("CPU {} takes {} timer interrupts/s", most.cpu, number(most.rate)))
         .statement(format!(
-            "CPU {} takes {} timer interrupts/s{besides}{hz}, {} of its time in their handlers at {} each{system}{by}{asleep}.",
+            "CPU {} takes {} timer interrupts/s{besides}{hz}, {} of its time in their handlers at {} each{system}{by}{few}.",
             most.cpu,
             number(most.rate),
             percent(most.percent),
@@ -167,10 +172,10 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
         .step("task", by.trim_start_matches("; "))
         .evidence(format!("summary.hardirq[name=LOC,cpu={}]", most.cpu), format!("{}, {}", rate(most.rate), percent(most.percent)))
         .missing("the functions of the timers: kctx does not trace them");
-    if !switched.is_empty() {
+    if let Some(switches) = switches {
         draft = draft
-            .step("woken", asleep.trim_start_matches("; "))
-            .evidence(facts.reference(stat::FILE), switched);
+            .step("switches", few.trim_start_matches("; "))
+            .evidence(facts.reference(stat::FILE), switches);
     }
     if !system.is_empty() {
         draft = draft.evidence(facts.reference(stat::FILE), system.trim_start_matches("; "));
@@ -181,20 +186,12 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
     draft.done()
 }
 
-/// Says so where hardly anybody is woken by the timers, with how many switches there were.
-fn woken(facts: &Facts<'_>, timers: &[Taken]) -> (String, String) {
-    let Some(switches) = facts.switches.map(|switches| facts.grown_rate(switches)) else {
-        return (String::new(), String::new());
-    };
+/// How many switches there were, where they are few for so many timers.
+fn few_switches(facts: &Facts<'_>, timers: &[Taken]) -> Option<String> {
+    let switches = facts.grown_rate(facts.switches?);
     let all: f64 = timers.iter().map(|taken| taken.rate).sum();
-    if switches >= all * WAKES {
-        return (String::new(), String::new());
-    }
-    let switched = format!("{} switches between tasks/s on all CPUs", number(switches));
-    let words = format!(
-        "; {switched}, so these timers wake hardly any: what they do is done in the interrupt, as by a profiler that samples by the clock"
-    );
-    (words, switched)
+    let few = switches < all * WAKES;
+    few.then(|| format!("{} switches between tasks/s on all CPUs", number(switches)))
 }
 
 #[cfg(test)]
