@@ -26,7 +26,7 @@ mod vm;
 mod vm_cost;
 mod vm_cpus;
 mod vm_diagnosed;
-mod vm_diagnosed_irq;
+mod vm_irq_diagnosed;
 mod vm_machine;
 mod vm_network;
 mod witness;

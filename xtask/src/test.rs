@@ -21,7 +21,7 @@ const TARGETS: [&str; 5] = ["replay", "e2e", "browser", "backends", "live"];
 
 /// Modules of the live tests that ask of kctx's userspace what no other kernel answers otherwise. They run on this kernel here,
 /// and in VMs with `cargo xtask vm`: emulated, they take as long as all others.
-const OF_USERSPACE: [&str; 11] = [
+const OF_USERSPACE: [&str; 12] = [
     "bounds::",
     "cost::",
     "diagnosed::",
@@ -30,6 +30,7 @@ const OF_USERSPACE: [&str; 11] = [
     "process::",
     "recorder::",
     "reload::",
+    "sampling::",
     "scrape::",
     "top::",
     "triggers::",
