@@ -16,8 +16,8 @@ use kctx_tests::bundle::Bundle;
 use crate::sample_path;
 
 /// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs while
-/// `situation` (tests/examples) made it.
-const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 19] = [
+/// `situation` (tests/examples) made it, or in a VM while a live test did.
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 30] = [
     ("net-lo", "NET-LO", Some(0), Some("lo")),
     ("net-rps", "NET-RPS", Some(0), None),
     ("net-fw", "NET-FW", Some(0), None),
@@ -37,6 +37,26 @@ const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 19] = [
     ("wq-churn", "WQ-CHURN", None, None),
     ("wq-wb", "WQ-WB", None, None),
     ("blk-done", "BLK-DONE", Some(1), Some("virtio1-req.0")),
+    ("wq-hog", "WQ-HOG", None, None),
+    ("net-flow", "NET-FLOW", Some(0), Some("veth-k0")),
+    ("irq-spurious", "IRQ-SPURIOUS", Some(0), None),
+    ("irq-storm", "IRQ-STORM", Some(0), Some("ttyS1")),
+    ("irq-storm-thread", "IRQ-STORM", None, Some("ttyS1")),
+    ("irq-thread", "IRQ-THREAD", None, None),
+    ("log", "LOG", None, None),
+    ("net-backlog", "NET-BACKLOG", Some(0), None),
+    ("task-tasklet", "TASK-TASKLET", Some(1), None),
+    ("tmr-soft", "TMR-SOFT", Some(0), None),
+    ("taint", "TAINT", None, None),
+];
+
+/// What is found beside it, or after another: an emulated kctx takes much of a CPU.
+const BESIDE: [(&str, &str); 5] = [
+    ("irq-storm", "IRQ-LONG"),
+    ("iso", "ISO"),
+    ("mod-loop", "MOD-LOOP"),
+    ("mod-loop", "SELF"),
+    ("wq-hog", "WQ-STARVE"),
 ];
 
 fn path(situation: &str) -> PathBuf {
@@ -74,6 +94,18 @@ fn the_first_finding_is_what_was_made() -> Result<()> {
 }
 
 #[test]
+fn what_else_was_made_is_among_the_findings() -> Result<()> {
+    for (situation, id) in BESIDE {
+        let incident = Incident::read(&path(situation), ReadLimits::default())?;
+        let summary = incident.summary.context("no summary")?;
+        let diagnosis = of(&summary, &incident.evidence);
+        let found = ids(&diagnosis);
+        assert!(found.contains(&id), "{situation}: {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
     for path in [path("idle"), sample_path()] {
         let incident = Incident::read(&path, ReadLimits::default())?;
@@ -100,7 +132,7 @@ fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
 /// knows whether packets of a task to itself went over loopback or over a pair of veth.
 const STANDS_IN: [(&str, &str); 1] = [("NET-VIRT", "NET-LO")];
 /// Causes that are in evidence alone.
-const OF_EVIDENCE: [&str; 2] = ["NET-BUDGET", "NET-CT"];
+const OF_EVIDENCE: [&str; 3] = ["NET-BACKLOG", "NET-BUDGET", "NET-CT"];
 
 /// Whatever file of evidence is missing: the cause is the same, and no surer.
 #[test]
