@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use kctx_tests::{kernel, load, program::Running};
+use kctx_tests::{
+    kernel, load,
+    program::{self, Running},
+};
+use serde_json::Value;
 
 use crate::{Output, alone};
 
@@ -19,19 +23,44 @@ fn timer_interrupts() -> Result<BTreeMap<u32, u64>> {
         .collect())
 }
 
+/// Ticks a second; of which a busy emulator may leave some out.
+const FREQUENCY: u64 = 999;
+const MANY: u64 = FREQUENCY * 6 / 10;
+
+/// A configuration by which a CPU is sampled that is so busy.
+fn sampled_from(output: &Output, busy: &str) -> Result<String> {
+    let config = output.path().with_file_name("kctx.toml");
+    let text = format!("[stacks]\nfrequency = {FREQUENCY}\nbusy = \"{busy}\"\n");
+    fs::write(&config, text)?;
+    Ok(config.to_string_lossy().into_owned())
+}
+
+/// What it costs to leave kctx on is without the first seconds, in which each CPU is sampled.
 #[test]
-fn stacks_are_sampled_where_the_kernel_keeps_a_cpu_busy_and_not_where_it_rests() -> Result<()> {
-    /// Ticks a second; of which a busy emulator may leave some out.
-    const FREQUENCY: u64 = 999;
-    const MANY: u64 = FREQUENCY * 6 / 10;
+fn an_estimate_is_of_cpus_that_may_rest() -> Result<()> {
     let _alone = alone();
     let output = Output::new()?;
-    let config = output.path().with_file_name("kctx.toml");
-    fs::write(
-        &config,
-        format!("[stacks]\nfrequency = {FREQUENCY}\nbusy = \"5%\"\n"),
-    )?;
-    let config = config.to_string_lossy().into_owned();
+    let config = sampled_from(&output, "100%")?;
+    let wanted = ["--estimate", "5s", "--format", "json"];
+    let ended = program::run(["doctor", "--config", &config].iter().chain(&wanted))?.success()?;
+    let estimate: Value = serde_json::from_str(&ended.stdout)?;
+    let programs = estimate["bpf"]["programs"].as_array().context("programs")?;
+    let clock = programs.iter().find(|one| one["program"] == "cpu_clock");
+    let runs = clock.map_or(0, |clock| clock["runs"].as_u64().unwrap_or(u64::MAX));
+    println!("{runs} ticks");
+    // They stop half a second after the start.
+    assert!(
+        runs < FREQUENCY * kernel::online_cpus()?.len() as u64,
+        "{runs}"
+    );
+    Ok(())
+}
+
+#[test]
+fn stacks_are_sampled_where_the_kernel_keeps_a_cpu_busy_and_not_where_it_rests() -> Result<()> {
+    let _alone = alone();
+    let output = Output::new()?;
+    let config = sampled_from(&output, "5%")?;
     let cpus = kernel::online_cpus()?;
     let untraced = timer_interrupts()?;
     // What the machine itself does comes on top.

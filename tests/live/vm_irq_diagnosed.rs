@@ -70,18 +70,23 @@ fn vm_interrupts_that_nobody_claims_are_found() -> Result<()> {
     Ok(())
 }
 
+/// The serial line kept busy, its interrupts on one CPU and who writes to it on another.
+fn capture_busy_line(interrupts: &str, writer: u32) -> Result<Bundle> {
+    capture_during(|| {
+        let _restore = Restore::after(SERIAL_AFFINITY, interrupts)?;
+        let line = load::serial_line(writer)?;
+        std::thread::sleep(LASTS);
+        drop(line);
+        Ok(())
+    })
+}
+
 /// A serial line whose handler sends as long as there is something to send.
 #[test]
 #[ignore = "writes to a serial line: in a VM only, by cargo xtask vm"]
 fn vm_handlers_that_are_long_and_take_the_cpu_are_found() -> Result<()> {
     let _alone = alone();
-    let bundle = capture_during(|| {
-        let _restore = Restore::after(SERIAL_AFFINITY, "0")?;
-        let line = load::serial_line(1)?;
-        std::thread::sleep(LASTS);
-        drop(line);
-        Ok(())
-    })?;
+    let bundle = capture_busy_line("0", 1)?;
     let rows = bundle.summary.hardirq.iter();
     let rows: Vec<_> = rows
         .filter(|row| row.irq.is_some_and(|irq| irq.to_string() == SERIAL))
@@ -196,13 +201,7 @@ fn vm_cpus_that_are_set_apart_and_not_left_alone_are_found() -> Result<()> {
         left_out("no CPU is set apart here: cargo xtask vm --append isolcpus=1");
         return Ok(());
     }
-    let bundle = capture_during(|| {
-        let _restore = Restore::after(SERIAL_AFFINITY, "1")?;
-        let line = load::serial_line(0)?;
-        std::thread::sleep(LASTS);
-        drop(line);
-        Ok(())
-    })?;
+    let bundle = capture_busy_line("1", 0)?;
     check_found(&bundle, "ISO");
     Ok(())
 }

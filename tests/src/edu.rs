@@ -3,12 +3,11 @@
 
 use std::{
     fs::{self, File},
-    os::fd::AsRawFd as _,
     path::PathBuf,
-    ptr::NonNull,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use memmap2::{MmapOptions, MmapRaw};
 
 /// "Interrupt raise register" and "interrupt acknowledge register", bytes from the start of BAR 0.
 const RAISE: usize = 0x60;
@@ -18,7 +17,7 @@ const MAPPED: usize = 4096;
 
 /// The device; dropping it acknowledges what was raised.
 pub struct Edu {
-    registers: NonNull<u8>,
+    registers: MmapRaw,
 }
 
 impl Edu {
@@ -33,29 +32,9 @@ impl Edu {
             .write(true)
             .open(device.join("resource0"))
             .context("cannot open the device's registers")?;
-        Self::map(&registers).map(Some)
-    }
-
-    #[allow(unsafe_code)]
-    fn map(registers: &File) -> Result<Self> {
-        // SAFETY: a new mapping, wherever the kernel likes.
-        let mapped = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                MAPPED,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                registers.as_raw_fd(),
-                0,
-            )
-        };
-        ensure!(
-            mapped != libc::MAP_FAILED,
-            "cannot map the device's registers: {}",
-            std::io::Error::last_os_error()
-        );
-        let registers = NonNull::new(mapped.cast()).context("mapped at 0")?;
-        Ok(Self { registers })
+        let registers = MmapOptions::new().len(MAPPED).map_raw(&registers);
+        let registers = registers.context("cannot map the device's registers")?;
+        Ok(Some(Self { registers }))
     }
 
     /// Raises its interrupt.
@@ -72,17 +51,15 @@ impl Edu {
     fn write(&self, register: usize, value: u32) {
         // SAFETY: mapped for as long as this lives, and both registers lie in it, aligned.
         unsafe {
-            (self.registers.as_ptr().add(register).cast::<u32>()).write_volatile(value);
+            let register = self.registers.as_mut_ptr().add(register).cast::<u32>();
+            register.write_volatile(value);
         }
     }
 }
 
 impl Drop for Edu {
-    #[allow(unsafe_code)]
     fn drop(&mut self) {
         self.acknowledge();
-        // SAFETY: mapped by `map`, and nobody uses it from here on.
-        unsafe { libc::munmap(self.registers.as_ptr().cast(), MAPPED) };
     }
 }
 

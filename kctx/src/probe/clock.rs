@@ -1,7 +1,7 @@
 //! The clock that samples stacks: a software `cpu-clock` event on each CPU that is online.
 //!
-//! It is a timer interrupt, which brings an idle CPU out of its sleep, and where nothing runs that it could sample it costs more
-//! than all else of kctx: so where that is wished a CPU is left alone until softirqs and kernel threads keep it busy.
+//! It is a timer interrupt, which brings an idle CPU out of its sleep, and at rest most timer interrupts of a machine were its own:
+//! so where that is wished a CPU is left alone until softirqs and kernel threads keep it busy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -195,6 +195,27 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_sampled_are_softirqs_and_kernel_threads() {
+        let at = |at_ns, softirq_ns, ksoftirqd_ns, kthread_ns| ContextTotals {
+            softirq_ns,
+            ksoftirqd_ns,
+            kthread_ns,
+            hardirq_ns: at_ns,
+            rest_ns: at_ns,
+            at_ns,
+            ..ContextTotals::default()
+        };
+        let share = at(2000, 110, 20, 7).sampled_share_since(&at(1000, 100, 0, 2));
+        assert_eq!(share, CpuShare::from_ppm(35_000));
+        assert_eq!(
+            at(2000, 1, 1, 1)
+                .sampled_share_since(&at(2000, 1, 1, 1))
+                .ppm(),
+            0
+        );
+    }
+
+    #[test]
     fn the_parts_add_up_at_any_moment() {
         let before = ContextTotals::at(&busy(), 2950);
         for now in [2950, 2960, 3000, 10_000] {
