@@ -181,6 +181,16 @@ fn a_work_that_keeps_a_cpu_for_itself() -> Result<()> {
     check("wq-hog", wanted("WQ-HOG", false, None))
 }
 
+/// Of a queue that runs one at a time, while the lock that each wants is taken.
+#[test]
+fn works_that_wait_for_others_of_their_queue() -> Result<()> {
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        left_out("there is no IPv6");
+        return Ok(());
+    }
+    check("wq-stall", wanted("WQ-STALL", false, None))
+}
+
 #[test]
 fn works_of_a_pseudoterminal() -> Result<()> {
     check("wq-churn", wanted("WQ-CHURN", false, None))

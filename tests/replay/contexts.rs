@@ -132,6 +132,74 @@ fn raisers_without_a_place_are_unknown_and_counted() -> Result<()> {
 }
 
 #[test]
+fn raisers_without_a_place_are_told_apart_by_their_comms() -> Result<()> {
+    let records: Vec<_> = (0..300)
+        .map(|pid| {
+            let run = softirq(1, START_NS + u64::from(pid), None, 10);
+            raised_by(run, context::TASK, (origin::TASK, 1000 + pid % 100))
+        })
+        .collect();
+    // Sixty-four have places; of the thirty-six others, twelve each are curl, nobody knows whose, and one of a dozen.
+    let comms: Vec<_> = (64..100)
+        .filter(|pid| pid % 3 != 1)
+        .map(|pid| match pid % 3 {
+            0 => (1000 + pid, "curl"),
+            _ => (1000 + pid, ["a", "b"][usize::from(pid % 2 == 0)]),
+        })
+        .collect();
+    let names = Names::default().with_comms(&comms);
+    let summary = one_window(vec![batch(0, &records)], &names)?;
+    let rows = &summary.softirq_origin;
+    assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 300);
+    let told: Vec<_> = (rows.iter())
+        .filter(|row| row.origin.number.is_none())
+        .map(|row| (row.origin.kind, row.origin.name.as_str(), row.count))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (OriginKind::Unknown, "", 36),
+            (OriginKind::Task, "curl", 36),
+            (OriginKind::Task, "a", 18),
+            (OriginKind::Task, "b", 18),
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_work_that_short_lived_tasks_queued_says_their_comm() -> Result<()> {
+    let queued = |kind, number| Work {
+        flags: flags::WAIT | flags::NET,
+        origin_kind: kind,
+        origin: number,
+        net_ns: 1,
+        ..work(4, 0x10, START_NS + 9, 3, 1000)
+    };
+    let mut records = vec![queued(origin::TASK, 7), queued(origin::IRQ, 36)];
+    records.extend((0..40).map(|pid| queued(origin::TASK, 100 + pid)));
+    records.push(queued(origin::TASK, 100));
+    records.push(queued(origin::TASK, 7));
+    let comms: Vec<_> = (100..140).map(|pid| (pid, "ip")).collect();
+    let names = Names::new(&[(4, "events")], &[])
+        .with_comms(&comms)
+        .with_comms(&[(7, "sshd")]);
+    let summary = one_window(vec![batch(0, &records)], &names)?;
+    let by: Vec<_> = (summary.workqueue[0].queued_by.iter())
+        .map(|by| (origin_of(&by.origin), by.count))
+        .collect();
+    assert_eq!(
+        by,
+        [
+            ((OriginKind::Task, None, "ip"), 41),
+            ((OriginKind::Task, Some(7), "sshd"), 2),
+            ((OriginKind::Irq, Some(36), ""), 1),
+        ]
+    );
+    Ok(())
+}
+
+#[test]
 fn a_work_says_who_queued_it_and_what_it_used() -> Result<()> {
     let queued = |kind, number, net_ns| Work {
         flags: flags::WAIT | flags::NET | flags::BH,

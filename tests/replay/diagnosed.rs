@@ -17,7 +17,7 @@ use crate::sample_path;
 
 /// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs while
 /// `situation` (tests/examples) made it, or in a VM while a live test did.
-const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 30] = [
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 31] = [
     ("net-lo", "NET-LO", Some(0), Some("lo")),
     ("net-rps", "NET-RPS", Some(0), None),
     ("net-fw", "NET-FW", Some(0), None),
@@ -38,6 +38,7 @@ const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 30] = [
     ("wq-wb", "WQ-WB", None, None),
     ("blk-done", "BLK-DONE", Some(1), Some("virtio1-req.0")),
     ("wq-hog", "WQ-HOG", None, None),
+    ("wq-stall", "WQ-STALL", None, None),
     ("net-flow", "NET-FLOW", Some(0), Some("veth-k0")),
     ("irq-spurious", "IRQ-SPURIOUS", Some(0), None),
     ("irq-storm", "IRQ-STORM", Some(0), Some("ttyS1")),

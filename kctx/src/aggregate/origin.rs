@@ -65,3 +65,12 @@ pub(super) fn of_key(key: u64, names: &mut Resolver) -> Origin {
     };
     Origin { kind, number, name }
 }
+
+/// All tasks of one comm together.
+pub(super) fn of_comm(comm: Arc<str>) -> Origin {
+    Origin {
+        kind: OriginKind::Task,
+        number: None,
+        name: comm,
+    }
+}

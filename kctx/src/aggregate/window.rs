@@ -114,7 +114,8 @@ pub const SOFTIRQ_CONTEXTS: [&str; 8] = [
 pub struct Origin {
     /// Its kind.
     pub kind: OriginKind,
-    /// Interrupt number, softirq vector or process id; `None` where the kind has none.
+    /// Interrupt number, softirq vector or process id; `None` where the kind has none, and of tasks of one comm that
+    /// are counted together.
     pub number: Option<u32>,
     /// `LOC`, `RES`, `CAL` or `IWI` of a vector, the softirq vector's name, the process's comm; [`UNKNOWN`]
     /// where that is not known; empty of an interrupt (its row has the name) and of what has no name.

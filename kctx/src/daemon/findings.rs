@@ -6,7 +6,7 @@ use crate::{
     aggregate::window::Window,
     capture::{evidence::Phase, evidence_set::EvidenceSet},
     diagnose::{self, Case, Severity},
-    host::{HostIdentity, HostRoot, Reread},
+    host::{HostIdentity, Reread},
     report::summary::Summary,
 };
 
@@ -38,7 +38,7 @@ impl Findings {
     /// Of this machine: a window in so long, each where that is zero.
     #[cfg(any(kctx_live, test))]
     pub(super) fn of_this_host(every: Duration) -> Self {
-        let root = HostRoot::system();
+        let root = crate::host::HostRoot::system();
         Self {
             host: HostIdentity::collect(&root),
             counts: root.reread(&format!("/{COUNTS}")).ok(),

@@ -120,6 +120,7 @@ impl Draft {
         let draft = self.step("queued by", origins::words(origin));
         match (origin.kind, origin.number) {
             (OriginKind::Task, Some(pid)) => draft.process(&origin.name, pid),
+            (OriginKind::Task, None) => draft.comm(&origin.name),
             _ => draft,
         }
     }

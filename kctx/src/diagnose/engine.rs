@@ -11,7 +11,7 @@ use super::{
         Verdict,
     },
     rule::{self, Outcome, Rule, hot},
-    takers::Takers,
+    takers::{Takers, What},
     trust,
 };
 use crate::report::human::{duration, name};
@@ -159,8 +159,8 @@ fn harmless(facts: &Facts<'_>, takers: &Takers, findings: &[Finding]) -> String 
     let busy = findings.iter().find(|finding| takers.are_in(finding));
     match (busy, findings.first()) {
         (Some(busy), _) => format!("Busy, without harm: {}", busy.statement),
-        (None, Some(seen)) => format!("{} Also seen: {}.", nothing_hot(facts), seen.title),
-        (None, None) => nothing_hot(facts),
+        (None, Some(seen)) => format!("{} Also seen: {}.", nothing_hot(facts, takers), seen.title),
+        (None, None) => nothing_hot(facts, takers),
     }
 }
 
@@ -175,7 +175,13 @@ fn rank(takers: &Takers, findings: &mut [Finding]) {
     });
 }
 
-fn nothing_hot(facts: &Facts<'_>) -> String {
+fn nothing_hot(facts: &Facts<'_>, takers: &Takers) -> String {
+    // Softirqs have a sentence of their own.
+    let most = (takers.busy()).find(|taker| !matches!(taker.what, What::Vector(_)));
+    let most = most.map_or(String::new(), |taker| {
+        let (words, share) = (taker.words(), percent(taker.percent));
+        format!("{words} takes most with {share} of a CPU, ")
+    });
     let vectors: BTreeSet<&str> = (facts.summary.softirq.iter())
         .map(|row| row.vector.as_str())
         .collect();
@@ -213,7 +219,7 @@ fn nothing_hot(facts: &Facts<'_>) -> String {
             )
         }
     };
-    format!("Nothing is hot: {busiest}{wait}{drops}, in {window}.")
+    format!("Nothing is hot: {most}{busiest}{wait}{drops}, in {window}.")
 }
 
 #[cfg(test)]

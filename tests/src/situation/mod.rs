@@ -1,6 +1,7 @@
 //! Situations that `kctx diagnose` is to recognize, made on purpose: each is bounded, stays on this machine, and ends when
 //! dropped.
 
+mod addresses;
 pub mod network;
 mod offload;
 pub mod other;
@@ -30,7 +31,7 @@ impl Situation {
 }
 
 /// Names of all.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 27] = [
     "net-lo",
     "net-rps",
     "net-fw",
@@ -50,6 +51,7 @@ pub const NAMES: [&str; 26] = [
     "wq-cg",
     "wq-wb",
     "wq-hog",
+    "wq-stall",
     "rcu-flood",
     "rt-starve",
     "irq-ipi",
@@ -88,6 +90,7 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
         "wq-cg" => vec![other::namespaces()?],
         "wq-wb" => vec![other::loop_device()?],
         "wq-hog" => vec![other::tries(cpu)?, other::tries(other)?],
+        "wq-stall" => vec![addresses::asked_for_without_end()?],
         "rcu-flood" => vec![other::sockets(cpu)?],
         "rt-starve" => vec![
             network::steered(other, cpu)?,

@@ -1,19 +1,25 @@
 //! Softirq rows, and what raised the softirqs.
 
+use std::sync::Arc;
+
 use kctx_common::record::{NR_SOFTIRQS, context, origin};
 
 use super::{MAX_CPUS, ServedTally, Tally};
 use crate::{
     aggregate::{
         duration::Durations,
-        origin::{KEY_UNKNOWN, key, of_key},
-        window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow},
+        origin::{KEY_UNKNOWN, key, of_comm, of_key},
+        window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow, UNKNOWN},
     },
     resolve::{Resolver, SOFTIRQ_VECTORS},
 };
 
-/// Origins that are told apart for each vector on each CPU; the rest count as unknown.
+/// Origins that are told apart for each vector on each CPU; of the rest, tasks are told apart by comm, and all else
+/// counts as unknown.
 pub const ORIGINS: usize = 64;
+
+/// Comms by which the tasks that found no place among them are told apart; the rest count as unknown.
+pub const COMMS: usize = 16;
 
 /// The name of a [`context`]; that of an unknown one where there is no such context.
 #[inline]
@@ -156,37 +162,47 @@ struct Raisers {
     found: [u8; REMEMBERED],
     /// Keys and how often each.
     seen: Vec<(u64, u64)>,
-    /// What had no place among them, and what was not seen.
+    /// Tasks that had no place among them, by comm: processes that come and go.
+    comms: Vec<(Arc<str>, u64)>,
+    /// What had no place in either, and what was not seen.
     unknown: u64,
 }
 
+/// What became of a raise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Added {
+    /// Its key was there.
+    Known,
+    /// It is there now.
+    New,
+    /// There was no place for it: it is not counted yet.
+    NoPlace,
+}
+
 impl Raisers {
-    /// Adds `n` raises; whether the key is a new one.
+    /// Adds `n` raises, if there is a place for them.
     #[inline]
-    fn add(&mut self, key: u64, n: u64) -> bool {
+    fn add(&mut self, key: u64, n: u64) -> Added {
         let found = self.found[key as usize % REMEMBERED];
         match self.seen.get_mut(usize::from(found)) {
             Some((last, count)) if *last == key => {
                 *count = count.saturating_add(n);
-                false
+                Added::Known
             }
             _ => self.add_other(key, n),
         }
     }
 
     #[cold]
-    fn add_other(&mut self, key: u64, n: u64) -> bool {
+    fn add_other(&mut self, key: u64, n: u64) -> Added {
         if key == KEY_UNKNOWN {
             self.unknown = self.unknown.saturating_add(n);
-            return false;
+            return Added::Known;
         }
         let found = self.seen.iter().position(|(k, _)| *k == key);
         let at = match found {
             Some(at) => at,
-            None if self.seen.len() >= ORIGINS => {
-                self.unknown = self.unknown.saturating_add(n);
-                return false;
-            }
+            None if self.seen.len() >= ORIGINS => return Added::NoPlace,
             None => {
                 self.seen.push((key, 0));
                 self.seen.len() - 1
@@ -195,7 +211,25 @@ impl Raisers {
         const { assert!(ORIGINS <= u8::MAX as usize) };
         self.found[key as usize % REMEMBERED] = at as u8;
         self.seen[at].1 = self.seen[at].1.saturating_add(n);
-        found.is_none()
+        match found {
+            Some(_) => Added::Known,
+            None => Added::New,
+        }
+    }
+
+    /// Adds `n` raises for which there was no place: by a task's comm, else as unknown.
+    #[cold]
+    fn add_by_comm(&mut self, comm: Option<Arc<str>>, n: u64) {
+        let at = (comm.as_ref()).and_then(|comm| self.comms.iter().position(|(c, _)| c == comm));
+        let count = match (at, comm) {
+            (Some(at), _) => &mut self.comms[at].1,
+            (None, Some(comm)) if self.comms.len() < COMMS => {
+                self.comms.push((comm, n));
+                return;
+            }
+            _ => &mut self.unknown,
+        };
+        *count = count.saturating_add(n);
     }
 }
 
@@ -210,9 +244,12 @@ impl OriginsOfCpu {
         let Some(raisers) = self.0.get_mut(usize::from(vector)) else {
             return false;
         };
-        if raisers.add(key(kind, number), n) && kind == origin::TASK {
-            // Asked for now: when the window closes the process may be long gone.
-            let _ = names.comm(number);
+        // Asked for now: when the window closes the process may be long gone.
+        let mut comm = || (kind == origin::TASK).then(|| names.comm(number));
+        match raisers.add(key(kind, number), n) {
+            Added::Known => {}
+            Added::New => drop(comm()),
+            Added::NoPlace => raisers.add_by_comm(comm().filter(|comm| **comm != *UNKNOWN), n),
         }
         true
     }
@@ -245,19 +282,23 @@ impl OriginTable {
             vectors.map(move |(vector, raisers)| (cpu, vector, raisers))
         });
         for (cpu, vector, raisers) in all {
-            let mut push = |key, count, names: &mut Resolver| {
+            let mut push = |origin, count| {
                 rows.push(SoftirqOriginRow {
                     vector,
                     cpu,
-                    origin: of_key(key, names),
+                    origin,
                     count,
                 });
             };
             for (key, count) in raisers.seen.drain(..) {
-                push(key, count, names);
+                push(of_key(key, names), count);
+            }
+            for (comm, count) in raisers.comms.drain(..) {
+                push(of_comm(comm), count);
             }
             if raisers.unknown > 0 {
-                push(KEY_UNKNOWN, std::mem::take(&mut raisers.unknown), names);
+                let unknown = of_key(KEY_UNKNOWN, names);
+                push(unknown, std::mem::take(&mut raisers.unknown));
             }
         }
         let number = |name: &str| SOFTIRQ_VECTORS.iter().position(|v| *v == name);

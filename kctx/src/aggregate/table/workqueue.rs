@@ -12,7 +12,7 @@ use crate::{
     aggregate::{
         duration::Durations,
         origin::{KEY_UNKNOWN, key, kind_of, of_key},
-        window::{OriginKind, WORK_ORIGINS, WorkqueueRow},
+        window::{Origin, OriginKind, UNKNOWN, WORK_ORIGINS, WorkqueueRow},
     },
     resolve::Resolver,
 };
@@ -149,8 +149,8 @@ impl WorkqueueTable {
     }
 }
 
-/// Counts `n` queueings. A row has few origins, so the list is gone through; its last place is kept for
-/// those that found none.
+/// Counts `n` queueings. A row has few origins, so the list is gone through. Where it is full, tasks of one comm become
+/// one; its last place is kept for what found none.
 #[inline]
 pub fn add_queued_by(row: &mut WorkqueueRow, kind: u8, number: u32, n: u64, names: &mut Resolver) {
     if n == 0 {
@@ -160,26 +160,66 @@ pub fn add_queued_by(row: &mut WorkqueueRow, kind: u8, number: u32, n: u64, name
         kind @ (OriginKind::Unknown | OriginKind::Idle) => (kind, None),
         kind => (kind, Some(number)),
     };
-    let place = |row: &mut WorkqueueRow, wanted| {
-        let mut origins = row.queued_by.iter_mut();
-        origins
-            .find(|(o, _)| (o.kind, o.number) == wanted)
-            .map(|(_, count)| *count = count.saturating_add(n))
-            .is_some()
+    let mut origins = row.queued_by.iter_mut();
+    match origins.find(|(o, _)| (o.kind, o.number) == wanted && !is_of_comm(o)) {
+        Some((_, count)) => *count = count.saturating_add(n),
+        None => add_new_queued_by(&mut row.queued_by, kind, number, n, names),
+    }
+}
+
+/// Whether an origin is all tasks of a comm.
+fn is_of_comm(origin: &Origin) -> bool {
+    origin.kind == OriginKind::Task && origin.number.is_none()
+}
+
+#[cold]
+fn add_new_queued_by(
+    origins: &mut Vec<(Origin, u64)>,
+    kind: u8,
+    number: u32,
+    n: u64,
+    names: &mut Resolver,
+) {
+    let origin = of_key(key(kind, number), names);
+    let is_task = origin.kind == OriginKind::Task && *origin.name != *UNKNOWN;
+    let of_comm_at = |origins: &[(Origin, u64)]| {
+        let mut origins = origins.iter();
+        origins.position(|(o, _)| is_task && is_of_comm(o) && o.name == origin.name)
     };
-    if place(row, wanted) {
-        return;
+    let is_full = |origins: &[(Origin, u64)]| {
+        let has_unknown = (origins.iter()).any(|(o, _)| o.kind == OriginKind::Unknown);
+        origins.len() >= WORK_ORIGINS - usize::from(!has_unknown)
+    };
+    if is_full(origins) && of_comm_at(origins).is_none() {
+        join_tasks_of_one_comm(origins);
     }
-    let unknown = (OriginKind::Unknown, None);
-    let has_unknown = row
-        .queued_by
-        .iter()
-        .any(|(o, _)| (o.kind, o.number) == unknown);
-    let room = WORK_ORIGINS - usize::from(!has_unknown);
-    if wanted != unknown && row.queued_by.len() < room {
-        let origin = of_key(key(kind, number), names);
-        row.queued_by.push((origin, n));
-    } else if !place(row, unknown) {
-        row.queued_by.push((of_key(KEY_UNKNOWN, names), n));
+    match of_comm_at(origins) {
+        Some(at) => origins[at].1 = origins[at].1.saturating_add(n),
+        None if origin.kind == OriginKind::Unknown || !is_full(origins) => {
+            origins.push((origin, n))
+        }
+        None => match (origins.iter_mut()).find(|(o, _)| o.kind == OriginKind::Unknown) {
+            Some((_, count)) => *count = count.saturating_add(n),
+            None => origins.push((of_key(KEY_UNKNOWN, names), n)),
+        },
     }
+}
+
+/// Makes one origin of those of each comm that two or more tasks have.
+fn join_tasks_of_one_comm(origins: &mut Vec<(Origin, u64)>) {
+    let mut joined: Vec<(Origin, u64)> = Vec::with_capacity(WORK_ORIGINS);
+    for (origin, n) in origins.drain(..) {
+        let same = |o: &Origin| {
+            o.kind == OriginKind::Task && o.name == origin.name && *origin.name != *UNKNOWN
+        };
+        let is_task = origin.kind == OriginKind::Task;
+        match (joined.iter_mut()).find(|(o, _)| is_task && same(o)) {
+            Some((first, count)) => {
+                first.number = None;
+                *count = count.saturating_add(n);
+            }
+            None => joined.push((origin, n)),
+        }
+    }
+    *origins = joined;
 }

@@ -13,6 +13,7 @@ pub(in crate::diagnose) fn words(origin: &OriginSummary) -> String {
         (OriginKind::Vector, "RES") => "a reschedule interrupt (RES)".to_owned(),
         (OriginKind::Vector, name) => format!("the vector {name}"),
         (OriginKind::Softirq, name) => format!("the softirq {name}"),
+        (OriginKind::Task, name) if origin.number.is_none() => format!("tasks called {name}"),
         (OriginKind::Task, name) => format!("{name} (pid {number})"),
         (OriginKind::Idle, _) => "the idle task, for another CPU".to_owned(),
         (OriginKind::Unknown, _) => "something that was not seen".to_owned(),

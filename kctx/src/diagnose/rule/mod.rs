@@ -32,6 +32,7 @@ mod rcu_flood;
 mod receiving;
 mod rt_starve;
 mod sched_lb;
+mod syscall;
 mod taint;
 mod task_tasklet;
 mod tmr_hard;
@@ -127,6 +128,7 @@ pub(super) static RULES: &[&Rule] = &[
     &pwr::RULE,
     &mod_loop::RULE,
     &log::RULE,
+    &syscall::RULE,
 ];
 
 /// All pages, each with the ids of what explains its cause; the last is of what no rule knows.

@@ -21,7 +21,8 @@ pub(super) static RULE: Rule = Rule {
         id: "WQ-STALL",
         title: "Works wait for others of their queue",
         means: "A workqueue runs so many works at a time (max_active; ordered queues one). What comes beyond that waits until another of the same queue ends, \
-                however idle CPUs are.",
+                however idle CPUs are. Where that one sleeps, all sleep: for a device, a server or a lock. addrconf_dad_work, \
+                linkwatch_event and cleanup_net want rtnl_lock, which each change of an interface, an address or a route holds.",
         signals: &[
             "time from queueing to activation, which is the queue's limit alone",
             "\"BUG: workqueue lockup\" and \"Showing busy workqueues\" in the kernel's log",

@@ -10,7 +10,8 @@ use crate::aggregate::window::OriginKind;
 pub struct OriginSummary {
     /// Its kind.
     pub kind: OriginKind,
-    /// Interrupt number, softirq vector or process id; `null` where the kind has none.
+    /// Interrupt number, softirq vector or process id; `null` where the kind has none, and of tasks of one comm that
+    /// are counted together.
     pub number: Option<u32>,
     /// Names of the interrupt's actions, `LOC`, `RES`, `CAL` or `IWI` of a vector, the softirq vector's name,
     /// the process's comm; empty where there is none.

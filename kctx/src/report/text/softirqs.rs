@@ -214,6 +214,7 @@ pub(crate) fn raiser(origin: &OriginSummary) -> String {
         OriginKind::Vector if name == "LOC" => "timer LOC".to_owned(),
         OriginKind::Vector => format!("IPI {name}"),
         OriginKind::Softirq => format!("softirq {name}"),
+        OriginKind::Task if origin.number.is_none() => format!("tasks {name}"),
         OriginKind::Task => format!("task {name} (pid {number})"),
     }
 }

@@ -1,0 +1,65 @@
+//! Addresses and interfaces: what wants the routing lock (rtnl_lock).
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::network::ip;
+use crate::load::Load;
+
+/// Pairs that are brought up and down in one message each, for which the lock is held some 20 ms.
+const PAIRS: u32 = 800;
+/// Addresses that are asked for, once a second each.
+const ASKED_FOR: u32 = 200;
+
+/// Addresses that ask whether somebody else has them, again and again, by works that want the lock, while something else holds
+/// it nearly all the time: the works' queue runs one at a time (net/ipv6/addrconf.c, `addrconf_wq`).
+pub(super) fn asked_for_without_end() -> Result<Load> {
+    ip("link add asking type veth peer name asked")?;
+    ip("link set asked up")?;
+    ip("link set asking up")?;
+    let setting = |device: &str, name: &str, value: &str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{device}/{name}");
+        fs::write(&path, value).with_context(|| format!("cannot write {path}"))
+    };
+    // Those that come now have no addresses at all.
+    setting("default", "disable_ipv6", "1")?;
+    let group = 77;
+    batch(PAIRS, |pair| {
+        format!("link add up{pair} group {group} type veth peer name down{pair} group {group}")
+    })?;
+    setting("asking", "dad_transmits", "1000")?;
+    batch(ASKED_FOR, |address| {
+        format!("addr add 2001:db8::{address:x}/64 dev asking")
+    })?;
+    Load::start(move || {
+        for state in ["up", "down"] {
+            ip(&format!("link set group {group} {state}")).map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    })
+}
+
+/// Lines for one `ip`.
+fn batch(lines: u32, line: impl Fn(u32) -> String) -> Result<()> {
+    let mut script = String::new();
+    for number in 1..=lines {
+        writeln!(script, "{}", line(number))?;
+    }
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot start ip (iproute2)")?;
+    let mut input = ip.stdin.take().context("ip has no input")?;
+    input.write_all(script.as_bytes())?;
+    drop(input);
+    let ended = ip.wait()?;
+    ensure!(ended.success(), "ip -batch: {ended}");
+    Ok(())
+}
