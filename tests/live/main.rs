@@ -29,6 +29,7 @@ mod vm_diagnosed;
 mod vm_irq_diagnosed;
 mod vm_machine;
 mod vm_network;
+mod vm_wq_diagnosed;
 mod witness;
 mod workqueue;
 

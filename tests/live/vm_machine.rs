@@ -132,14 +132,14 @@ fn vm_the_wall_clock_may_be_set() -> Result<()> {
 /// `AF_IEEE802154`
 const FAMILY: u16 = 36;
 
-fn ask_for_a_module() {
+pub(crate) fn ask_for_a_module() {
     let family = rustix::net::AddressFamily::from_raw(FAMILY);
     let _ = rustix::net::socket(family, rustix::net::SocketType::DGRAM, None);
 }
 
 /// Asking for a module runs a program, and the work that starts it waits for its end
 /// (`call_usermodehelper_exec_work`, kernel/umh.c).
-fn slow_helper(script: &str) -> Result<Restore> {
+pub(crate) fn slow_helper(script: &str) -> Result<Restore> {
     let path = "/tmp/slow-modprobe";
     fs::write(path, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;

@@ -6,6 +6,10 @@ use std::{
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt as _,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -156,7 +160,17 @@ pub fn pty_writer(cpu: u32) -> Result<Load> {
 
 /// Network namespaces that come and go: what is left of each is taken down by a work.
 pub fn namespaces() -> Result<Load> {
+    namespaces_once(&Arc::new(AtomicBool::new(false)))
+}
+
+/// The same as soon as it is no longer held: the thread is there before.
+pub fn namespaces_once(held: &Arc<AtomicBool>) -> Result<Load> {
+    let held = Arc::clone(held);
     Load::start(move || {
+        if held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+            return Ok(());
+        }
         // SAFETY: a network namespace shares no file descriptors.
         #[allow(unsafe_code)]
         unsafe {

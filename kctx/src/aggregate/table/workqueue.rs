@@ -196,7 +196,7 @@ fn add_new_queued_by(
     match of_comm_at(origins) {
         Some(at) => origins[at].1 = origins[at].1.saturating_add(n),
         None if origin.kind == OriginKind::Unknown || !is_full(origins) => {
-            origins.push((origin, n))
+            origins.push((origin, n));
         }
         None => match (origins.iter_mut()).find(|(o, _)| o.kind == OriginKind::Unknown) {
             Some((_, count)) => *count = count.saturating_add(n),

@@ -8,23 +8,28 @@ use crate::{
         finding::{Confidence, Severity},
         page::{Page, look_alike, owner, read, threshold},
     },
+    report::summary::KthreadSummary,
 };
 
 const PRESSURE: &str = "proc/pressure/memory";
+const LOAD: &str = "proc/loadavg";
 /// Time of rescuers in the window: they are woken for nothing now and then.
 const TIME_NS: u64 = 10_000_000;
 /// Part of the window in which all tasks waited for memory.
 const STALLED: f64 = 1.0;
+/// Part of a limit at which threads that come and go reach it.
+const REACHED: u64 = 95;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
         id: "WQ-RESCUE",
         title: "Rescuers work, since no kworker can be made",
         means: "A workqueue that memory is freed by has a thread in reserve (`kworker/R-name`; before 6.12 named as the queue). It works only when no new kworker could be made: \
-                memory is short.",
+                memory is short, or there are as many threads as there may be.",
         signals: &[
             "time of kworker/R-* threads",
             "pressure of memory (/proc/pressure/memory)",
+            "how many threads there are (/proc/loadavg) and may be (kernel.threads-max, kernel.pid_max)",
         ],
         thresholds: &[
             threshold("time of rescuers", "10 ms in the window", "kctx"),
@@ -32,6 +37,11 @@ pub(super) static RULE: Rule = Rule {
                 "all tasks stalled for memory, to be a warning",
                 "1 % of the window",
                 "kctx",
+            ),
+            threshold(
+                "threads there are, to be the reason",
+                "95 % of kernel.threads-max or kernel.pid_max",
+                "kctx; a new one fails at the limit (copy_process, kernel/fork.c)",
             ),
         ],
         confused_with: &[look_alike(
@@ -43,7 +53,11 @@ pub(super) static RULE: Rule = Rule {
                 "See how short memory is.",
                 "cat /proc/pressure/memory ; free -m ; vmstat 1 5",
             ),
-            owner("More memory, or less use of it."),
+            read(
+                "See how many threads there are, and may be.",
+                "cat /proc/loadavg ; sysctl kernel.threads-max kernel.pid_max",
+            ),
+            owner("More memory, or less use of it; the process that has so many threads."),
         ],
         do_not: &["Look for the cause in the workqueue."],
     },
@@ -52,11 +66,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn judge(facts: &Facts<'_>) -> Outcome {
-    let rescuers = facts
-        .summary
-        .kthread
-        .iter()
-        .filter(|row| row.role == "kworker" && row.comm.starts_with("kworker/R-"));
+    let rescuers = (facts.summary.kthread.iter()).filter(|row| is_rescuer(row));
     let Some(most) = rescuers.clone().max_by_key(|row| row.cpu_ns) else {
         return Outcome::Silent;
     };
@@ -70,15 +80,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         ));
     }
     let short = stalled.is_some_and(|stalled| stalled >= STALLED);
-    let severity = if short {
-        Severity::Warn
-    } else {
-        Severity::Info
-    };
-    let confidence = if short {
-        Confidence::High
-    } else {
-        Confidence::Medium
+    let limit = reached(facts);
+    let (severity, confidence) = match short || limit.is_some() {
+        true => (Severity::Warn, Confidence::High),
+        false => (Severity::Info, Confidence::Medium),
     };
     let memory = stalled.map_or(String::new(), |stalled| {
         format!(
@@ -86,10 +91,16 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             percent(stalled)
         )
     });
+    let threads = limit.as_ref().map_or(String::new(), |limit| {
+        format!(
+            "; there are {} threads, and {} is {}",
+            limit.threads, limit.name, limit.most
+        )
+    });
     let mut draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!("The rescuer {} works", most.comm))
         .statement(format!(
-            "Rescuers of workqueues, {} most, ran for {}{memory}: kworkers could not be made.",
+            "Rescuers of workqueues, {} most, ran for {}{memory}{threads}: kworkers could not be made.",
             most.comm,
             time(time_ns as f64)
         ))
@@ -106,6 +117,9 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             format!("full: {} of the window", percent(stalled)),
         );
     }
+    if let Some(limit) = limit {
+        draft = draft.evidence(facts.reference(LOAD), format!("{} threads", limit.threads));
+    }
     Outcome::Found(vec![draft.done()])
 }
 
@@ -118,6 +132,46 @@ fn stalled(facts: &Facts<'_>) -> Option<f64> {
     };
     let grown = total(Phase::After)?.saturating_sub(total(Phase::Before)?);
     Some(facts.grown_percent(grown.saturating_mul(1000)))
+}
+
+/// Bytes of a thread's name (TASK_COMM_LEN less its end).
+const COMM: usize = 15;
+
+/// Whether a thread is one that a workqueue has in reserve: by its name, or since it is called as the queue is whose works it
+/// executed (`init_rescuer`, kernel/workqueue.c).
+fn is_rescuer(row: &KthreadSummary) -> bool {
+    let queue = row.workqueue.as_bytes();
+    let named_as_queue =
+        !queue.is_empty() && row.comm.as_bytes() == &queue[..queue.len().min(COMM)];
+    row.comm.starts_with("kworker/R-") || named_as_queue
+}
+
+/// A limit of threads.
+struct Limit {
+    threads: u64,
+    name: &'static str,
+    most: u64,
+}
+
+/// The limit that is reached, as threads come and go.
+fn reached(facts: &Facts<'_>) -> Option<Limit> {
+    let threads = [Phase::Before, Phase::After].map(|phase| {
+        // `0.32 0.85 1.07 2/87 1234`: of all threads, 2 are runnable.
+        let text = facts.evidence.text(phase, LOAD)?;
+        let (_, all) = text.split_whitespace().nth(3)?.split_once('/')?;
+        all.parse::<u64>().ok()
+    });
+    let threads = threads.into_iter().flatten().max()?;
+    ["kernel.threads-max", "kernel.pid_max"]
+        .into_iter()
+        .find_map(|name| {
+            let most = facts.sysctls.number(name)?;
+            (threads.saturating_mul(100) >= most.saturating_mul(REACHED)).then_some(Limit {
+                threads,
+                name,
+                most,
+            })
+        })
 }
 
 #[cfg(test)]
@@ -148,6 +202,30 @@ mod tests {
             "{}",
             finding.statement
         );
+        let threads = |threads: u64| {
+            let load = format!("0.32 0.85 1.07 2/{threads} 1234\n");
+            let files = evidence(&[
+                ("before/sysctl.txt", "kernel.threads-max = 1000\n"),
+                ("after/proc/loadavg", &load),
+            ]);
+            let diagnosis = of(&summary, &files);
+            let finding = found(&diagnosis, "WQ-RESCUE").unwrap();
+            (finding.severity, finding.statement.clone())
+        };
+        let (severity, statement) = threads(990);
+        assert_eq!(severity, Severity::Warn);
+        assert!(
+            statement.contains("there are 990 threads, and kernel.threads-max is 1000"),
+            "{statement}"
+        );
+        assert_eq!(threads(200).0, Severity::Info);
+        // Before 6.12.
+        let mut named = kthread("other", "ext4-rsv-conver", 400_000_000);
+        named.workqueue = "ext4-rsv-conversion".to_owned();
+        summary.kthread = vec![named];
+        assert!(found(&of(&summary, &files), "WQ-RESCUE").is_some());
+        summary.kthread[0].workqueue.clear();
+        assert!(found(&of(&summary, &files), "WQ-RESCUE").is_none());
         summary.kthread = vec![kthread("kworker", "kworker/R-xfs-c", 4_000)];
         let diagnosis = of(&summary, &files);
         assert!(
