@@ -90,7 +90,7 @@ const BUSY: f64 = 0.1;
 
 /// The vector has its cause where it kept a CPU busy, and none where it did not: how fast an emulated CPU does what, nobody
 /// knows.
-fn check_found_if_busy(bundle: &Bundle, vector: &str, id: &str) {
+pub(crate) fn check_found_if_busy(bundle: &Bundle, vector: &str, id: &str) {
     let mut shares = BTreeMap::<u32, f64>::new();
     let rows = bundle.summary.softirq.iter();
     for row in rows.filter(|row| row.vector == vector) {

@@ -179,6 +179,16 @@ pub fn spinner(cpu: u32) -> Result<Load> {
     })
 }
 
+/// A task that goes from CPU to CPU, and rests on each.
+pub fn hopper(cpus: std::ops::Range<u32>) -> Result<Load> {
+    let mut next = cpus.clone().cycle();
+    Load::start(move || {
+        pin(next.next().unwrap_or_default())?;
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(())
+    })
+}
+
 /// A task of one CPU that is nearly always in the kernel, at its own behest: no kernel context.
 pub fn reader(cpu: u32) -> Result<Load> {
     let mut zeros = File::open("/dev/zero")?;

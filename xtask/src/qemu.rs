@@ -95,7 +95,7 @@ fn qemu(boot: &Boot<'_>) -> Command {
         .args(["-display", "none", "-serial", "stdio", "-serial", "null"])
         .args(["-monitor", "none"])
         .args(["-nic", "none", "-no-reboot", "-smp"])
-        .arg(boot.cpus.to_string())
+        .arg(topology(boot.cpus))
         .args(network_cards())
         // On the cards' interrupt line: a device that raises it as tests tell it to, and has no driver.
         .args(["-device", "edu,addr=0xc"])
@@ -111,6 +111,14 @@ fn qemu(boot: &Boot<'_>) -> Command {
             boot.append
         ));
     qemu
+}
+
+/// Processors as a machine with so many has them: two threads a core.
+fn topology(cpus: u32) -> String {
+    match cpus > 8 && cpus.is_multiple_of(2) {
+        true => format!("{cpus},threads=2"),
+        false => cpus.to_string(),
+    }
 }
 
 /// Two network cards on one interrupt line, for tests to load their driver: with both up, an interrupt of
