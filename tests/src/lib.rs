@@ -14,6 +14,7 @@ pub mod otlp;
 pub mod page;
 pub mod program;
 pub mod protobuf;
+pub mod qmp;
 pub mod received;
 pub mod resets;
 pub mod scrape;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,10 +94,11 @@ fn qemu(boot: &Boot<'_>) -> Command {
     qemu.args(["-m", memory])
         // A second serial line whose other end takes whatever comes.
         .args(["-display", "none", "-serial", "stdio", "-serial", "null"])
-        .args(["-monitor", "none"])
+        .args(monitor())
         .args(["-nic", "none", "-no-reboot", "-smp"])
         .arg(topology(boot.cpus))
         .args(network_cards())
+        .args(joined_cards())
         // On the cards' interrupt line: a device that raises it as tests tell it to, and has no driver.
         .args(["-device", "edu,addr=0xc"])
         .arg("-kernel")
@@ -137,6 +139,49 @@ fn network_cards() -> Vec<String> {
                 format!("e1000,netdev={id},addr={slot:#x},romfile="),
             ]
         })
+        .collect()
+}
+
+/// A third serial line, by which the VM itself can tell QEMU what happens to it (QMP): events that only firmware and people at
+/// the machine make otherwise.
+fn monitor() -> Vec<String> {
+    static BOOTS: AtomicU32 = AtomicU32::new(0);
+    // In the namespace of abstract sockets: nothing is left of it.
+    let boot = BOOTS.fetch_add(1, Ordering::Relaxed);
+    let socket = format!("path=kctx-vm-{}-{boot},abstract=on", std::process::id());
+    [
+        "-chardev",
+        &format!("socket,id=monitor,{socket},server=on,wait=off"),
+        "-mon",
+        "chardev=monitor,mode=control",
+        "-chardev",
+        &format!("socket,id=line,{socket}"),
+        "-serial",
+        "chardev:line",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// Two more on a line of their own, each of which receives what the other sends; so does a network that leads nowhere, without which
+/// QEMU warns.
+fn joined_cards() -> Vec<String> {
+    let cards = [("net2", 0xd), ("net3", 0x11)].map(|(id, slot)| {
+        [
+            "-netdev".to_owned(),
+            format!("hubport,id={id},hubid=0"),
+            "-device".to_owned(),
+            format!("e1000,netdev={id},addr={slot:#x},romfile="),
+        ]
+    });
+    let nowhere = [
+        "-netdev",
+        "user,id=nowhere,restrict=on",
+        "-netdev",
+        "hubport,id=port,hubid=0,netdev=nowhere",
+    ];
+    (nowhere.map(str::to_owned).into_iter())
+        .chain(cards.into_iter().flatten())
         .collect()
 }
 

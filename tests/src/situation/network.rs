@@ -2,14 +2,14 @@
 
 use std::{
     io::Write as _,
-    net::{Ipv4Addr, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::net::sockopt;
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
 use crate::{
     load::{Load, pin},
@@ -90,6 +90,33 @@ fn pair(receiver: &str, sender: &str) -> Result<(UdpSocket, UdpSocket)> {
     let sender = UdpSocket::bind((sender, 0))?;
     sender.connect(receiver.local_addr()?)?;
     Ok((receiver, sender))
+}
+
+/// Multicast group and port of [`to_many`].
+const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 1, 2, 3), 5000);
+
+/// Sends datagrams to a group that so many sockets are members of on the device that has this address: receiving one costs much more
+/// than sending it. Where the group is reached is the routes' business.
+pub fn to_many(from: u32, members: u32, on: Ipv4Addr) -> Result<Load> {
+    let receivers = (0..members).map(|_| member(on));
+    let receivers: Vec<UdpSocket> = receivers.collect::<Result<_>>()?;
+    let sender = UdpSocket::bind("0.0.0.0:0")?;
+    sender.connect(GROUP)?;
+    Load::start_on(from, move || {
+        let _full = &receivers;
+        burst(&sender)
+    })
+}
+
+/// A socket that shares the group's port with others, and is full at once.
+fn member(on: Ipv4Addr) -> Result<UdpSocket> {
+    let socket = net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_recv_buffer_size(&socket, 2048)?;
+    net::bind(&socket, &GROUP)?;
+    let socket = UdpSocket::from(socket);
+    socket.join_multicast_v4(GROUP.ip(), &on)?;
+    Ok(socket)
 }
 
 /// Rules of a packet filter's input hook, one after the other, of which none holds a packet back.

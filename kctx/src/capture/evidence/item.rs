@@ -89,7 +89,9 @@ fn made_from(path: &str) -> &'static str {
         "tree/irq.tsv" => "/proc/irq/*, interrupts that ever came",
         "tree/net.tsv" => "/sys/class/net/*, queues and settings of the busiest interfaces",
         "tree/module-taint.tsv" => "/sys/module/*/{taint,version}, modules that taint",
-        "tree/acpi-interrupts.tsv" => "/sys/firmware/acpi/interrupts/*, those that ever came",
+        "tree/acpi-interrupts.tsv" => {
+            "/sys/firmware/acpi/interrupts/*, those that ever came, and their sum"
+        }
         "ethtool/" => "the kernel's ethtool netlink family, and its ioctl SIOCETHTOOL",
         "qdisc.json" => "rtnetlink, qdiscs with their counters",
         "netfilter.json" => "nfnetlink: tables, chains and numbers of rules, no rules",

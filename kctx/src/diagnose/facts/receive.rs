@@ -27,13 +27,13 @@ pub(in crate::diagnose) struct Receive {
     pub(in crate::diagnose) places: Vec<(String, f64)>,
     /// 99th percentile of raise to entry, the longest of places with a hundred of them.
     pub(in crate::diagnose) wait_p99_ns: u64,
-    /// Polls a second.
+    /// Polls a second, of NAPIs that received something; of all where none did.
     pub(in crate::diagnose) polls: f64,
     /// Of those, in per cent, that used their whole weight.
     pub(in crate::diagnose) full_percent: f64,
     /// Packets a second through its polls.
     pub(in crate::diagnose) packets: f64,
-    /// NAPIs that had a poll, and that had a full one.
+    /// Of those NAPIs, how many there are, and how many had a full poll.
     pub(in crate::diagnose) napis: usize,
     pub(in crate::diagnose) full_napis: usize,
     /// Packets a second by device, the most first.
@@ -73,6 +73,14 @@ impl Receive {
     pub(in crate::diagnose) fn dropped(&self) -> f64 {
         self.softnet.map_or(0.0, |rate| rate.dropped)
     }
+}
+
+/// One NAPI's polls on a CPU.
+#[derive(Default)]
+struct Polled {
+    polls: u64,
+    full: u64,
+    packets: u64,
 }
 
 /// By share of a CPU, the most first; only CPUs that received.
@@ -120,23 +128,30 @@ impl Receive {
     }
 
     fn add_polls<'a>(&mut self, rows: impl Iterator<Item = &'a NapiSummary>, seconds: f64) {
-        let (mut polls, mut full) = (0u64, 0u64);
-        let mut napis: BTreeMap<(&str, u32), u64> = BTreeMap::new();
-        let mut devices: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut napis: BTreeMap<(&str, u32), Polled> = BTreeMap::new();
         for row in rows {
-            polls = polls.saturating_add(row.count);
-            full = full.saturating_add(row.exhausted);
-            let packets = row.packets as f64 / seconds;
-            self.packets += packets;
-            *devices.entry(&row.device).or_default() += packets;
-            *napis.entry((&row.device, row.napi_id)).or_default() += row.exhausted;
+            let napi = napis.entry((&row.device, row.napi_id)).or_default();
+            napi.polls = napi.polls.saturating_add(row.count);
+            napi.full = napi.full.saturating_add(row.exhausted);
+            napi.packets = napi.packets.saturating_add(row.packets);
         }
+        // One that receives nothing only cleans up what was sent, and is never full.
+        if napis.values().any(|napi| napi.packets > 0) {
+            napis.retain(|_, napi| napi.packets > 0);
+        }
+        let sum = |part: fn(&Polled) -> u64| napis.values().map(part).fold(0, u64::saturating_add);
+        let polls = sum(|napi| napi.polls);
+        self.packets = sum(|napi| napi.packets) as f64 / seconds;
         self.polls = polls as f64 / seconds;
         if polls > 0 {
-            self.full_percent = full as f64 * 100.0 / polls as f64;
+            self.full_percent = sum(|napi| napi.full) as f64 * 100.0 / polls as f64;
         }
         self.napis = napis.len();
-        self.full_napis = napis.values().filter(|full| **full > 0).count();
+        self.full_napis = napis.values().filter(|napi| napi.full > 0).count();
+        let mut devices: BTreeMap<&str, f64> = BTreeMap::new();
+        for ((device, _), napi) in &napis {
+            *devices.entry(device).or_default() += napi.packets as f64 / seconds;
+        }
         self.devices = (devices.into_iter())
             .map(|(device, packets)| (device.to_owned(), packets))
             .collect();

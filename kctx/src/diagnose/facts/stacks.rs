@@ -83,6 +83,35 @@ impl Stacks<'_> {
         most(counts, all)
     }
 
+    /// Of the samples in contexts that `of` picks: the innermost function that half of them or more went through.
+    pub(in crate::diagnose) fn shared(&self, of: impl Fn(&str) -> bool) -> Option<Through> {
+        // For each function its samples, and how deep in them it is.
+        let mut functions: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
+        let mut all = 0_u64;
+        for row in self.0.iter().filter(|row| of(&row.context)) {
+            all = all.saturating_add(row.count);
+            for (depth, frame) in row.frames.iter().enumerate() {
+                // Where it calls itself it counts once.
+                if !row.frames[..depth].contains(frame) {
+                    let (samples, depths) = functions.entry(frame).or_default();
+                    *samples = samples.saturating_add(row.count);
+                    *depths += depth as f64 * row.count as f64;
+                }
+            }
+        }
+        let half = functions
+            .into_iter()
+            .filter(|(_, (n, _))| *n >= all.div_ceil(2));
+        let depth = |(samples, depths): (u64, f64)| depths / samples as f64;
+        let (function, (samples, _)) = half.max_by(|a, b| depth(a.1).total_cmp(&depth(b.1)))?;
+        (all >= ENOUGH).then(|| Through {
+            samples,
+            of: all,
+            percent: samples as f64 * 100.0 / all as f64,
+            function: function.to_owned(),
+        })
+    }
+
     /// Of the samples in a softirq: what was called most by one of those functions, which go through what there is to do.
     pub(in crate::diagnose) fn called_by(&self, vector: &str, callers: &[&str]) -> Option<Through> {
         let context = format!("softirq:{vector}");
@@ -110,4 +139,63 @@ fn most(counts: BTreeMap<&str, u64>, all: u64) -> Option<Through> {
         percent: samples as f64 * 100.0 / all as f64,
         function: function.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(frames: &[&str], count: u64) -> StackRow {
+        StackRow {
+            context: "softirq:NET_RX".into(),
+            frames: frames.iter().map(|frame| (*frame).into()).collect(),
+            count,
+        }
+    }
+
+    #[test]
+    fn what_half_of_the_samples_share_is_the_innermost_of_it() {
+        let rows = [
+            stack(
+                &[
+                    "ksoftirqd",
+                    "net_rx_action",
+                    "udp_rcv",
+                    "deliver",
+                    "skb_clone",
+                ],
+                6,
+            ),
+            stack(
+                &[
+                    "ksoftirqd",
+                    "net_rx_action",
+                    "udp_rcv",
+                    "deliver",
+                    "kfree_skb",
+                ],
+                6,
+            ),
+            // In an interrupt's tail the same functions are deeper down.
+            stack(
+                &[
+                    "irq_exit",
+                    "handle",
+                    "do_softirq",
+                    "net_rx_action",
+                    "udp_rcv",
+                ],
+                8,
+            ),
+        ];
+        let shared = |rows: &[StackRow]| Stacks(rows).shared(|known| known == "softirq:NET_RX");
+        let through = shared(&rows).unwrap();
+        assert_eq!(
+            (through.function.as_str(), through.samples),
+            ("deliver", 12)
+        );
+        assert_eq!(through.words(), "deliver in 12 of 20 stacks (60 %)");
+        assert_eq!(shared(&rows[..1]), None, "too few");
+        assert_eq!(Stacks(&rows).shared(|known| known == "softirq:RCU"), None);
+    }
 }

@@ -3,7 +3,7 @@ use crate::{
     capture::evidence::Phase,
     diagnose::{
         draft::Draft,
-        facts::Facts,
+        facts::{Facts, works::Work},
         figures::{percent, rate},
         finding::{Confidence, Severity},
         harm::{BUSY, HOT},
@@ -20,11 +20,12 @@ pub(super) static RULE: Rule = Rule {
         id: "IRQ-GPE",
         title: "The firmware interrupts without end (ACPI GPE)",
         means: "A general purpose event of the firmware is raised again as soon as it is handled: the interrupt `acpi` (line 9 as a rule), its thread, and kworkers \
-                that run the firmware's methods (kacpid, kacpi_notify) take a CPU.",
+                that run the firmware's methods (kacpid, kacpi_notify) take a CPU. Where acpi_hotplug_work_fn is among them, something is plugged in \
+                and out.",
         signals: &[
             "interrupts of the action acpi, a second",
             "works acpi_os_execute_deferred and acpi_ev_asynch_execute_gpe_method",
-            "which gpeXX counts in /sys/firmware/acpi/interrupts",
+            "which gpeXX or ff_* counts in /sys/firmware/acpi/interrupts",
         ],
         thresholds: &[
             threshold(
@@ -41,7 +42,7 @@ pub(super) static RULE: Rule = Rule {
         next: &[
             read(
                 "See which event it is.",
-                "grep -H . /sys/firmware/acpi/interrupts/gpe* | grep -v ' 0 '",
+                "grep -H . /sys/firmware/acpi/interrupts/* | grep -v ' 0 '",
             ),
             read(
                 "See what the firmware is.",
@@ -111,6 +112,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             percent(share)
         ))
         .step("raised by", &which)
+        .step("works", most(facts, &works))
         .missing_if(
             event.is_none(),
             "sys/firmware/acpi/interrupts of both edges: which event it is",
@@ -136,7 +138,18 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     Outcome::Found(vec![draft.done()])
 }
 
-/// The `gpeXX` that counted most, and how often a second.
+/// The works that take most.
+fn most(facts: &Facts<'_>, works: &[Work<'_>]) -> String {
+    let works: Vec<_> = (works.iter().take(3))
+        .map(|work| {
+            let share = percent(facts.percent(work.cpu_ns));
+            format!("{} {share} of a CPU", work.function)
+        })
+        .collect();
+    works.join(", ")
+}
+
+/// The `gpeXX` or fixed event (`ff_pwr_btn`) that counted most, and how often a second.
 fn busiest_event(facts: &Facts<'_>) -> Option<(String, f64)> {
     let count = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
@@ -146,10 +159,17 @@ fn busiest_event(facts: &Facts<'_>) -> Option<(String, f64)> {
     let events = files.filter_map(|(path, bytes)| {
         let name = path.strip_prefix(FOLDER)?;
         // `gpe_all` is their sum.
-        if !name.starts_with("gpe") || name.contains('_') {
+        if name == "gpe_all" || !(name.starts_with("gpe") || name.starts_with("ff_")) {
             return None;
         }
-        let before = count(facts.evidence.bytes(Phase::Before, path)?)?;
+        // Counters that are zero are left out, but for the sum of all.
+        let before = match facts.evidence.bytes(Phase::Before, path) {
+            Some(bytes) => count(bytes)?,
+            None => {
+                let sum = format!("{FOLDER}sci");
+                facts.evidence.bytes(Phase::Before, &sum).map(|_| 0)?
+            }
+        };
         let grown = count(bytes)?.saturating_sub(before);
         (grown > 0).then(|| (name.to_owned(), facts.grown_rate(grown)))
     });
@@ -198,6 +218,19 @@ mod tests {
             ),
             (Severity::Warn, Confidence::High, &["gpe17".to_owned()][..])
         );
+        // One that did not count before, of a machine on which others did.
+        let first = |files: &[(&str, &str)]| {
+            let files = evidence(files);
+            let diagnosis = of(&summary, &files);
+            found(&diagnosis, "IRQ-GPE").unwrap().scope.devices.clone()
+        };
+        let after = (
+            "after/sys/firmware/acpi/interrupts/ff_pwr_btn",
+            "  300000  EN     enabled\n",
+        );
+        let sum = ("before/sys/firmware/acpi/interrupts/sci", "  0\n");
+        assert_eq!(first(&[sum, after]), ["ff_pwr_btn"]);
+        assert!(first(&[after]).is_empty());
         summary.hardirq = vec![hardirq(Some(9), "acpi", 0, 3, 1)];
         summary.workqueue.clear();
         assert!(found(&of(&summary, &evidence(&[])), "IRQ-GPE").is_none());

@@ -134,7 +134,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive, through: &Through) -> Option<Fi
             percent(through.percent),
             harm.clause()
         ));
-    let draft = receiving::chain(facts, draft, receive)
+    let draft = receiving::to_napi(facts, draft, receive)
         .function(&through.function)
         .step("code", through.words())
         .step(

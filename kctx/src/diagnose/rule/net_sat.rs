@@ -146,6 +146,11 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
+        // A NAPI that only cleans up what was sent is polled often, and is never full.
+        let mut sending = saturated(2);
+        sending.napi.push(napi("eth0", 8194, 2, 50_000, 0, 0));
+        let diagnosis = of(&sending, &evidence(&[]));
+        assert!(found(&diagnosis, "NET-SAT").is_some());
         let mut emptied = saturated(2);
         emptied.napi = vec![napi("backlog", 0, 2, 4400, 40, 100_000)];
         let diagnosis = of(&emptied, &evidence(&[]));

@@ -33,8 +33,14 @@ pub(super) fn cost(receive: &Receive) -> String {
     format!("{} packets/s at {} each", number(receive.packets), time(ns))
 }
 
-/// The chain from CPU to NAPI, and the numbers it rests on.
+/// The chain from CPU to code, and the numbers it rests on.
 pub(super) fn chain(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft {
+    let code = facts.stacks.shared(in_receiving);
+    to_napi(facts, draft, receive).step("code", code.as_ref().map_or(String::new(), Through::words))
+}
+
+/// The same as far as the NAPI: the code is the rule's to say.
+pub(super) fn to_napi(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft {
     let cpu = receive.cpu;
     let places: Vec<_> = (receive.places.iter().filter(|(_, share)| *share >= 0.5))
         .map(|(known, share)| format!("{} in {}", percent(*share), place(known, cpu)))
@@ -104,10 +110,11 @@ pub(super) fn chain(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft
 
 /// Of the samples taken while packets were received, wherever that was: those in some functions.
 pub(super) fn code(facts: &Facts<'_>, is: impl Fn(&str) -> bool) -> Option<Through> {
-    facts.stacks.through(
-        |context| matches!(context, "softirq:NET_RX" | "kthread:napi"),
-        is,
-    )
+    facts.stacks.through(in_receiving, is)
+}
+
+fn in_receiving(context: &str) -> bool {
+    matches!(context, "softirq:NET_RX" | "kthread:napi")
 }
 
 /// What there is to say of code that takes a part of a CPU's receiving; `None` where that is not worth a finding.
@@ -135,7 +142,7 @@ pub(super) fn in_code(
             percent(through.percent),
             harm.clause()
         ));
-    let draft = chain(facts, draft, receive)
+    let draft = to_napi(facts, draft, receive)
         .function(&through.function)
         .step("code", through.words())
         .evidence("summary.stack[context=softirq:NET_RX]", through.words());
