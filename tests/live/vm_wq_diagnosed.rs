@@ -1,6 +1,7 @@
 //! Causes that want more CPUs, or a kernel that can make no thread: provoked in a VM, and found by a diagnosis.
 
 use std::{
+    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use kctx_tests::{left_out::left_out, load, situation};
 
 use crate::{
@@ -45,35 +46,65 @@ fn vm_balancing_between_many_cpus_is_found() -> Result<()> {
 }
 
 const THREADS_MAX: &str = "/proc/sys/kernel/threads-max";
-/// Works that sleep all the time, more than a pool has kworkers to spare.
-const ASLEEP: usize = 12;
+/// What is left of it for kctx and others.
+const LEFT: u64 = 60;
+/// Works that sleep, each on a kworker of its own, while a helper that each started sleeps: more than there are threads left.
+const ASLEEP: usize = 40;
 
-/// Works that a kworker has to be made for, and no thread can be made: queues that memory is freed by have one in reserve.
+/// How many threads there are.
+fn threads() -> Result<u64> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let all = load
+        .split(['/', ' '])
+        .nth(4)
+        .context("/proc/loadavg has no number of threads")?;
+    Ok(all.parse()?)
+}
+
+/// Works that a kworker has to be made for, and there are as many threads as there may be: queues that memory is freed by have one
+/// in reserve.
 #[test]
 #[ignore = "keeps the machine from making threads: in a VM only, by cargo xtask vm"]
 fn vm_rescuers_that_work_are_found() -> Result<()> {
     let _alone = alone();
-    let _modprobe = slow_helper("sleep 6")?;
-    let bundle = capture_during(|| {
-        let asleep: Vec<_> = (0..ASLEEP)
-            .map(|_| std::thread::spawn(ask_for_a_module))
-            .collect();
-        let held = Arc::new(AtomicBool::new(true));
-        let loads = [
-            situation::other::namespaces_once(&held)?,
-            situation::other::namespaces_once(&held)?,
-        ];
-        std::thread::sleep(Duration::from_secs(1));
-        let restore = Restore::after(THREADS_MAX, "20")?;
-        held.store(false, Ordering::Relaxed);
-        std::thread::sleep(LASTS);
-        drop(restore);
-        drop(loads);
-        for asking in asleep {
-            let _ = asking.join();
+    let held = Arc::new(AtomicBool::new(true));
+    let wait = |held: &AtomicBool| {
+        while held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
         }
+    };
+    // These threads are there before no more can be made.
+    let asleep: Vec<_> = (0..ASLEEP)
+        .map(|_| {
+            let held = Arc::clone(&held);
+            std::thread::spawn(move || {
+                wait(&held);
+                ask_for_a_module();
+            })
+        })
+        .collect();
+    let _modprobe = slow_helper("exec sleep 12")?;
+    let restore = Restore::after(THREADS_MAX, &(threads()? + LEFT).to_string())?;
+    let bundle = capture_during(|| {
+        let namespaces = Arc::new(AtomicBool::new(true));
+        let load = situation::other::namespaces_once(&namespaces)?;
+        held.store(false, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(1));
+        namespaces.store(false, Ordering::Relaxed);
+        std::thread::sleep(LASTS);
+        drop(load);
+        println!("{} threads", threads()?);
+        // What ends the capture may want some.
+        drop(restore);
         Ok(())
     })?;
+    for asking in asleep {
+        let _ = asking.join();
+    }
     check_found(&bundle, "WQ-RESCUE");
+    assert_eq!(
+        bundle.findings().first().map(String::as_str),
+        Some("WQ-RESCUE")
+    );
     Ok(())
 }

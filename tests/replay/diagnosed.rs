@@ -15,9 +15,9 @@ use kctx_tests::bundle::Bundle;
 
 use crate::sample_path;
 
-/// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs while
+/// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs (or four, or sixty-four) while
 /// `situation` (tests/examples) made it, or in a VM while a live test did.
-const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 31] = [
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 36] = [
     ("net-lo", "NET-LO", Some(0), Some("lo")),
     ("net-rps", "NET-RPS", Some(0), None),
     ("net-fw", "NET-FW", Some(0), None),
@@ -40,6 +40,11 @@ const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 31] = [
     ("wq-hog", "WQ-HOG", None, None),
     ("wq-stall", "WQ-STALL", None, None),
     ("net-flow", "NET-FLOW", Some(0), Some("veth-k0")),
+    ("irq-gpe", "IRQ-GPE", None, Some("gpe01")),
+    ("net-conc", "NET-CONC", Some(0), Some("eth3")),
+    ("net-sat", "NET-SAT", Some(0), Some("eth3")),
+    ("sched-lb", "SCHED-LB", Some(1), None),
+    ("wq-rescue", "WQ-RESCUE", None, None),
     ("irq-spurious", "IRQ-SPURIOUS", Some(0), None),
     ("irq-storm", "IRQ-STORM", Some(0), Some("ttyS1")),
     ("irq-storm-thread", "IRQ-STORM", None, Some("ttyS1")),

@@ -83,7 +83,7 @@ impl Stacks<'_> {
         most(counts, all)
     }
 
-    /// Of the samples in contexts that `of` picks: the innermost function that half of them or more went through.
+    /// Of the samples in contexts that `of` picks: the innermost function that two thirds of them or more went through.
     pub(in crate::diagnose) fn shared(&self, of: impl Fn(&str) -> bool) -> Option<Through> {
         // For each function its samples, and how deep in them it is.
         let mut functions: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
@@ -99,11 +99,10 @@ impl Stacks<'_> {
                 }
             }
         }
-        let half = functions
-            .into_iter()
-            .filter(|(_, (n, _))| *n >= all.div_ceil(2));
+        let most = all.saturating_mul(2).div_ceil(3);
+        let shared = (functions.into_iter()).filter(|(_, (samples, _))| *samples >= most);
         let depth = |(samples, depths): (u64, f64)| depths / samples as f64;
-        let (function, (samples, _)) = half.max_by(|a, b| depth(a.1).total_cmp(&depth(b.1)))?;
+        let (function, (samples, _)) = shared.max_by(|a, b| depth(a.1).total_cmp(&depth(b.1)))?;
         (all >= ENOUGH).then(|| Through {
             samples,
             of: all,
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_half_of_the_samples_share_is_the_innermost_of_it() {
+    fn what_most_samples_share_is_the_innermost_of_it() {
         let rows = [
             stack(
                 &[
@@ -164,7 +163,7 @@ mod tests {
                     "deliver",
                     "skb_clone",
                 ],
-                6,
+                8,
             ),
             stack(
                 &[
@@ -174,7 +173,7 @@ mod tests {
                     "deliver",
                     "kfree_skb",
                 ],
-                6,
+                8,
             ),
             // In an interrupt's tail the same functions are deeper down.
             stack(
@@ -185,17 +184,17 @@ mod tests {
                     "net_rx_action",
                     "udp_rcv",
                 ],
-                8,
+                4,
             ),
         ];
         let shared = |rows: &[StackRow]| Stacks(rows).shared(|known| known == "softirq:NET_RX");
         let through = shared(&rows).unwrap();
         assert_eq!(
             (through.function.as_str(), through.samples),
-            ("deliver", 12)
+            ("deliver", 16)
         );
-        assert_eq!(through.words(), "deliver in 12 of 20 stacks (60 %)");
-        assert_eq!(shared(&rows[..1]), None, "too few");
+        assert_eq!(through.words(), "deliver in 16 of 20 stacks (80 %)");
+        assert_eq!(shared(&rows[2..]), None, "too few");
         assert_eq!(Stacks(&rows).shared(|known| known == "softirq:RCU"), None);
     }
 }

@@ -39,7 +39,7 @@ pub(super) static RULE: Rule = Rule {
                 "kctx",
             ),
             threshold(
-                "threads there are, to be the reason",
+                "threads there are, to be the reason and critical",
                 "95 % of kernel.threads-max or kernel.pid_max",
                 "kctx; a new one fails at the limit (copy_process, kernel/fork.c)",
             ),
@@ -81,9 +81,11 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     }
     let short = stalled.is_some_and(|stalled| stalled >= STALLED);
     let limit = reached(facts);
-    let (severity, confidence) = match short || limit.is_some() {
-        true => (Severity::Warn, Confidence::High),
-        false => (Severity::Info, Confidence::Medium),
+    let (severity, confidence) = match (&limit, short) {
+        // Nobody else can start anything either.
+        (Some(_), _) => (Severity::Crit, Confidence::High),
+        (None, true) => (Severity::Warn, Confidence::High),
+        (None, false) => (Severity::Info, Confidence::Medium),
     };
     let memory = stalled.map_or(String::new(), |stalled| {
         format!(
@@ -213,7 +215,7 @@ mod tests {
             (finding.severity, finding.statement.clone())
         };
         let (severity, statement) = threads(990);
-        assert_eq!(severity, Severity::Warn);
+        assert_eq!(severity, Severity::Crit);
         assert!(
             statement.contains("there are 990 threads, and kernel.threads-max is 1000"),
             "{statement}"
