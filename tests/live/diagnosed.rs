@@ -211,6 +211,12 @@ fn function_calls_from_cpu_to_cpu() -> Result<()> {
     check("irq-ipi", wanted("IRQ-IPI", true, None))
 }
 
+/// None of what kctx measures, and said to be so.
+#[test]
+fn a_task_in_the_kernel_at_its_own_behest() -> Result<()> {
+    check("syscall", wanted("SYSCALL", true, None))
+}
+
 /// Where the working directory and the folder for temporary files lie on one, as loads of a disk need it.
 fn has_a_disk() -> Result<bool> {
     for folder in [std::env::current_dir()?, std::env::temp_dir()] {

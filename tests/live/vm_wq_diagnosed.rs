@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -47,7 +47,7 @@ fn vm_balancing_between_many_cpus_is_found() -> Result<()> {
 
 const THREADS_MAX: &str = "/proc/sys/kernel/threads-max";
 /// What is left of it for kctx and others.
-const LEFT: u64 = 60;
+const LEFT: u64 = 40;
 /// Works that sleep, each on a kworker of its own, while a helper that each started sleeps: more than there are threads left.
 const ASLEEP: usize = 40;
 
@@ -83,17 +83,25 @@ fn vm_rescuers_that_work_are_found() -> Result<()> {
             })
         })
         .collect();
-    let _modprobe = slow_helper("exec sleep 12")?;
-    let restore = Restore::after(THREADS_MAX, &(threads()? + LEFT).to_string())?;
+    let _modprobe = slow_helper("exec sleep 14")?;
+    let most = threads()? + LEFT;
+    let restore = Restore::after(THREADS_MAX, &most.to_string())?;
     let bundle = capture_during(|| {
         let namespaces = Arc::new(AtomicBool::new(true));
         let load = situation::other::namespaces_once(&namespaces)?;
         held.store(false, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_secs(1));
+        let begun = Instant::now();
+        while threads()? < most && begun.elapsed() < Duration::from_secs(6) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        println!(
+            "{} of {most} threads after {:?}",
+            threads()?,
+            begun.elapsed()
+        );
         namespaces.store(false, Ordering::Relaxed);
         std::thread::sleep(LASTS);
         drop(load);
-        println!("{} threads", threads()?);
         // What ends the capture may want some.
         drop(restore);
         Ok(())

@@ -17,7 +17,7 @@ use crate::sample_path;
 
 /// What the first finding of each is: its id, its CPU, and a device of it; each was captured on a machine of two CPUs (or four, or sixty-four) while
 /// `situation` (tests/examples) made it, or in a VM while a live test did.
-const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 36] = [
+const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 37] = [
     ("net-lo", "NET-LO", Some(0), Some("lo")),
     ("net-rps", "NET-RPS", Some(0), None),
     ("net-fw", "NET-FW", Some(0), None),
@@ -39,6 +39,7 @@ const SITUATIONS: [(&str, &str, Option<u32>, Option<&str>); 36] = [
     ("blk-done", "BLK-DONE", Some(1), Some("virtio1-req.0")),
     ("wq-hog", "WQ-HOG", None, None),
     ("wq-stall", "WQ-STALL", None, None),
+    ("syscall", "SYSCALL", Some(0), None),
     ("net-flow", "NET-FLOW", Some(0), Some("veth-k0")),
     ("irq-gpe", "IRQ-GPE", None, Some("gpe01")),
     ("net-conc", "NET-CONC", Some(0), Some("eth3")),
@@ -138,7 +139,7 @@ fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
 /// knows whether packets of a task to itself went over loopback or over a pair of veth.
 const STANDS_IN: [(&str, &str); 1] = [("NET-VIRT", "NET-LO")];
 /// Causes that are in evidence alone.
-const OF_EVIDENCE: [&str; 3] = ["NET-BACKLOG", "NET-BUDGET", "NET-CT"];
+const OF_EVIDENCE: [&str; 4] = ["NET-BACKLOG", "NET-BUDGET", "NET-CT", "SYSCALL"];
 
 /// Whatever file of evidence is missing: the cause is the same, and no surer.
 #[test]

@@ -31,7 +31,7 @@ impl Situation {
 }
 
 /// Names of all.
-pub const NAMES: [&str; 27] = [
+pub const NAMES: [&str; 28] = [
     "net-lo",
     "net-rps",
     "net-fw",
@@ -55,6 +55,7 @@ pub const NAMES: [&str; 27] = [
     "rcu-flood",
     "rt-starve",
     "irq-ipi",
+    "syscall",
     "idle",
     "spinners",
     "disk",
@@ -97,6 +98,7 @@ pub fn make(name: &str, cpu: u32, other: u32) -> Result<Situation> {
             other::real_time_spinner(cpu)?,
         ],
         "irq-ipi" => vec![load::spinner(cpu)?, load::function_calls(other)?],
+        "syscall" => vec![load::reader(cpu)?],
         "idle" => Vec::new(),
         "spinners" => vec![load::spinner(cpu)?, load::spinner(other)?],
         "disk" => vec![load::disk(&std::env::temp_dir())?],
