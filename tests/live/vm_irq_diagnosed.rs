@@ -116,7 +116,7 @@ fn vm_handlers_that_are_long_and_take_the_cpu_are_found() -> Result<()> {
 }
 
 /// Found where the rule's threshold is reached, and not elsewhere.
-fn check_if(bundle: &Bundle, id: &str, reached: bool) {
+pub(crate) fn check_if(bundle: &Bundle, id: &str, reached: bool) {
     if reached {
         check_found(bundle, id);
     } else {
