@@ -214,7 +214,20 @@ fn function_calls_from_cpu_to_cpu() -> Result<()> {
 /// None of what kctx measures, and said to be so.
 #[test]
 fn a_task_in_the_kernel_at_its_own_behest() -> Result<()> {
-    check("syscall", wanted("SYSCALL", true, None))
+    let Some(document) = diagnosed("syscall")? else {
+        return Ok(());
+    };
+    let diagnosis = &document.diagnosis;
+    assert_eq!(diagnosis.verdict, Verdict::NothingHot, "{diagnosis:#?}");
+    let mut findings = diagnosis.findings.iter();
+    let own = findings.find(|finding| finding.id == "SYSCALL");
+    let own = own.with_context(|| format!("{diagnosis:#?}"))?;
+    let (cpu, _) = two_cpus()?.context("two CPUs")?;
+    assert_eq!(own.scope.cpus, [cpu], "{own:#?}");
+    // The test's own process.
+    let process = std::fs::read_to_string("/proc/self/comm")?;
+    assert_eq!(own.scope.comms, [process.trim()], "{own:#?}");
+    Ok(())
 }
 
 /// Where the working directory and the folder for temporary files lie on one, as loads of a disk need it.

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use kctx_tests::{left_out::left_out, qmp::Monitor};
 
-use crate::{alone, vm::check_found, vm_machine::capture_during};
+use crate::{alone, in_vm, vm::check_found, vm_machine::capture_during};
 
 /// How long each lasts.
 const LASTS: Duration = Duration::from_secs(5);
@@ -36,6 +36,9 @@ fn wait_until(mut is_so: impl FnMut() -> bool) -> Result<()> {
 #[ignore = "plugs devices in and out: in a VM only, by cargo xtask vm"]
 fn vm_events_of_the_firmware_are_found() -> Result<()> {
     let _alone = alone();
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
     let Some(mut monitor) = Monitor::open()? else {
         left_out("this machine has no monitor");
         return Ok(());

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use kctx_tests::{left_out::left_out, load, situation};
 
 use crate::{
-    alone,
+    alone, in_vm,
     vm::check_found,
     vm_diagnosed::check_found_if_busy,
     vm_machine::{Restore, ask_for_a_module, capture_during, slow_helper},
@@ -67,6 +67,9 @@ fn threads() -> Result<u64> {
 #[ignore = "keeps the machine from making threads: in a VM only, by cargo xtask vm"]
 fn vm_rescuers_that_work_are_found() -> Result<()> {
     let _alone = alone();
+    if !in_vm() {
+        bail!("for a VM only: cargo xtask vm");
+    }
     let held = Arc::new(AtomicBool::new(true));
     let wait = |held: &AtomicBool| {
         while held.load(Ordering::Relaxed) {
@@ -83,7 +86,7 @@ fn vm_rescuers_that_work_are_found() -> Result<()> {
             })
         })
         .collect();
-    let _modprobe = slow_helper("exec sleep 14")?;
+    let _modprobe = slow_helper("exec sleep 30")?;
     let most = threads()? + LEFT;
     let restore = Restore::after(THREADS_MAX, &most.to_string())?;
     let bundle = capture_during(|| {

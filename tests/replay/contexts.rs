@@ -139,7 +139,7 @@ fn raisers_without_a_place_are_told_apart_by_their_comms() -> Result<()> {
             raised_by(run, context::TASK, (origin::TASK, 1000 + pid % 100))
         })
         .collect();
-    // Sixty-four have places; of the thirty-six others, twelve each are curl, nobody knows whose, and one of a dozen.
+    // Sixty-four have places; of the thirty-six others twelve each are curl, are a or b, and are known to nobody.
     let comms: Vec<_> = (64..100)
         .filter(|pid| pid % 3 != 1)
         .map(|pid| match pid % 3 {

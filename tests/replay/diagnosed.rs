@@ -112,6 +112,19 @@ fn what_else_was_made_is_among_the_findings() -> Result<()> {
     Ok(())
 }
 
+/// A kernel that counts by ticks takes handlers for system time.
+#[test]
+fn time_in_handlers_is_no_tasks() -> Result<()> {
+    let incident = Incident::read(&path("irq-storm"), ReadLimits::default())?;
+    let summary = incident.summary.context("no summary")?;
+    let diagnosis = of(&summary, &incident.evidence);
+    let ruled_out = &diagnosis.ruled_out;
+    let reason = ruled_out.iter().find(|known| known.id == "SYSCALL");
+    let reason = reason.with_context(|| format!("{:?}", ids(&diagnosis)))?;
+    assert!(!reason.because.starts_with("seen"), "{reason:?}");
+    Ok(())
+}
+
 #[test]
 fn nothing_is_hot_at_rest_or_in_a_light_load() -> Result<()> {
     for path in [path("idle"), sample_path()] {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 const LINE: &str = "/dev/ttyS2";
 
@@ -28,12 +28,15 @@ impl Monitor {
             return Ok(None);
         };
         settings.make_raw();
+        // A read that nothing comes to ends after some seconds, with nothing.
+        settings.special_codes[SpecialCodeIndex::VMIN] = 0;
+        settings.special_codes[SpecialCodeIndex::VTIME] = 200;
         tcsetattr(&line, OptionalActions::Flush, &settings)?;
         let mut monitor = Self {
             line: BufReader::new(line),
             commands: 0,
         };
-        // Until now the line sent back what it was sent. No JSON has this byte: what there is of any is done with.
+        // Until now the line sent back what it was sent. No JSON has this byte: it ends whatever QEMU has read of a command.
         monitor.line.get_mut().write_all(b"\xff")?;
         match monitor.execute("qmp_capabilities", "{}") {
             Err(error) if !error.to_string().contains("already complete") => {

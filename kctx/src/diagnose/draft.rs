@@ -5,7 +5,10 @@ use super::{
     finding::{Confidence, EvidenceRef, Finding, Scope, Severity, Share, Step},
     page::Page,
 };
-use crate::{aggregate::window::OriginKind, report::human::name};
+use crate::{
+    aggregate::window::OriginKind,
+    report::{human::name, summary::OriginSummary},
+};
 
 /// The longest title.
 const TITLE: usize = 80;
@@ -117,11 +120,16 @@ impl Draft {
         let Some(origin) = work.queued_by() else {
             return self;
         };
-        let draft = self.step("queued by", origins::words(origin));
+        self.step("queued by", origins::words(origin))
+            .origin(origin)
+    }
+
+    /// What something comes from, where that is a process, or processes of one name.
+    pub(super) fn origin(self, origin: &OriginSummary) -> Self {
         match (origin.kind, origin.number) {
-            (OriginKind::Task, Some(pid)) => draft.process(&origin.name, pid),
-            (OriginKind::Task, None) => draft.comm(&origin.name),
-            _ => draft,
+            (OriginKind::Task, Some(pid)) => self.process(&origin.name, pid),
+            (OriginKind::Task, None) => self.comm(&origin.name),
+            _ => self,
         }
     }
 

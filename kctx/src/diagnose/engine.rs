@@ -180,7 +180,7 @@ fn nothing_hot(facts: &Facts<'_>, takers: &Takers) -> String {
     let most = (takers.busy()).find(|taker| !matches!(taker.what, What::Vector(_)));
     let most = most.map_or(String::new(), |taker| {
         let (words, share) = (taker.words(), percent(taker.percent));
-        format!("{words} takes most with {share} of a CPU, ")
+        format!("{words} takes {share} of a CPU, ")
     });
     let vectors: BTreeSet<&str> = (facts.summary.softirq.iter())
         .map(|row| row.vector.as_str())

@@ -17,6 +17,18 @@ const PAIRS: u32 = 800;
 /// Addresses that are asked for, once a second each.
 const ASKED_FOR: u32 = 200;
 
+/// The pairs' group.
+const GROUP: u32 = 77;
+
+/// They go when this is dropped, and not some time after their network namespace.
+struct Pairs;
+
+impl Drop for Pairs {
+    fn drop(&mut self) {
+        let _ = ip(&format!("link del group {GROUP}"));
+    }
+}
+
 /// Addresses that ask whether somebody else has them, again and again, by works that want the lock, while something else holds
 /// it nearly all the time: the works' queue runs one at a time (net/ipv6/addrconf.c, `addrconf_wq`).
 pub(super) fn asked_for_without_end() -> Result<Load> {
@@ -29,17 +41,18 @@ pub(super) fn asked_for_without_end() -> Result<Load> {
     };
     // Those that come now have no addresses at all.
     setting("default", "disable_ipv6", "1")?;
-    let group = 77;
     batch(PAIRS, |pair| {
-        format!("link add up{pair} group {group} type veth peer name down{pair} group {group}")
+        format!("link add up{pair} group {GROUP} type veth peer name down{pair} group {GROUP}")
     })?;
     setting("asking", "dad_transmits", "1000")?;
     batch(ASKED_FOR, |address| {
         format!("addr add 2001:db8::{address:x}/64 dev asking")
     })?;
+    let pairs = Pairs;
     Load::start(move || {
+        let _there = &pairs;
         for state in ["up", "down"] {
-            ip(&format!("link set group {group} {state}")).map_err(std::io::Error::other)?;
+            ip(&format!("link set group {GROUP} {state}")).map_err(std::io::Error::other)?;
         }
         Ok(())
     })

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     aggregate::{
         duration::Durations,
-        origin::{KEY_UNKNOWN, key, kind_of, of_key},
+        origin::{KEY_UNKNOWN, key, kind_of, of_comm, of_key},
         window::{Origin, OriginKind, UNKNOWN, WORK_ORIGINS, WorkqueueRow},
     },
     resolve::Resolver,
@@ -161,7 +161,8 @@ pub fn add_queued_by(row: &mut WorkqueueRow, kind: u8, number: u32, n: u64, name
         kind => (kind, Some(number)),
     };
     let mut origins = row.queued_by.iter_mut();
-    match origins.find(|(o, _)| (o.kind, o.number) == wanted && !is_of_comm(o)) {
+    // Tasks of one comm have no number, and are never what is wanted here.
+    match origins.find(|(o, _)| (o.kind, o.number) == wanted) {
         Some((_, count)) => *count = count.saturating_add(n),
         None => add_new_queued_by(&mut row.queued_by, kind, number, n, names),
     }
@@ -181,45 +182,66 @@ fn add_new_queued_by(
     names: &mut Resolver,
 ) {
     let origin = of_key(key(kind, number), names);
-    let is_task = origin.kind == OriginKind::Task && *origin.name != *UNKNOWN;
-    let of_comm_at = |origins: &[(Origin, u64)]| {
-        let mut origins = origins.iter();
-        origins.position(|(o, _)| is_task && is_of_comm(o) && o.name == origin.name)
-    };
-    let is_full = |origins: &[(Origin, u64)]| {
-        let has_unknown = (origins.iter()).any(|(o, _)| o.kind == OriginKind::Unknown);
-        origins.len() >= WORK_ORIGINS - usize::from(!has_unknown)
-    };
-    if is_full(origins) && of_comm_at(origins).is_none() {
-        join_tasks_of_one_comm(origins);
-    }
-    match of_comm_at(origins) {
-        Some(at) => origins[at].1 = origins[at].1.saturating_add(n),
-        None if origin.kind == OriginKind::Unknown || !is_full(origins) => {
-            origins.push((origin, n));
-        }
-        None => match (origins.iter_mut()).find(|(o, _)| o.kind == OriginKind::Unknown) {
+    if origin.kind == OriginKind::Unknown || !is_full(origins) {
+        // Of a comm whose tasks are one already it is one more.
+        match origins
+            .iter_mut()
+            .find(|(o, _)| is_of_comm(o) && is_one_of(&origin, o))
+        {
             Some((_, count)) => *count = count.saturating_add(n),
-            None => origins.push((of_key(KEY_UNKNOWN, names), n)),
-        },
+            None => origins.push((origin, n)),
+        }
+        return;
+    }
+    join(origins, &origin);
+    let of_comm = (origins.iter_mut()).find(|(o, _)| is_of_comm(o) && is_one_of(&origin, o));
+    if let Some((_, count)) = of_comm {
+        *count = count.saturating_add(n);
+    } else if !is_full(origins) {
+        origins.push((origin, n));
+    } else if let Some((_, count)) =
+        (origins.iter_mut()).find(|(o, _)| o.kind == OriginKind::Unknown)
+    {
+        *count = count.saturating_add(n);
+    } else {
+        origins.push((of_key(KEY_UNKNOWN, names), n));
     }
 }
 
-/// Makes one origin of those of each comm that two or more tasks have.
-fn join_tasks_of_one_comm(origins: &mut Vec<(Origin, u64)>) {
-    let mut joined: Vec<(Origin, u64)> = Vec::with_capacity(WORK_ORIGINS);
-    for (origin, n) in origins.drain(..) {
-        let same = |o: &Origin| {
-            o.kind == OriginKind::Task && o.name == origin.name && *origin.name != *UNKNOWN
-        };
-        let is_task = origin.kind == OriginKind::Task;
-        match (joined.iter_mut()).find(|(o, _)| is_task && same(o)) {
-            Some((first, count)) => {
-                first.number = None;
-                *count = count.saturating_add(n);
-            }
-            None => joined.push((origin, n)),
-        }
-    }
-    *origins = joined;
+/// Whether only what is unknown has a place yet.
+fn is_full(origins: &[(Origin, u64)]) -> bool {
+    let has_unknown = (origins.iter()).any(|(o, _)| o.kind == OriginKind::Unknown);
+    origins.len() >= WORK_ORIGINS - usize::from(!has_unknown)
+}
+
+/// Whether a task has the comm of another, or of others.
+fn is_one_of(task: &Origin, others: &Origin) -> bool {
+    let is_task = |origin: &Origin| origin.kind == OriginKind::Task;
+    is_task(task) && is_task(others) && *task.name != *UNKNOWN && task.name == others.name
+}
+
+/// Makes one origin of those that have a task's comm; where there are none, of the first two or more that share one.
+fn join(origins: &mut Vec<(Origin, u64)>, task: &Origin) {
+    let with = |origin: &Origin| {
+        (origins.iter())
+            .filter(|(o, _)| is_one_of(origin, o))
+            .count()
+    };
+    let shared = match with(task) {
+        0 => origins
+            .iter()
+            .find(|(o, _)| with(o) > 1)
+            .map(|(o, _)| o.clone()),
+        _ => Some(task.clone()),
+    };
+    let Some(shared) = shared else {
+        return;
+    };
+    let mut sum = 0_u64;
+    origins.retain(|(o, n)| {
+        let joins = is_one_of(&shared, o);
+        sum = sum.saturating_add(if joins { *n } else { 0 });
+        !joins
+    });
+    origins.push((of_comm(shared.name), sum));
 }

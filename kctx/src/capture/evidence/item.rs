@@ -90,7 +90,7 @@ fn made_from(path: &str) -> &'static str {
         "tree/net.tsv" => "/sys/class/net/*, queues and settings of the busiest interfaces",
         "tree/module-taint.tsv" => "/sys/module/*/{taint,version}, modules that taint",
         "tree/acpi-interrupts.tsv" => {
-            "/sys/firmware/acpi/interrupts/*, those that ever came, and their sum"
+            "/sys/firmware/acpi/interrupts/*, those that ever came, and sci"
         }
         "ethtool/" => "the kernel's ethtool netlink family, and its ioctl SIOCETHTOOL",
         "qdisc.json" => "rtnetlink, qdiscs with their counters",

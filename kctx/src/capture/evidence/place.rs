@@ -206,7 +206,7 @@ pub(super) fn tainting_modules(place: &Place<'_>) -> Result<Vec<String>, String>
     Ok(modules.into_iter().take(MODULES).flat_map(of_it).collect())
 }
 
-/// ACPI's counters that are not zero, and their sum, so that what is not there is known to be zero.
+/// ACPI's counters that are not zero, and that of its interrupts: where it is, what is not there is zero.
 pub(super) fn acpi_interrupts(place: &Place<'_>) -> Result<Vec<String>, String> {
     let mut paths = place.expand("/sys/firmware/acpi/interrupts/*");
     paths.retain(|path| {

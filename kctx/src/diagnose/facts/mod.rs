@@ -118,6 +118,12 @@ impl<'a> Facts<'a> {
         count as f64 / self.apart
     }
 
+    /// Whether the time between the two samples of evidence is the window's, so that what either tells can be set against the other: the
+    /// records of a capture through a daemon begin before its first sample.
+    pub(super) fn samples_span_window(&self) -> bool {
+        (self.apart - self.seconds).abs() <= self.seconds / 10.0
+    }
+
     /// Where a file of evidence is, for a finding to refer to.
     pub(super) fn reference(&self, file: &str) -> String {
         let known = self.evidence.reference(file);

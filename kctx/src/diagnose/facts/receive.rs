@@ -27,7 +27,7 @@ pub(in crate::diagnose) struct Receive {
     pub(in crate::diagnose) places: Vec<(String, f64)>,
     /// 99th percentile of raise to entry, the longest of places with a hundred of them.
     pub(in crate::diagnose) wait_p99_ns: u64,
-    /// Polls a second, of NAPIs that received something; of all where none did.
+    /// Polls a second, of NAPIs that received more than a hundredth of all; of all where none did.
     pub(in crate::diagnose) polls: f64,
     /// Of those, in per cent, that used their whole weight.
     pub(in crate::diagnose) full_percent: f64,
@@ -135,10 +135,9 @@ impl Receive {
             napi.full = napi.full.saturating_add(row.exhausted);
             napi.packets = napi.packets.saturating_add(row.packets);
         }
-        // One that receives nothing only cleans up what was sent, and is never full.
-        if napis.values().any(|napi| napi.packets > 0) {
-            napis.retain(|_, napi| napi.packets > 0);
-        }
+        // What one that receives next to nothing polls for is the cleaning up of what was sent.
+        let all = (napis.values()).fold(0_u64, |sum, napi| sum.saturating_add(napi.packets));
+        napis.retain(|_, napi| all == 0 || napi.packets > all / 100);
         let sum = |part: fn(&Polled) -> u64| napis.values().map(part).fold(0, u64::saturating_add);
         let polls = sum(|napi| napi.polls);
         self.packets = sum(|napi| napi.packets) as f64 / seconds;

@@ -1,6 +1,6 @@
 //! The tasks that used CPUs most, and those of real-time policies: `tasks.tsv`.
 
-use super::either;
+use super::{both, either};
 use crate::capture::evidence_set::EvidenceSet;
 
 /// A line of names, then one a task, with tabs between.
@@ -19,10 +19,27 @@ pub(in crate::diagnose) struct Task {
     pub(in crate::diagnose) cpu: Option<u32>,
     /// Clock ticks that it ran between the samples.
     pub(in crate::diagnose) ticks: u64,
+    /// Clock ticks that it was in the kernel for, since it began.
+    system_ticks: Option<u64>,
 }
 
 pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
-    let text = either(evidence, FILE)?;
+    parse(&either(evidence, FILE)?)
+}
+
+/// Of the tasks that both samples have: the one that was in the kernel most in between, and for how many ticks.
+pub(super) fn most_in_kernel(evidence: &EvidenceSet) -> Option<(Task, u64)> {
+    let (before, after) = both(evidence, FILE, parse)?;
+    let before = before?;
+    let grown = after?.into_iter().filter_map(|task| {
+        let earlier = before.iter().find(|known| known.pid == task.pid)?;
+        let ticks = task.system_ticks?.checked_sub(earlier.system_ticks?)?;
+        Some((task, ticks))
+    });
+    grown.max_by_key(|(_, ticks)| *ticks)
+}
+
+fn parse(text: &str) -> Option<Vec<Task>> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next()?.split('\t').collect();
     let of_line = |line: &str| {
@@ -41,6 +58,7 @@ pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
             ticks: cell("grown_ticks")
                 .and_then(|ticks| ticks.parse().ok())
                 .unwrap_or(0),
+            system_ticks: cell("system_ticks").and_then(|ticks| ticks.parse().ok()),
         })
     };
     Some(lines.filter_map(of_line).collect())
@@ -74,6 +92,13 @@ impl super::Facts<'_> {
             .filter(|task| task.real_time && task.cpu.is_none_or(|last| last == cpu))
             .filter(|task| !kernel.iter().any(|start| task.comm.starts_with(start)))
             .collect()
+    }
+
+    /// The process that was in the kernel most between the samples, and for which part of a CPU in per cent.
+    pub(in crate::diagnose) fn most_in_kernel(&self) -> Option<(Task, f64)> {
+        let (task, ticks) = most_in_kernel(self.evidence)?;
+        let share = self.grown_percent(ticks.saturating_mul(TICK_NS));
+        (share >= 1.0).then_some((task, share))
     }
 
     /// The task that ran most of those that were last on a CPU, if it ran for a tenth of the time between the samples.

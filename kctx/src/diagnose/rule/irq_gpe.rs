@@ -29,7 +29,7 @@ pub(super) static RULE: Rule = Rule {
         ],
         thresholds: &[
             threshold(
-                "interrupts of acpi, or counts of one gpe",
+                "interrupts of acpi, or counts of one gpe or fixed event",
                 "1,000/s",
                 "kctx; ordinary are a few an hour",
             ),
@@ -42,7 +42,7 @@ pub(super) static RULE: Rule = Rule {
         next: &[
             read(
                 "See which event it is.",
-                "grep -H . /sys/firmware/acpi/interrupts/* | grep -v ' 0 '",
+                "grep -H . /sys/firmware/acpi/interrupts/* | grep -vE ' 0( |$)'",
             ),
             read(
                 "See what the firmware is.",
@@ -162,12 +162,15 @@ fn busiest_event(facts: &Facts<'_>) -> Option<(String, f64)> {
         if name == "gpe_all" || !(name.starts_with("gpe") || name.starts_with("ff_")) {
             return None;
         }
-        // Counters that are zero are left out, but for the sum of all.
+        // Counters that are zero are left out, but for that of interrupts.
         let before = match facts.evidence.bytes(Phase::Before, path) {
             Some(bytes) => count(bytes)?,
             None => {
-                let sum = format!("{FOLDER}sci");
-                facts.evidence.bytes(Phase::Before, &sum).map(|_| 0)?
+                let interrupts = format!("{FOLDER}sci");
+                facts
+                    .evidence
+                    .bytes(Phase::Before, &interrupts)
+                    .map(|_| 0)?
             }
         };
         let grown = count(bytes)?.saturating_sub(before);

@@ -4,7 +4,7 @@ use crate::{
     diagnose::{
         draft::Draft,
         facts::{
-            Facts, packets,
+            Facts, origins, packets,
             receive::{BACKLOG, Receive},
         },
         figures::{percent, rate},
@@ -127,30 +127,25 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         ),
         (false, None) => ("", "over loopback or another virtual device"),
     };
-    let pid = sender.number.unwrap_or(0);
+    let words = origins::words(sender);
     let draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!(
             "CPU {}: {} receives its own packets{short}",
             receive.cpu, sender.name
         ))
         .statement(format!(
-            "CPU {} spends {} of its time receiving packets that {} (pid {pid}) itself sends {where_it_is}: {}; no network device or \
+            "CPU {} spends {} of its time receiving packets that {words} itself sends {where_it_is}: {}; no network device or \
              interrupt is in it{}.",
             receive.cpu,
             percent(receive.percent),
-            sender.name,
             receiving::cost(receive),
             harm.clause()
         ));
     let mut draft = receiving::chain(facts, draft, receive)
-        .process(&sender.name, pid)
+        .origin(sender)
         .step(
             "cause",
-            format!(
-                "{} (pid {pid}) raises {} of the runs",
-                sender.name,
-                percent(*part)
-            ),
+            format!("{words} raises {} of the runs", percent(*part)),
         )
         .missing_if(over_lo.is_none(), "packets by device: /proc/net/dev")
         .missing_if(

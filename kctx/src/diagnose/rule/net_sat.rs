@@ -146,7 +146,7 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
-        // A NAPI that only cleans up what was sent is polled often, and is never full.
+        // A NAPI that only cleans up what was sent is polled often, and does not dilute it.
         let mut sending = saturated(2);
         sending.napi.push(napi("eth0", 8194, 2, 50_000, 0, 0));
         let diagnosis = of(&sending, &evidence(&[]));

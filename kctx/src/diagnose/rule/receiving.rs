@@ -33,9 +33,21 @@ pub(super) fn cost(receive: &Receive) -> String {
     format!("{} packets/s at {} each", number(receive.packets), time(ns))
 }
 
+/// Functions that are in each stack of receiving (net/core/dev.c).
+const DISPATCHERS: [&str; 6] = [
+    "__do_softirq",
+    "handle_softirqs",
+    "net_rx_action",
+    "__napi_poll",
+    "napi_threaded_poll",
+    "process_backlog",
+];
+
 /// The chain from CPU to code, and the numbers it rests on.
 pub(super) fn chain(facts: &Facts<'_>, draft: Draft, receive: &Receive) -> Draft {
     let code = facts.stacks.shared(in_receiving);
+    // All receiving goes through these.
+    let code = code.filter(|code| !DISPATCHERS.contains(&code.function.as_str()));
     to_napi(facts, draft, receive).step("code", code.as_ref().map_or(String::new(), Through::words))
 }
 

@@ -9,23 +9,25 @@ use crate::diagnose::{
 
 /// Part of a CPU.
 const MUCH: f64 = 50.0;
+/// Part of that, in per cent, that makes a process the one.
+const MOST: f64 = 80.0;
 
 pub(super) static RULE: Rule = Rule {
     page: Page {
         id: "SYSCALL",
-        title: "Tasks spend a CPU in system calls of their own",
-        means: "The CPU is in the kernel, but in no softirq, no interrupt and no kernel thread: a task called it, or is a thread that works for one (`iou-sqp-*`, `iou-wrk-*` of io_uring, \
-                `vhost-*`). kctx does not look into system calls; it only rules the rest out.",
+        title: "Tasks spend a CPU in the kernel for themselves",
+        means: "The CPU is in the kernel, but in no softirq, no interrupt and no kernel thread: a task called it or touched memory that was not there, or is a thread \
+                that works for one (`iou-sqp-*` and `iou-wrk-*` of io_uring; from Linux 6.4 on `vhost-*`). kctx does not look into \
+                that; it only rules the rest out.",
         signals: &[
-            "system time of a CPU in /proc/stat, which has neither softirqs nor interrupts in it",
-            "less what kernel threads took of that CPU",
-            "the task that ran most of those that were there last",
+            "system time of a CPU in /proc/stat",
+            "at most what softirqs, interrupts and kernel threads left of the window, less user time and idle",
+            "the process with most system time in between",
         ],
-        thresholds: &[threshold(
-            "of a CPU in system time, kernel threads left out",
-            "50 %",
-            "kctx",
-        )],
+        thresholds: &[
+            threshold("of a CPU", "50 %", "kctx"),
+            threshold("of that in one process, to be sure of it", "80 %", "kctx"),
+        ],
         confused_with: &[
             look_alike(
                 "NET-LO",
@@ -39,26 +41,46 @@ pub(super) static RULE: Rule = Rule {
                 "perf top -C {cpu} -F 99",
             ),
             read(
-                "See which of its threads it is, and which system call that is in.",
-                "ps -L -o tid,time,wchan:24,comm -p {pid} --sort=-time | head ; grep -H . /proc/{pid}/task/*/syscall",
+                "See which system calls the process makes, and how long they take.",
+                "perf trace -s -p {pid} -- sleep 5",
             ),
             owner("Ask the owner of that process what it does so often."),
         ],
         do_not: &["Attach strace to a busy process: it stops it twice at each call."],
     },
-    explained_by: &[],
+    // What the tasks do shows there, where it shows on that CPU.
+    explained_by: &[
+        "RT-STARVE",
+        "NET-FW",
+        "NET-CT",
+        "NET-BPF",
+        "NET-TX",
+        "NET-FLOW",
+        "NET-RPS",
+        "NET-BUDGET",
+        "NET-VIRT",
+        "NET-LO",
+        "NET-NAPI-THREAD",
+        "TMR-HARD",
+        "TMR-SOFT",
+        "TMR-HRSOFT",
+        "IRQ-IPI",
+        "RCU-FLOOD",
+        "BLK-DONE",
+        "TASK-TASKLET",
+    ],
     judge,
 };
 
 fn judge(facts: &Facts<'_>) -> Outcome {
-    let Some(stats) = &facts.stat else {
+    let Some(stats) = facts.stat.as_ref().filter(|_| facts.samples_span_window()) else {
         return Outcome::Silent;
     };
-    let times = facts.summary.cpu.iter();
-    let own = times.filter_map(|times| {
-        let system = stats.get(&times.cpu)?.system;
-        let threads = times.kthread_ns?.saturating_add(times.ksoftirqd_ns?);
-        Some((times.cpu, system - facts.percent(threads)))
+    // Where the kernel counts by ticks, an interrupt's time is in what it fell into: then what is left of the window is less.
+    let own = (facts.summary.cpu.iter()).filter_map(|times| {
+        let stat = stats.get(&times.cpu)?;
+        let left = facts.percent(times.rest_ns?) - stat.user - stat.idle;
+        Some((times.cpu, stat.system.min(left)))
     });
     let mut own: Vec<(u32, f64)> = own.collect();
     own.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -67,34 +89,61 @@ fn judge(facts: &Facts<'_>) -> Outcome {
     };
     if most < MUCH {
         return Outcome::RuledOut(format!(
-            "tasks spend at most {} of a CPU in system calls (CPU {cpu}; less than {MUCH:.0} %)",
+            "tasks are in the kernel for themselves for at most {} of a CPU (CPU {cpu}; less than {MUCH:.0} %)",
             percent(most.max(0.0))
         ));
     }
-    let task = facts.busiest_task(cpu);
-    let words = task.map_or("tasks".to_owned(), |task| {
-        format!("{} (pid {})", task.comm, task.pid)
-    });
+    let process = facts.most_in_kernel();
+    let sure = (process.as_ref()).is_some_and(|(_, share)| *share >= most * MOST / 100.0);
+    let confidence = match sure {
+        true => Confidence::High,
+        false => Confidence::Medium,
+    };
+    let (title, statement) = match &process {
+        None => (String::new(), String::new()),
+        Some((task, share)) => {
+            let name = format!("{} (pid {})", task.comm, task.pid);
+            let share = percent(*share);
+            (
+                format!("; most by {name}"),
+                format!("; of processes, {name} is there most, for {share} of a CPU"),
+            )
+        }
+    };
     // No share: it is none of what kctx measures, and all of that comes first.
-    let draft = Draft::new(&RULE.page, Severity::Info, match task {
-        Some(_) => Confidence::High,
-        None => Confidence::Medium,
-    })
-    .title(format!(
-        "CPU {cpu} spends {} in system calls of {words}",
-        percent(most)
-    ))
-    .statement(format!(
-        "CPU {cpu} spends {} of its time in the kernel for tasks, {words} most of those that were there: in no softirq, no interrupt and no kernel thread.",
-        percent(most)
-    ))
-    .cpus((own.iter()).filter(|(_, own)| *own >= MUCH).map(|(cpu, _)| *cpu))
-    .step("place", format!("{words}: {} of CPU {cpu} in system time", percent(most)))
-    .evidence(facts.reference(stat::FILE), format!("cpu{cpu}: {} system", percent(stats.get(&cpu).map_or(0.0, |stat| stat.system))))
-    .missing_if(task.is_none(), tasks::FILE)
-    .missing("stacks of system calls: kctx does not sample them");
-    let draft = match task {
-        Some(task) => draft.process(&task.comm, task.pid),
+    let draft = Draft::new(&RULE.page, Severity::Info, confidence)
+        .title(format!(
+            "CPU {cpu} spends {} in the kernel for tasks{title}",
+            percent(most)
+        ))
+        .statement(format!(
+            "CPU {cpu} spends {} of its time in the kernel for tasks (system calls, page faults), in no softirq, no interrupt and no kernel \
+             thread{statement}.",
+            percent(most)
+        ))
+        .cpus((own.iter()).filter(|(_, own)| *own >= MUCH).map(|(cpu, _)| *cpu))
+        .step(
+            "place",
+            format!("CPU {cpu}: {} in system calls and page faults", percent(most)),
+        )
+        .evidence(
+            facts.reference(stat::FILE),
+            format!("cpu{cpu}: {} system", percent(stats.get(&cpu).map_or(0.0, |stat| stat.system))),
+        )
+        .missing_if(process.is_none(), tasks::FILE)
+        .missing("stacks of system calls: kctx does not sample them");
+    let draft = match process {
+        Some((task, share)) => draft
+            .step(
+                "process",
+                format!(
+                    "{} (pid {}), {} of a CPU in the kernel",
+                    task.comm,
+                    task.pid,
+                    percent(share)
+                ),
+            )
+            .process(&task.comm, task.pid),
         None => draft,
     };
     Outcome::Found(vec![draft.done()])
@@ -107,19 +156,26 @@ mod tests {
         fixture::{evidence, found, of, percent, ruled_out, summary},
     };
 
-    const TASKS: &str = "pid\ttid\tcomm\tpolicy\trt_priority\tcpu\tgrown_ticks\n\
-                         77\t77\tiou-sqp-70\tother\t0\t1\t990\n";
+    const COLUMNS: &str =
+        "pid\tcomm\tpolicy\trt_priority\tcpu\tuser_ticks\tsystem_ticks\tgrown_ticks\n";
 
     #[test]
-    fn a_tasks_own_time_in_the_kernel_is_told_and_a_kernel_threads_is_not() {
+    fn a_tasks_own_time_in_the_kernel_is_told_and_that_of_interrupts_is_not() {
         let mut summary = summary();
         for times in &mut summary.cpu {
-            (times.kthread_ns, times.ksoftirqd_ns) = (Some(percent(1)), Some(0));
+            times.rest_ns = Some(percent(99));
         }
+        let tasks = |server: u64, spinner: u64| {
+            format!(
+                "{COLUMNS}77\tserver\tother\t0\t3\t5\t{server}\t-\n78\tspinner\tother\t0\t1\t{spinner}\t1\t-\n"
+            )
+        };
+        let (before, after) = (tasks(100, 0), tasks(1090, 5000));
         let files = evidence(&[
             ("before/proc/stat", "cpu1 0 0 0 0 0 0 0 0\n"),
             ("after/proc/stat", "cpu1 5 0 990 5 0 0 0 0\n"),
-            ("after/tasks.tsv", TASKS),
+            ("before/tasks.tsv", &before),
+            ("after/tasks.tsv", &after),
         ]);
         let diagnosis = of(&summary, &files);
         let finding = found(&diagnosis, "SYSCALL").unwrap();
@@ -129,22 +185,23 @@ mod tests {
                 &finding.scope.comms[..],
                 finding.confidence
             ),
-            (&[1][..], &["iou-sqp-70".to_owned()][..], Confidence::High)
+            (&[1][..], &["server".to_owned()][..], Confidence::High)
         );
         assert_eq!(diagnosis.verdict, Verdict::NothingHot);
         assert!(
-            diagnosis
-                .first_line
-                .ends_with("Also seen: CPU 1 spends 98 % in system calls of iou-sqp-70 (pid 77)."),
+            diagnosis.first_line.ends_with(
+                "Also seen: CPU 1 spends 98 % in the kernel for tasks; most by server (pid 77)."
+            ),
             "{}",
             diagnosis.first_line
         );
-        summary.cpu[1].kthread_ns = Some(percent(60));
+        // The kernel takes them for system time, and it was interrupts, or kernel threads.
+        summary.cpu[1].rest_ns = Some(percent(40));
         let diagnosis = of(&summary, &files);
         assert!(found(&diagnosis, "SYSCALL").is_none());
         assert!(ruled_out(&diagnosis, "SYSCALL").is_some());
-        // Where switches are not followed, nobody knows what kernel threads took.
-        summary.cpu[1].kthread_ns = None;
+        // Where switches are not followed, nobody knows.
+        summary.cpu[1].rest_ns = None;
         assert!(found(&of(&summary, &files), "SYSCALL").is_none());
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         facts::Facts,
         figures::{percent, time},
         finding::{Confidence, Severity},
-        page::{Page, look_alike, owner, read, threshold},
+        page::{Page, look_alike, owner, read, reversible, threshold},
     },
     report::summary::KthreadSummary,
 };
@@ -17,7 +17,7 @@ const LOAD: &str = "proc/loadavg";
 const TIME_NS: u64 = 10_000_000;
 /// Part of the window in which all tasks waited for memory.
 const STALLED: f64 = 1.0;
-/// Part of a limit at which threads that come and go reach it.
+/// Per cent of a limit that counts as reached: threads come and go.
 const REACHED: u64 = 95;
 
 pub(super) static RULE: Rule = Rule {
@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
         means: "A workqueue that memory is freed by has a thread in reserve (`kworker/R-name`; before 6.12 named as the queue). It works only when no new kworker could be made: \
                 memory is short, or there are as many threads as there may be.",
         signals: &[
-            "time of kworker/R-* threads",
+            "time of kworker/R-* threads, before 6.12 of those that are named as the queue whose works they execute",
             "pressure of memory (/proc/pressure/memory)",
             "how many threads there are (/proc/loadavg) and may be (kernel.threads-max, kernel.pid_max)",
         ],
@@ -39,7 +39,7 @@ pub(super) static RULE: Rule = Rule {
                 "kctx",
             ),
             threshold(
-                "threads there are, to be the reason and critical",
+                "threads, from which on they are the reason (critical)",
                 "95 % of kernel.threads-max or kernel.pid_max",
                 "kctx; a new one fails at the limit (copy_process, kernel/fork.c)",
             ),
@@ -54,8 +54,16 @@ pub(super) static RULE: Rule = Rule {
                 "cat /proc/pressure/memory ; free -m ; vmstat 1 5",
             ),
             read(
-                "See how many threads there are, and may be.",
-                "cat /proc/loadavg ; sysctl kernel.threads-max kernel.pid_max",
+                "See how many threads there are, and may be: with what the shell does itself, where no program can be started.",
+                "for f in /proc/loadavg /proc/sys/kernel/threads-max /proc/sys/kernel/pid_max; do read -r x <$f; echo \"$f $x\"; done",
+            ),
+            read(
+                "See which processes have a hundred threads or more, likewise.",
+                "for f in /proc/[0-9]*/status; do while read -r k v; do [ \"$k\" = Threads: ] && [ \"$v\" -ge 100 ] && echo \"$f $v\"; done <$f; done",
+            ),
+            reversible(
+                "Raise the limit for the time being, by the shell's own echo, to be able to start programs at all.",
+                "",
             ),
             owner("More memory, or less use of it; the process that has so many threads."),
         ],
@@ -168,7 +176,8 @@ fn reached(facts: &Facts<'_>) -> Option<Limit> {
         .into_iter()
         .find_map(|name| {
             let most = facts.sysctls.number(name)?;
-            (threads.saturating_mul(100) >= most.saturating_mul(REACHED)).then_some(Limit {
+            let reached = threads.saturating_mul(100) >= most.saturating_mul(REACHED);
+            (most > 0 && reached).then_some(Limit {
                 threads,
                 name,
                 most,
