@@ -163,12 +163,33 @@ pub fn namespaces() -> Result<Load> {
     namespaces_once(&Arc::new(AtomicBool::new(false)))
 }
 
-/// The same as soon as it is no longer held: the thread is there before.
-pub fn namespaces_once(held: &Arc<AtomicBool>) -> Result<Load> {
+/// The same, and pseudoterminals that are written to, as soon as they are no longer held: the threads are there before.
+pub fn works_once(held: &Arc<AtomicBool>) -> Result<Vec<Load>> {
+    const TERMINALS: usize = 4;
+    let mut loads = vec![namespaces_once(held)?];
+    for _ in 0..TERMINALS {
+        let (mut pty, held) = (Pty::open()?, Arc::clone(held));
+        loads.push(Load::start(move || match is_held(&held) {
+            true => Ok(()),
+            false => pty.carry(256).map_err(io::Error::other),
+        })?);
+    }
+    Ok(loads)
+}
+
+/// Whether it is, after a moment if so.
+fn is_held(held: &AtomicBool) -> bool {
+    let held = held.load(Ordering::Relaxed);
+    if held {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    held
+}
+
+fn namespaces_once(held: &Arc<AtomicBool>) -> Result<Load> {
     let held = Arc::clone(held);
     Load::start(move || {
-        if held.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
+        if is_held(&held) {
             return Ok(());
         }
         // SAFETY: a network namespace shares no file descriptors.
