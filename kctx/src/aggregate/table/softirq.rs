@@ -180,20 +180,33 @@ enum Added {
 }
 
 impl Raisers {
-    /// Adds `n` raises, if there is a place for them.
+    /// Adds `n` raises of a key that is where it was last; false where it is not.
     #[inline]
-    fn add(&mut self, key: u64, n: u64) -> Added {
+    fn add(&mut self, key: u64, n: u64) -> bool {
         let found = self.found[key as usize % REMEMBERED];
         match self.seen.get_mut(usize::from(found)) {
             Some((last, count)) if *last == key => {
                 *count = count.saturating_add(n);
-                Added::Known
+                true
             }
-            _ => self.add_other(key, n),
+            _ => false,
         }
     }
 
+    /// Adds those of another.
     #[cold]
+    #[inline(never)]
+    fn add_elsewhere(&mut self, kind: u8, number: u32, n: u64, names: &mut Resolver) {
+        // Asked for now: when the window closes the process may be long gone.
+        let mut comm = || (kind == origin::TASK).then(|| names.comm(number));
+        match self.add_other(key(kind, number), n) {
+            Added::Known => {}
+            Added::New => drop(comm()),
+            Added::NoPlace => self.add_by_comm(comm().filter(|comm| **comm != *UNKNOWN), n),
+        }
+    }
+
+    /// If there is a place for them.
     fn add_other(&mut self, key: u64, n: u64) -> Added {
         if key == KEY_UNKNOWN {
             self.unknown = self.unknown.saturating_add(n);
@@ -218,7 +231,6 @@ impl Raisers {
     }
 
     /// Adds `n` raises for which there was no place: by a task's comm, else as unknown.
-    #[cold]
     fn add_by_comm(&mut self, comm: Option<Arc<str>>, n: u64) {
         let at = (comm.as_ref()).and_then(|comm| self.comms.iter().position(|(c, _)| c == comm));
         let count = match (at, comm) {
@@ -244,12 +256,8 @@ impl OriginsOfCpu {
         let Some(raisers) = self.0.get_mut(usize::from(vector)) else {
             return false;
         };
-        // Asked for now: when the window closes the process may be long gone.
-        let mut comm = || (kind == origin::TASK).then(|| names.comm(number));
-        match raisers.add(key(kind, number), n) {
-            Added::Known => {}
-            Added::New => drop(comm()),
-            Added::NoPlace => raisers.add_by_comm(comm().filter(|comm| **comm != *UNKNOWN), n),
+        if !raisers.add(key(kind, number), n) {
+            raisers.add_elsewhere(kind, number, n, names);
         }
         true
     }

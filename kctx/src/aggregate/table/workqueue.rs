@@ -174,6 +174,7 @@ fn is_of_comm(origin: &Origin) -> bool {
 }
 
 #[cold]
+#[inline(never)]
 fn add_new_queued_by(
     origins: &mut Vec<(Origin, u64)>,
     kind: u8,
