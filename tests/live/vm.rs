@@ -15,7 +15,7 @@ use kctx_tests::{
 };
 use rustix::net::{AddressFamily, SocketType};
 
-use crate::{alone, in_vm, without_btf};
+use crate::{alone, vm_machine::only_in_a_vm, without_btf};
 
 const MODULE: &str = "/lib/modules-test/dummy.ko";
 
@@ -25,9 +25,7 @@ const FAMILY: u16 = 36;
 
 /// Captures while `during` runs, in a VM only.
 fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
-    }
+    only_in_a_vm()?;
     crate::capture_during(during)
 }
 

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use kctx_tests::{left_out::left_out, qmp::Monitor};
 
-use crate::{alone, in_vm, vm::check_found, vm_machine::capture_during};
+use crate::{
+    alone,
+    vm::check_found,
+    vm_machine::{capture_during, only_in_a_vm},
+};
 
 /// How long each lasts.
 const LASTS: Duration = Duration::from_secs(5);
@@ -36,9 +40,7 @@ fn wait_until(mut is_so: impl FnMut() -> bool) -> Result<()> {
 #[ignore = "plugs devices in and out: in a VM only, by cargo xtask vm"]
 fn vm_events_of_the_firmware_are_found() -> Result<()> {
     let _alone = alone();
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
-    }
+    only_in_a_vm()?;
     let Some(mut monitor) = Monitor::open()? else {
         left_out("this machine has no monitor");
         return Ok(());

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use kctx::{aggregate::window::Family, report::summary::Summary};
 use kctx_tests::{
     bottom_half::Holder,
@@ -22,10 +22,14 @@ use kctx_tests::{
 
 use crate::{alone, conservation::check_conservation, in_vm, without_btf};
 
+/// For what nobody would want done to their machine.
+pub(crate) fn only_in_a_vm() -> Result<()> {
+    ensure!(in_vm(), "for a VM only: cargo xtask vm");
+    Ok(())
+}
+
 pub(crate) fn capture_during(during: impl FnOnce() -> Result<()>) -> Result<Bundle> {
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
-    }
+    only_in_a_vm()?;
     let bundle = crate::capture_during(during)?;
     check_conservation(&bundle.summary);
     Ok(bundle)
@@ -208,9 +212,7 @@ fn vm_a_softirq_that_waits_five_seconds_has_waited_them() -> Result<()> {
 #[ignore = "replaces modprobe: in a VM only, by cargo xtask vm"]
 fn vm_a_work_of_five_seconds_is_measured_whole() -> Result<()> {
     let _alone = alone();
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
-    }
+    only_in_a_vm()?;
     let _restore = slow_helper("sleep 5")?;
     let bundle = capture_during(|| {
         ask_for_a_module();
@@ -235,9 +237,7 @@ fn vm_a_work_of_five_seconds_is_measured_whole() -> Result<()> {
 #[ignore = "replaces modprobe: in a VM only, by cargo xtask vm"]
 fn vm_a_work_that_had_begun_before_is_not_guessed() -> Result<()> {
     let _alone = alone();
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
-    }
+    only_in_a_vm()?;
     // However long the probes take to attach, the work goes on until it is told.
     const TOLD: &str = "/tmp/modprobe-may-end";
     let _ = fs::remove_file(TOLD);
@@ -289,7 +289,7 @@ pub(crate) fn set_lights(keyboard: &fs::File, number: u64) -> Result<()> {
     use std::os::fd::AsRawFd as _;
     // SAFETY: the argument is a number.
     let result = unsafe { libc::ioctl(keyboard.as_raw_fd(), KDSKBLED, number & 7) };
-    anyhow::ensure!(result == 0, "{}", std::io::Error::last_os_error());
+    ensure!(result == 0, "{}", std::io::Error::last_os_error());
     Ok(())
 }
 

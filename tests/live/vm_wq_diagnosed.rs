@@ -2,26 +2,18 @@
 
 use std::{
     fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
+    sync::{Arc, Barrier},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use kctx_tests::{
-    left_out::left_out,
-    load::{self, Load},
-    situation,
-};
+use anyhow::{Context as _, Result, bail};
+use kctx_tests::{bundle::Bundle, left_out::left_out, load, situation};
 
 use crate::{
-    alone, in_vm,
+    alone,
     vm::check_found,
     vm_diagnosed::check_found_if_busy,
-    vm_machine::{Restore, ask_for_a_module, capture_during, slow_helper},
+    vm_machine::{Restore, ask_for_a_module, capture_during, only_in_a_vm, slow_helper},
 };
 
 /// How long each lasts.
@@ -51,10 +43,11 @@ fn vm_balancing_between_many_cpus_is_found() -> Result<()> {
 }
 
 const THREADS_MAX: &str = "/proc/sys/kernel/threads-max";
-/// What is left of it for kctx to begin with.
-const LEFT: u64 = 40;
-/// Modules may be asked for so many at a time (`MAX_KMOD_CONCURRENT`, kernel/module/kmod.c).
-const MOST_ASLEEP: usize = 50;
+/// Works that sleep, each on a kworker of its own until the program that it started ends.
+const ASLEEP: usize = 40;
+/// What is left of threads for kctx, those programs and kworkers: too few. Whether the last is taken by a kworker or by a program goes by
+/// what there was before, so that one of these may leave a kworker to spare.
+const LEFT: [u64; 4] = [40, 41, 42, 43];
 
 /// How many threads there are.
 fn threads() -> Result<u64> {
@@ -66,102 +59,58 @@ fn threads() -> Result<u64> {
     Ok(all.parse()?)
 }
 
-/// How many processes, and kernel threads, have a name that begins so.
-fn named(start: &str) -> Result<usize> {
-    let mut count = 0;
-    for process in fs::read_dir("/proc")? {
-        // One that ended meanwhile has none.
-        let comm = fs::read_to_string(process?.path().join("comm"));
-        count += usize::from(comm.is_ok_and(|comm| comm.starts_with(start)));
-    }
-    Ok(count)
-}
-
-/// Threads that do nothing until they are dropped: as many as can be made.
-struct Threads {
-    done: Arc<AtomicBool>,
-    all: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn as_many_as_can_be() -> Self {
-        let done = Arc::new(AtomicBool::new(false));
-        let spawn = || {
-            let done = Arc::clone(&done);
-            let wait = move || {
-                while !done.load(Ordering::Relaxed) {
-                    std::thread::park();
-                }
-            };
-            std::thread::Builder::new().spawn(wait).ok()
-        };
-        let all = std::iter::from_fn(spawn).take(1000).collect();
-        Self { done, all }
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        for thread in self.all.drain(..) {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Works that a kworker has to be made for, and there are as many threads as there may be: queues that memory is freed by have one
 /// in reserve.
 #[test]
 #[ignore = "keeps the machine from making threads: in a VM only, by cargo xtask vm"]
 fn vm_rescuers_that_work_are_found() -> Result<()> {
     let _alone = alone();
-    if !in_vm() {
-        bail!("for a VM only: cargo xtask vm");
+    only_in_a_vm()?;
+    let _modprobe = slow_helper("exec sleep 12")?;
+    for left in LEFT {
+        let bundle = capture_without_threads(left)?;
+        let rescued: Duration = (bundle.summary.kthread.iter())
+            .filter(|row| row.comm.starts_with("kworker/R-") || row.comm == row.workqueue)
+            .map(|row| Duration::from_nanos(row.cpu_ns))
+            .sum();
+        println!("rescuers ran for {rescued:?}");
+        if rescued > Duration::from_millis(11) {
+            check_found(&bundle, "WQ-RESCUE");
+            return Ok(());
+        }
+        let found = bundle.findings();
+        let is_found = found.iter().any(|known| known == "WQ-RESCUE");
+        assert!(!is_found || rescued > Duration::from_millis(9), "{found:?}");
     }
-    // More works that sleep than there are kworkers to spare: each waits for the end of a program that it started.
-    let _modprobe = slow_helper("exec sleep 40")?;
-    let asleep = (named("kworker/u")? + 8).min(MOST_ASLEEP);
-    let asking: Vec<_> = (0..asleep)
-        .map(|_| std::thread::spawn(ask_for_a_module))
+    bail!("there always was a kworker to spare")
+}
+
+/// Captures while that many threads could be made and more are wanted.
+fn capture_without_threads(left: u64) -> Result<Bundle> {
+    // These are there before no more can be made.
+    let namespaces = situation::other::namespaces()?;
+    let begin = Arc::new(Barrier::new(ASLEEP + 1));
+    let asking: Vec<_> = (0..ASLEEP)
+        .map(|_| {
+            let begin = Arc::clone(&begin);
+            std::thread::spawn(move || {
+                begin.wait();
+                ask_for_a_module();
+            })
+        })
         .collect();
-    let begun = Instant::now();
-    while named("sleep")? < asleep {
-        ensure!(
-            begun.elapsed() < Duration::from_secs(20),
-            "modprobe is not asked for"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let restore = Restore::after(THREADS_MAX, &(threads()? + LEFT).to_string())?;
-    let mut threads = None;
+    let restore = Restore::after(THREADS_MAX, &(threads()? + left).to_string())?;
     let bundle = capture_during(|| {
-        let held = Arc::new(AtomicBool::new(true));
-        let loads = situation::other::works_once(&held)?;
-        threads = Some(Threads::as_many_as_can_be());
-        held.store(false, Ordering::Relaxed);
+        begin.wait();
         std::thread::sleep(LASTS);
-        loads.iter().for_each(Load::end_soon);
+        println!("{} threads", threads()?);
         // What ends the capture may want some.
         drop(restore);
-        drop(loads);
         Ok(())
     })?;
-    drop(threads);
+    drop(namespaces);
     for asking in asking {
         let _ = asking.join();
     }
-    // Which kworkers a queue shares with others, and so whether there was one left for it, is the kernel's to say.
-    let rescued: Duration = (bundle.summary.kthread.iter())
-        .filter(|row| row.comm.starts_with("kworker/R-") || row.comm == row.workqueue)
-        .map(|row| Duration::from_nanos(row.cpu_ns))
-        .sum();
-    println!("rescuers ran for {rescued:?}");
-    if rescued > Duration::from_millis(11) {
-        check_found(&bundle, "WQ-RESCUE");
-    } else if rescued < Duration::from_millis(9) {
-        let found = bundle.findings();
-        assert!(found.iter().all(|known| known != "WQ-RESCUE"), "{found:?}");
-    }
-    Ok(())
+    Ok(bundle)
 }

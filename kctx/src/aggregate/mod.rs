@@ -25,7 +25,7 @@ use self::{
     spill::known_context,
     table::{
         HardirqTable, KthreadTable, MAX_CPUS, NapiTable, OriginTable, RowLimits, SoftirqTable,
-        TaskletTable, WorkqueueTable, napi::NapiKey, workqueue::add_queued_by,
+        TaskletTable, WorkqueueTable, napi::NapiKey,
     },
     window::{Accounting, ContextTimes, FAMILIES, Family, ProbeStatus, Window},
 };
@@ -213,7 +213,7 @@ impl Aggregator {
         open.service.record(r.service_ns);
         row.remote += u64::from(r.flags & flags::REMOTE != 0);
         row.bh += u64::from(r.flags & flags::BH != 0);
-        add_queued_by(row, r.origin_kind, r.origin, 1, names);
+        (open.queued_by).add(r.origin_kind, r.origin, 1, names);
         self.overflowed(Family::Workqueue, overflow, 1);
     }
 
@@ -400,7 +400,7 @@ impl Aggregator {
             softirq_origin: self.origins.take(names),
             hardirq: self.hardirq.take(),
             tasklet: self.tasklet.take(),
-            workqueue: self.workqueue.take(),
+            workqueue: self.workqueue.take(names),
             napi: self.napi.take(),
             kthread: self.kthread.take(),
             module: self.module.take(),

@@ -66,6 +66,15 @@ pub(super) fn of_key(key: u64, names: &mut Resolver) -> Origin {
     Origin { kind, number, name }
 }
 
+/// What was not seen.
+pub(super) fn unseen() -> Origin {
+    Origin {
+        kind: OriginKind::Unknown,
+        number: None,
+        name: Arc::from(""),
+    }
+}
+
 /// All tasks of one comm together.
 pub(super) fn of_comm(comm: Arc<str>) -> Origin {
     Origin {

@@ -7,7 +7,7 @@ use kctx_common::{
 
 use super::{
     Aggregator,
-    table::{add_spilled, napi::NapiKey, workqueue::add_queued_by},
+    table::{add_spilled, napi::NapiKey},
     window::Family,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl Aggregator {
                 row.count = row.count.saturating_add(count);
                 row.wait_unknown =
                     (row.wait_unknown).saturating_add(count.saturating_sub(delta.wait.count));
-                add_queued_by(row, origin::UNKNOWN, 0, count, names);
+                (open.queued_by).add(origin::UNKNOWN, 0, count, names);
                 self.overflowed(Family::Workqueue, overflow, count);
             }
             kind::TASKLET => {

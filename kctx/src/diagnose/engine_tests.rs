@@ -31,6 +31,30 @@ fn an_idle_host_has_nothing_hot_and_the_figures_that_say_so() {
 }
 
 #[test]
+fn where_nothing_is_hot_what_takes_a_tenth_is_named_whatever_it_is() {
+    let mut summary = fixture::summary();
+    summary.kthread = vec![fixture::kthread("kswapd", "kswapd0", percent(12))];
+    let diagnosis = of(&summary, &evidence(&[]));
+    assert_eq!(diagnosis.verdict, Verdict::NothingHot);
+    assert!(
+        diagnosis
+            .first_line
+            .starts_with("Nothing is hot: kswapd0 takes 12 % of a CPU, no softirq ran"),
+        "{}",
+        diagnosis.first_line
+    );
+    summary.kthread = vec![fixture::kthread("kswapd", "kswapd0", percent(8))];
+    let diagnosis = of(&summary, &evidence(&[]));
+    assert!(
+        diagnosis
+            .first_line
+            .starts_with("Nothing is hot: no softirq ran"),
+        "{}",
+        diagnosis.first_line
+    );
+}
+
+#[test]
 fn what_could_not_be_measured_is_not_ruled_out() {
     let mut summary = fixture::summary();
     summary.probes = vec![ProbeStatus {

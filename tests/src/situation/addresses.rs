@@ -1,15 +1,10 @@
 //! Addresses and interfaces: what wants the routing lock (rtnl_lock).
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::network::ip;
+use super::network::{ip, run_script};
 use crate::load::Load;
 
 /// Pairs that are brought up and down in one message each, for which the lock is held some 20 ms.
@@ -58,21 +53,8 @@ pub(super) fn asked_for_without_end() -> Result<Load> {
     })
 }
 
-/// Lines for one `ip`.
+/// So many lines for one `ip`.
 fn batch(lines: u32, line: impl Fn(u32) -> String) -> Result<()> {
-    let mut script = String::new();
-    for number in 1..=lines {
-        writeln!(script, "{}", line(number))?;
-    }
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("cannot start ip (iproute2)")?;
-    let mut input = ip.stdin.take().context("ip has no input")?;
-    input.write_all(script.as_bytes())?;
-    drop(input);
-    let ended = ip.wait()?;
-    ensure!(ended.success(), "ip -batch: {ended}");
-    Ok(())
+    let lines: Vec<_> = (1..=lines).map(line).collect();
+    run_script("ip", &["-batch", "-"], &lines.join("\n"))
 }

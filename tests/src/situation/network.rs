@@ -133,16 +133,21 @@ pub fn filter(rules: u32) -> Result<()> {
 }
 
 fn nft(script: &str) -> Result<()> {
-    let mut nft = Command::new("nft")
-        .args(["-f", "-"])
+    run_script("nft", &["-f", "-"], script)
+}
+
+/// Runs a program that reads what it is to do.
+pub(super) fn run_script(program: &str, arguments: &[&str], script: &str) -> Result<()> {
+    let mut running = Command::new(program)
+        .args(arguments)
         .stdin(Stdio::piped())
         .spawn()
-        .context("cannot start nft (nftables)")?;
-    let mut input = nft.stdin.take().context("nft has no input")?;
+        .with_context(|| format!("cannot start {program} (nftables, iproute2)"))?;
+    let mut input = running.stdin.take().context("it has no input")?;
     input.write_all(script.as_bytes())?;
     drop(input);
-    let ended = nft.wait()?;
-    ensure!(ended.success(), "nft: {ended}");
+    let ended = running.wait()?;
+    ensure!(ended.success(), "{program}: {ended}");
     Ok(())
 }
 

@@ -6,10 +6,6 @@ use std::{
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt as _,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
@@ -160,38 +156,7 @@ pub fn pty_writer(cpu: u32) -> Result<Load> {
 
 /// Network namespaces that come and go: what is left of each is taken down by a work.
 pub fn namespaces() -> Result<Load> {
-    namespaces_once(&Arc::new(AtomicBool::new(false)))
-}
-
-/// The same, and pseudoterminals that are written to, as soon as they are no longer held: the threads are there before.
-pub fn works_once(held: &Arc<AtomicBool>) -> Result<Vec<Load>> {
-    const TERMINALS: usize = 4;
-    let mut loads = vec![namespaces_once(held)?];
-    for _ in 0..TERMINALS {
-        let (mut pty, held) = (Pty::open()?, Arc::clone(held));
-        loads.push(Load::start(move || match is_held(&held) {
-            true => Ok(()),
-            false => pty.carry(256).map_err(io::Error::other),
-        })?);
-    }
-    Ok(loads)
-}
-
-/// Whether it is, after a moment if so.
-fn is_held(held: &AtomicBool) -> bool {
-    let held = held.load(Ordering::Relaxed);
-    if held {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    held
-}
-
-fn namespaces_once(held: &Arc<AtomicBool>) -> Result<Load> {
-    let held = Arc::clone(held);
     Load::start(move || {
-        if is_held(&held) {
-            return Ok(());
-        }
         // SAFETY: a network namespace shares no file descriptors.
         #[allow(unsafe_code)]
         unsafe {

@@ -4,6 +4,7 @@ pub mod hardirq;
 mod index;
 pub mod kthread;
 pub mod napi;
+pub mod origins;
 pub mod softirq;
 pub mod tasklet;
 pub mod workqueue;

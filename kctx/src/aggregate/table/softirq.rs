@@ -1,25 +1,15 @@
 //! Softirq rows, and what raised the softirqs.
 
-use std::sync::Arc;
+use kctx_common::record::{NR_SOFTIRQS, context};
 
-use kctx_common::record::{NR_SOFTIRQS, context, origin};
-
-use super::{MAX_CPUS, ServedTally, Tally};
+use super::{MAX_CPUS, ServedTally, Tally, origins::Origins};
 use crate::{
     aggregate::{
         duration::Durations,
-        origin::{KEY_UNKNOWN, key, of_comm, of_key},
-        window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow, UNKNOWN},
+        window::{SOFTIRQ_CONTEXTS, SoftirqOriginRow, SoftirqRow},
     },
     resolve::{Resolver, SOFTIRQ_VECTORS},
 };
-
-/// Origins that are told apart for each vector on each CPU; of the rest, tasks are told apart by comm, and all else
-/// counts as unknown.
-pub const ORIGINS: usize = 64;
-
-/// Comms by which the tasks that found no place among them are told apart; the rest count as unknown.
-pub const COMMS: usize = 16;
 
 /// The name of a [`context`]; that of an unknown one where there is no such context.
 #[inline]
@@ -152,102 +142,9 @@ impl SoftirqTable {
     }
 }
 
-/// Places that remember where a key is.
-const REMEMBERED: usize = 8;
-
-/// What raised one vector on one CPU.
+/// What raised the softirqs of one CPU, by vector.
 #[derive(Debug, Default)]
-struct Raisers {
-    /// Where keys were found last, each in the place that its low bits give it: raisers take turns.
-    found: [u8; REMEMBERED],
-    /// Keys and how often each.
-    seen: Vec<(u64, u64)>,
-    /// Tasks that had no place among them, by comm: processes that come and go.
-    comms: Vec<(Arc<str>, u64)>,
-    /// What had no place in either, and what was not seen.
-    unknown: u64,
-}
-
-/// What became of a raise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Added {
-    /// Its key was there.
-    Known,
-    /// It is there now.
-    New,
-    /// There was no place for it: it is not counted yet.
-    NoPlace,
-}
-
-impl Raisers {
-    /// Adds `n` raises of a key that is where it was last; false where it is not.
-    #[inline]
-    fn add(&mut self, key: u64, n: u64) -> bool {
-        let found = self.found[key as usize % REMEMBERED];
-        match self.seen.get_mut(usize::from(found)) {
-            Some((last, count)) if *last == key => {
-                *count = count.saturating_add(n);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Adds those of another.
-    #[cold]
-    #[inline(never)]
-    fn add_elsewhere(&mut self, kind: u8, number: u32, n: u64, names: &mut Resolver) {
-        // Asked for now: when the window closes the process may be long gone.
-        let mut comm = || (kind == origin::TASK).then(|| names.comm(number));
-        match self.add_other(key(kind, number), n) {
-            Added::Known => {}
-            Added::New => drop(comm()),
-            Added::NoPlace => self.add_by_comm(comm().filter(|comm| **comm != *UNKNOWN), n),
-        }
-    }
-
-    /// If there is a place for them.
-    fn add_other(&mut self, key: u64, n: u64) -> Added {
-        if key == KEY_UNKNOWN {
-            self.unknown = self.unknown.saturating_add(n);
-            return Added::Known;
-        }
-        let found = self.seen.iter().position(|(k, _)| *k == key);
-        let at = match found {
-            Some(at) => at,
-            None if self.seen.len() >= ORIGINS => return Added::NoPlace,
-            None => {
-                self.seen.push((key, 0));
-                self.seen.len() - 1
-            }
-        };
-        const { assert!(ORIGINS <= u8::MAX as usize) };
-        self.found[key as usize % REMEMBERED] = at as u8;
-        self.seen[at].1 = self.seen[at].1.saturating_add(n);
-        match found {
-            Some(_) => Added::Known,
-            None => Added::New,
-        }
-    }
-
-    /// Adds `n` raises for which there was no place: by a task's comm, else as unknown.
-    fn add_by_comm(&mut self, comm: Option<Arc<str>>, n: u64) {
-        let at = (comm.as_ref()).and_then(|comm| self.comms.iter().position(|(c, _)| c == comm));
-        let count = match (at, comm) {
-            (Some(at), _) => &mut self.comms[at].1,
-            (None, Some(comm)) if self.comms.len() < COMMS => {
-                self.comms.push((comm, n));
-                return;
-            }
-            _ => &mut self.unknown,
-        };
-        *count = count.saturating_add(n);
-    }
-}
-
-/// What raised the softirqs of one CPU: the origins of each vector in a short list.
-#[derive(Debug, Default)]
-pub struct OriginsOfCpu([Raisers; NR_SOFTIRQS]);
+pub struct OriginsOfCpu([Origins; NR_SOFTIRQS]);
 
 impl OriginsOfCpu {
     /// Counts `n` runs that an origin's first raise led to; false where there can be no such vector.
@@ -256,9 +153,7 @@ impl OriginsOfCpu {
         let Some(raisers) = self.0.get_mut(usize::from(vector)) else {
             return false;
         };
-        if !raisers.add(key(kind, number), n) {
-            raisers.add_elsewhere(kind, number, n, names);
-        }
+        raisers.add(kind, number, n, names);
         true
     }
 }
@@ -290,24 +185,12 @@ impl OriginTable {
             vectors.map(move |(vector, raisers)| (cpu, vector, raisers))
         });
         for (cpu, vector, raisers) in all {
-            let mut push = |origin, count| {
-                rows.push(SoftirqOriginRow {
-                    vector,
-                    cpu,
-                    origin,
-                    count,
-                });
-            };
-            for (key, count) in raisers.seen.drain(..) {
-                push(of_key(key, names), count);
-            }
-            for (comm, count) in raisers.comms.drain(..) {
-                push(of_comm(comm), count);
-            }
-            if raisers.unknown > 0 {
-                let unknown = of_key(KEY_UNKNOWN, names);
-                push(unknown, std::mem::take(&mut raisers.unknown));
-            }
+            rows.extend(raisers.take(names).map(|(origin, count)| SoftirqOriginRow {
+                vector,
+                cpu,
+                origin,
+                count,
+            }));
         }
         let number = |name: &str| SOFTIRQ_VECTORS.iter().position(|v| *v == name);
         rows.sort_by(|a, b| {

@@ -7,11 +7,12 @@ use rustc_hash::FxHashMap;
 use super::{
     Tally,
     index::{Hint, Index},
+    origins::Origins,
 };
 use crate::{
     aggregate::{
         duration::Durations,
-        origin::{KEY_UNKNOWN, key, kind_of, of_comm, of_key},
+        origin::unseen,
         window::{Origin, OriginKind, UNKNOWN, WORK_ORIGINS, WorkqueueRow},
     },
     resolve::Resolver,
@@ -30,8 +31,10 @@ impl Hint for Key {
 /// A row of the open window.
 #[derive(Debug)]
 pub struct WorkqueueOpen {
-    /// What it will be, but for durations.
+    /// What it will be, but for origins and durations.
     pub row: WorkqueueRow,
+    /// [`WorkqueueRow::queued_by`]
+    pub queued_by: Origins,
     /// Queueing to start.
     pub wait: Tally,
     /// Queueing to activation.
@@ -43,16 +46,14 @@ pub struct WorkqueueOpen {
 }
 
 impl WorkqueueOpen {
-    fn close(self) -> WorkqueueRow {
-        let mut row = self.row;
-        row.queued_by
-            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    fn close(mut self, names: &mut Resolver) -> WorkqueueRow {
         WorkqueueRow {
+            queued_by: few(self.queued_by.take(names).collect()),
             wait: self.wait.close(),
             activate: self.activate.close(),
             service: self.service.close(),
             service_net: self.service_net.close(),
-            ..row
+            ..self.row
         }
     }
 }
@@ -123,6 +124,7 @@ impl WorkqueueTable {
                     bh: 0,
                     queued_by: Vec::new(),
                 },
+                queued_by: Origins::default(),
                 wait: Tally::default(),
                 activate: Tally::default(),
                 service: Tally::default(),
@@ -142,107 +144,48 @@ impl WorkqueueTable {
     }
 
     /// All rows; the table is empty afterwards.
-    pub fn take(&mut self) -> Vec<WorkqueueRow> {
+    pub fn take(&mut self, names: &mut Resolver) -> Vec<WorkqueueRow> {
         self.index.clear();
         self.by_name.clear();
-        self.rows.drain(..).map(WorkqueueOpen::close).collect()
+        let rows = self.rows.drain(..);
+        rows.map(|row| row.close(names)).collect()
     }
 }
 
-/// Counts `n` queueings. A row has few origins, so the list is gone through. Where it is full, tasks of one comm become
-/// one; its last place is kept for what found none.
-#[inline]
-pub fn add_queued_by(row: &mut WorkqueueRow, kind: u8, number: u32, n: u64, names: &mut Resolver) {
-    if n == 0 {
-        return;
+/// The most frequent first, and no more than [`WORK_ORIGINS`]: tasks of one comm become one before anything is counted as unknown.
+fn few(mut origins: Vec<(Origin, u64)>) -> Vec<(Origin, u64)> {
+    if origins.len() > WORK_ORIGINS {
+        origins = with_tasks_by_comm(origins);
     }
-    let wanted = match kind_of(kind) {
-        kind @ (OriginKind::Unknown | OriginKind::Idle) => (kind, None),
-        kind => (kind, Some(number)),
-    };
-    let mut origins = row.queued_by.iter_mut();
-    // Tasks of one comm have no number, and are never what is wanted here.
-    match origins.find(|(o, _)| (o.kind, o.number) == wanted) {
-        Some((_, count)) => *count = count.saturating_add(n),
-        None => add_new_queued_by(&mut row.queued_by, kind, number, n, names),
-    }
-}
-
-/// Whether an origin is all tasks of a comm.
-fn is_of_comm(origin: &Origin) -> bool {
-    origin.kind == OriginKind::Task && origin.number.is_none()
-}
-
-#[cold]
-#[inline(never)]
-fn add_new_queued_by(
-    origins: &mut Vec<(Origin, u64)>,
-    kind: u8,
-    number: u32,
-    n: u64,
-    names: &mut Resolver,
-) {
-    let origin = of_key(key(kind, number), names);
-    if origin.kind == OriginKind::Unknown || !is_full(origins) {
-        // Of a comm whose tasks are one already it is one more.
-        match origins
-            .iter_mut()
-            .find(|(o, _)| is_of_comm(o) && is_one_of(&origin, o))
-        {
-            Some((_, count)) => *count = count.saturating_add(n),
-            None => origins.push((origin, n)),
-        }
-        return;
-    }
-    join(origins, &origin);
-    let of_comm = (origins.iter_mut()).find(|(o, _)| is_of_comm(o) && is_one_of(&origin, o));
-    if let Some((_, count)) = of_comm {
-        *count = count.saturating_add(n);
-    } else if !is_full(origins) {
-        origins.push((origin, n));
-    } else if let Some((_, count)) =
-        (origins.iter_mut()).find(|(o, _)| o.kind == OriginKind::Unknown)
-    {
-        *count = count.saturating_add(n);
-    } else {
-        origins.push((of_key(KEY_UNKNOWN, names), n));
-    }
-}
-
-/// Whether only what is unknown has a place yet.
-fn is_full(origins: &[(Origin, u64)]) -> bool {
-    let has_unknown = (origins.iter()).any(|(o, _)| o.kind == OriginKind::Unknown);
-    origins.len() >= WORK_ORIGINS - usize::from(!has_unknown)
-}
-
-/// Whether a task has the comm of another, or of others.
-fn is_one_of(task: &Origin, others: &Origin) -> bool {
-    let is_task = |origin: &Origin| origin.kind == OriginKind::Task;
-    is_task(task) && is_task(others) && *task.name != *UNKNOWN && task.name == others.name
-}
-
-/// Makes one origin of those that have a task's comm; where there are none, of the first two or more that share one.
-fn join(origins: &mut Vec<(Origin, u64)>, task: &Origin) {
-    let with = |origin: &Origin| {
-        (origins.iter())
-            .filter(|(o, _)| is_one_of(origin, o))
-            .count()
-    };
-    let shared = match with(task) {
-        0 => origins
+    let by_count = |a: &(Origin, u64), b: &(Origin, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+    if origins.len() > WORK_ORIGINS {
+        let is_known = |(origin, _): &(Origin, u64)| origin.kind != OriginKind::Unknown;
+        // What is unknown comes last here, and takes the others' counts in.
+        origins.sort_by(|a, b| is_known(b).cmp(&is_known(a)).then_with(|| by_count(a, b)));
+        let rest = origins.split_off(WORK_ORIGINS - 1);
+        let count = rest
             .iter()
-            .find(|(o, _)| with(o) > 1)
-            .map(|(o, _)| o.clone()),
-        _ => Some(task.clone()),
-    };
-    let Some(shared) = shared else {
-        return;
-    };
-    let mut sum = 0_u64;
-    origins.retain(|(o, n)| {
-        let joins = is_one_of(&shared, o);
-        sum = sum.saturating_add(if joins { *n } else { 0 });
-        !joins
-    });
-    origins.push((of_comm(shared.name), sum));
+            .fold(0, |sum: u64, (_, n)| sum.saturating_add(*n));
+        origins.push((unseen(), count));
+    }
+    origins.sort_by(by_count);
+    origins
+}
+
+/// Makes one origin of tasks that have the same comm.
+fn with_tasks_by_comm(origins: Vec<(Origin, u64)>) -> Vec<(Origin, u64)> {
+    let mut joined: Vec<(Origin, u64)> = Vec::new();
+    for (origin, n) in origins {
+        let is_task = origin.kind == OriginKind::Task && *origin.name != *UNKNOWN;
+        let is_same =
+            |other: &Origin| is_task && other.kind == origin.kind && other.name == origin.name;
+        match joined.iter_mut().find(|(other, _)| is_same(other)) {
+            Some((other, count)) => {
+                other.number = None;
+                *count = count.saturating_add(n);
+            }
+            None => joined.push((origin, n)),
+        }
+    }
+    joined
 }

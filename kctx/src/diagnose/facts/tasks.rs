@@ -1,7 +1,7 @@
 //! The tasks that used CPUs most, and those of real-time policies: `tasks.tsv`.
 
-use super::{both, either};
-use crate::capture::evidence_set::EvidenceSet;
+use super::either;
+use crate::capture::{evidence::Phase, evidence_set::EvidenceSet};
 
 /// A line of names, then one a task, with tabs between.
 pub(in crate::diagnose) const FILE: &str = "tasks.tsv";
@@ -25,18 +25,6 @@ pub(in crate::diagnose) struct Task {
 
 pub(super) fn of(evidence: &EvidenceSet) -> Option<Vec<Task>> {
     parse(&either(evidence, FILE)?)
-}
-
-/// Of the tasks that both samples have: the one that was in the kernel most in between, and for how many ticks.
-pub(super) fn most_in_kernel(evidence: &EvidenceSet) -> Option<(Task, u64)> {
-    let (before, after) = both(evidence, FILE, parse)?;
-    let before = before?;
-    let grown = after?.into_iter().filter_map(|task| {
-        let earlier = before.iter().find(|known| known.pid == task.pid)?;
-        let ticks = task.system_ticks?.checked_sub(earlier.system_ticks?)?;
-        Some((task, ticks))
-    });
-    grown.max_by_key(|(_, ticks)| *ticks)
 }
 
 fn parse(text: &str) -> Option<Vec<Task>> {
@@ -68,6 +56,11 @@ fn parse(text: &str) -> Option<Vec<Task>> {
 const TICK_NS: u64 = 10_000_000;
 
 impl Task {
+    /// `udpf (pid 9014)`
+    pub(in crate::diagnose) fn words(&self) -> String {
+        format!("{} (pid {})", self.comm, self.pid)
+    }
+
     /// Whether it ran for so long that it may have kept a CPU from others all that time.
     pub(in crate::diagnose) fn ran_for(&self, ns: u64) -> bool {
         self.ticks.saturating_mul(TICK_NS) >= ns
@@ -94,9 +87,15 @@ impl super::Facts<'_> {
             .collect()
     }
 
-    /// The process that was in the kernel most between the samples, and for which part of a CPU in per cent.
-    pub(in crate::diagnose) fn most_in_kernel(&self) -> Option<(Task, f64)> {
-        let (task, ticks) = most_in_kernel(self.evidence)?;
+    /// Of the processes that both samples have: the one that was in the kernel most in between, and for which part of a CPU in per cent.
+    pub(in crate::diagnose) fn most_in_kernel(&self) -> Option<(&Task, f64)> {
+        let before = parse(&self.evidence.text(Phase::Before, FILE)?)?;
+        let grown = self.tasks.iter().flatten().filter_map(|task| {
+            let earlier = before.iter().find(|known| known.pid == task.pid)?;
+            let ticks = task.system_ticks?.checked_sub(earlier.system_ticks?)?;
+            Some((task, ticks))
+        });
+        let (task, ticks) = grown.max_by_key(|(_, ticks)| *ticks)?;
         let share = self.grown_percent(ticks.saturating_mul(TICK_NS));
         (share >= 1.0).then_some((task, share))
     }

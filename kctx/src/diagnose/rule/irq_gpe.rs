@@ -112,7 +112,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             percent(share)
         ))
         .step("raised by", &which)
-        .step("works", most(facts, &works))
+        .step("works", heaviest(facts, &works))
         .missing_if(
             event.is_none(),
             "sys/firmware/acpi/interrupts of both edges: which event it is",
@@ -139,7 +139,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
 }
 
 /// The works that take most.
-fn most(facts: &Facts<'_>, works: &[Work<'_>]) -> String {
+fn heaviest(facts: &Facts<'_>, works: &[Work<'_>]) -> String {
     let works: Vec<_> = (works.iter().take(3))
         .map(|work| {
             let share = percent(facts.percent(work.cpu_ns));
@@ -231,8 +231,8 @@ mod tests {
             "after/sys/firmware/acpi/interrupts/ff_pwr_btn",
             "  300000  EN     enabled\n",
         );
-        let sum = ("before/sys/firmware/acpi/interrupts/sci", "  0\n");
-        assert_eq!(first(&[sum, after]), ["ff_pwr_btn"]);
+        let interrupts = ("before/sys/firmware/acpi/interrupts/sci", "  0\n");
+        assert_eq!(first(&[interrupts, after]), ["ff_pwr_btn"]);
         assert!(first(&[after]).is_empty());
         summary.hardirq = vec![hardirq(Some(9), "acpi", 0, 3, 1)];
         summary.workqueue.clear();

@@ -128,13 +128,17 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         (false, None) => ("", "over loopback or another virtual device"),
     };
     let words = origins::words(sender);
+    let (receives, sends) = match sender.number {
+        Some(_) => ("receives its own", "itself sends"),
+        None => ("receive their own", "themselves send"),
+    };
     let draft = Draft::new(&RULE.page, severity, confidence)
         .title(format!(
-            "CPU {}: {} receives its own packets{short}",
+            "CPU {}: {} {receives} packets{short}",
             receive.cpu, sender.name
         ))
         .statement(format!(
-            "CPU {} spends {} of its time receiving packets that {words} itself sends {where_it_is}: {}; no network device or \
+            "CPU {} spends {} of its time receiving packets that {words} {sends} {where_it_is}: {}; no network device or \
              interrupt is in it{}.",
             receive.cpu,
             percent(receive.percent),
@@ -145,7 +149,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
         .origin(sender)
         .step(
             "cause",
-            format!("{words} raises {} of the runs", percent(*part)),
+            format!("{} of the runs are raised by {words}", percent(*part)),
         )
         .missing_if(over_lo.is_none(), "packets by device: /proc/net/dev")
         .missing_if(
@@ -199,6 +203,27 @@ mod tests {
             ),
             ("after/proc/net/dev", &after),
         ])
+    }
+
+    #[test]
+    fn senders_that_come_and_go_are_told_by_their_comm() {
+        let mut summary = sender(OriginKind::Task);
+        summary.softirq_origin[0].origin.number = None;
+        let diagnosis = of(&summary, &counted("lo"));
+        let first = &diagnosis.findings[0];
+        assert!(
+            first
+                .statement
+                .contains("packets that tasks called udpf themselves send over loopback"),
+            "{}",
+            first.statement
+        );
+        assert_eq!(first.scope.comms, ["udpf"]);
+        assert!(first.next.iter().all(|step| {
+            step.command
+                .as_ref()
+                .is_none_or(|command| !command.contains("grep 0"))
+        }));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn finding(
         seen => {
             let named: Vec<_> = (seen.iter().take(3))
                 .map(|task| match task.priority {
-                    0 => format!("{} (pid {})", task.comm, task.pid),
+                    0 => task.words(),
                     priority => format!(
                         "{} (pid {}, real-time priority {priority})",
                         task.comm, task.pid

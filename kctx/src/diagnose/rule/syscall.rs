@@ -99,16 +99,13 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         true => Confidence::High,
         false => Confidence::Medium,
     };
-    let (title, statement) = match &process {
+    let most_by = process.map(|(task, share)| (task.words(), percent(share)));
+    let (title, statement) = match &most_by {
         None => (String::new(), String::new()),
-        Some((task, share)) => {
-            let name = format!("{} (pid {})", task.comm, task.pid);
-            let share = percent(*share);
-            (
-                format!("; most by {name}"),
-                format!("; of processes, {name} is there most, for {share} of a CPU"),
-            )
-        }
+        Some((name, share)) => (
+            format!("; most by {name}"),
+            format!("; of processes, {name} is there most, for {share} of a CPU"),
+        ),
     };
     // No share: it is none of what kctx measures, and all of that comes first.
     let draft = Draft::new(&RULE.page, Severity::Info, confidence)
@@ -126,6 +123,10 @@ fn judge(facts: &Facts<'_>) -> Outcome {
             "place",
             format!("CPU {cpu}: {} in system calls and page faults", percent(most)),
         )
+        .step(
+            "process",
+            most_by.map_or(String::new(), |(name, share)| format!("{name}, {share} of a CPU in the kernel")),
+        )
         .evidence(
             facts.reference(stat::FILE),
             format!("cpu{cpu}: {} system", percent(stats.get(&cpu).map_or(0.0, |stat| stat.system))),
@@ -133,17 +134,7 @@ fn judge(facts: &Facts<'_>) -> Outcome {
         .missing_if(process.is_none(), tasks::FILE)
         .missing("stacks of system calls: kctx does not sample them");
     let draft = match process {
-        Some((task, share)) => draft
-            .step(
-                "process",
-                format!(
-                    "{} (pid {}), {} of a CPU in the kernel",
-                    task.comm,
-                    task.pid,
-                    percent(share)
-                ),
-            )
-            .process(&task.comm, task.pid),
+        Some((task, _)) => draft.process(&task.comm, task.pid),
         None => draft,
     };
     Outcome::Found(vec![draft.done()])
@@ -195,6 +186,21 @@ mod tests {
             "{}",
             diagnosis.first_line
         );
+        // Samples that are no edges of the window say nothing of it.
+        let index = |ns: u64| {
+            format!(
+                r#"[{{"path": "proc/stat", "realtime_ns": {ns}, "monotonic_ns": {ns}, "took_ns": 1}}]"#
+            )
+        };
+        let (early, late) = (index(1_000_000_000), index(8_000_000_000));
+        let apart = evidence(&[
+            ("before/proc/stat", "cpu1 0 0 0 0 0 0 0 0\n"),
+            ("after/proc/stat", "cpu1 5 0 990 5 0 0 0 0\n"),
+            ("before/index.json", &early),
+            ("after/index.json", &late),
+        ]);
+        assert!(apart.apart_ns().is_some());
+        assert!(found(&of(&summary, &apart), "SYSCALL").is_none());
         // The kernel takes them for system time, and it was interrupts, or kernel threads.
         summary.cpu[1].rest_ns = Some(percent(40));
         let diagnosis = of(&summary, &files);

@@ -138,10 +138,7 @@ fn finding(facts: &Facts<'_>, most: &Taken, timers: &[Taken], besides: &str) -> 
     });
     let task = facts.busiest_task(most.cpu);
     let by = task.map_or(String::new(), |task| {
-        format!(
-            "; the busiest task there is {} (pid {})",
-            task.comm, task.pid
-        )
+        format!("; the busiest task there is {}", task.words())
     });
     let switches = few_switches(facts, timers);
     let few = switches.as_ref().map_or(String::new(), |switches| {

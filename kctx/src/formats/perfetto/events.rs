@@ -321,7 +321,6 @@ fn origin_text(origin: &Origin) -> Arc<str> {
         OriginKind::Irq => format!("irq {number} {}", origin.name),
         OriginKind::Vector => origin.name.to_string(),
         OriginKind::Softirq => format!("softirq {}", origin.name),
-        OriginKind::Task if origin.number.is_none() => format!("tasks {}", origin.name),
         OriginKind::Task => format!("task {}[{number}]", origin.name),
     };
     Arc::from(text.trim_end())
