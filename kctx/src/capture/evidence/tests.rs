@@ -32,6 +32,41 @@ fn text<'a>(evidence: &'a Evidence, path: &str) -> &'a str {
 }
 
 #[test]
+fn what_rules_need_to_tell_zero_and_limits_is_taken() {
+    let (directory, root) = fixture();
+    for (path, text) in [
+        ("sys/firmware/acpi/interrupts/sci", "       0\n"),
+        (
+            "sys/firmware/acpi/interrupts/gpe01",
+            "       0  EN  enabled\n",
+        ),
+        (
+            "sys/firmware/acpi/interrupts/gpe02",
+            "       5  EN  enabled\n",
+        ),
+        ("proc/sys/kernel/threads-max", "1000\n"),
+        ("proc/sys/kernel/pid_max", "32768\n"),
+    ] {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let before = collect(&root, Phase::Before, &EvidenceLimits::default());
+    let counters = text(&before, "evidence/before/tree/acpi-interrupts.tsv");
+    let counters: Vec<_> = counters
+        .lines()
+        .map(|line| line.split('\t').next())
+        .collect();
+    let known = ["gpe02", "sci"].map(|name| format!("sys/firmware/acpi/interrupts/{name}"));
+    assert_eq!(counters, known.each_ref().map(|known| Some(known.as_str())));
+    let settings = text(&before, "evidence/before/sysctl.txt");
+    assert_eq!(
+        settings,
+        "kernel.pid_max = 32768\nkernel.threads-max = 1000\n"
+    );
+}
+
+#[test]
 fn takes_what_is_there_and_names_what_is_not() {
     let (_directory, root) = fixture();
     let before = collect(&root, Phase::Before, &EvidenceLimits::default());

@@ -171,7 +171,7 @@ fn finding(facts: &Facts<'_>, receive: &Receive) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        aggregate::window::OriginKind,
+        aggregate::window::{OriginKind, StackRow},
         diagnose::{
             finding::{Confidence, Severity, Verdict},
             fixture::{evidence, found, napi, of, origin, percent, raised_by, softirq, summary},
@@ -203,6 +203,32 @@ mod tests {
             ),
             ("after/proc/net/dev", &after),
         ])
+    }
+
+    /// The code that it goes to is told, where that is more than what all receiving goes through.
+    #[test]
+    fn the_code_of_receiving_is_told() {
+        let code = |frames: &[&str]| {
+            let mut summary = sender(OriginKind::Task);
+            summary.stack = vec![StackRow {
+                context: "softirq:NET_RX".to_owned(),
+                frames: frames.iter().map(|frame| (*frame).to_owned()).collect(),
+                count: 20,
+            }];
+            let diagnosis = of(&summary, &counted("lo"));
+            let chain = &diagnosis.findings[0].chain;
+            let step = chain.iter().find(|step| step.step == "code");
+            step.map(|step| step.value.clone())
+        };
+        assert_eq!(
+            code(&[
+                "handle_softirqs",
+                "net_rx_action",
+                "__udp4_lib_mcast_deliver"
+            ]),
+            Some("__udp4_lib_mcast_deliver in 20 of 20 stacks (100 %)".to_owned())
+        );
+        assert_eq!(code(&["handle_softirqs", "net_rx_action"]), None);
     }
 
     #[test]
